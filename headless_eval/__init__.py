@@ -1,0 +1,1 @@
+"""Evaluate vision-language-action policies in simulation at any numerical precision, in one process."""

@@ -1,0 +1,1 @@
+"""Everything derived from a run's journal: statistics, plots, tables."""

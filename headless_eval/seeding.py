@@ -1,0 +1,48 @@
+"""Where every random number of a trial comes from.
+
+All streams of a trial derive from ``SeedSequence([seed, task, episode])``. The precision is not part of it,
+so configurations meet the same episodes and can be compared in pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_INITIAL_STATE, _OBSERVATION_NOISE, _FLOW_NOISE, _ENVIRONMENT = range(4)
+
+
+@dataclass(frozen=True)
+class TrialSeed:
+    """The seed of one trial: the run's seed, the task's id and the episode's index."""
+
+    seed: int
+    task: int
+    episode: int
+
+    def _sequence(self, *stream: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self.seed, self.task, self.episode], spawn_key=stream)
+
+    def initial_state(self) -> np.random.Generator:
+        """Return the generator that places the objects and the robot."""
+        return np.random.default_rng(self._sequence(_INITIAL_STATE))
+
+    def observation_noise(self) -> np.random.Generator:
+        """Return the generator of sensor noise, for simulators that have any."""
+        return np.random.default_rng(self._sequence(_OBSERVATION_NOISE))
+
+    def flow_noise(self, replan: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw the standard-normal noise that flow matching starts from.
+
+        Args:
+            replan: how many action chunks the episode has asked for before this one.
+            shape: (horizon, action_dim) of the model.
+
+        Returns:
+            float32 array of that shape, drawn on the CPU whatever the policy's device.
+        """
+        generator = np.random.default_rng(self._sequence(_FLOW_NOISE, replan))
+        return generator.standard_normal(shape, dtype=np.float32)
+
+    def environment_seed(self) -> int:
+        """Return a 32-bit seed for simulators that take an integer."""
+        return int(self._sequence(_ENVIRONMENT).generate_state(1)[0])

@@ -1,0 +1,1 @@
+"""Simulators: suites of tasks that a policy is evaluated in."""

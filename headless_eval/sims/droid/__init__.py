@@ -1,0 +1,1 @@
+"""The DROID scenes: a Franka Panda that puts things into containers."""

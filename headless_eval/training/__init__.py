@@ -1,0 +1,1 @@
+"""Demonstrations and flow-matching training of the bundled policies."""
