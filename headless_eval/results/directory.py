@@ -1,0 +1,241 @@
+"""A run's folder: manifest, journal, videos, and what is derived from them."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from headless_eval.errors import UserError
+from headless_eval.files import replacing
+from headless_eval.results.journal import JournalWriter, read_journal
+from headless_eval.results.record import EpisodeRecord
+
+FORMAT = 1
+"""The version of the folder's layout, kept in the manifest."""
+
+_JOURNAL = "journal.jsonl"
+_MANIFEST = "manifest.json"
+_MARKS = (_JOURNAL, _MANIFEST, "results.json", "*_results.csv", "*_results.json", "videos")
+
+
+class RunDirectory:
+    """The folder of one run.
+
+    Use ``create`` to start a run and ``open`` to read or continue one. Leaving it as a context manager closes
+    it; if an exception passes through before ``finish``, the manifest says ``interrupted`` (Ctrl-C) or
+    ``failed``.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], journal: JournalWriter | None) -> None:
+        self.path = path
+        self._manifest = manifest
+        self._journal = journal
+
+    @classmethod
+    def create(cls, path: str | Path | None, manifest: Mapping[str, Any]) -> Self:
+        """Start a run: make the folder, lock it and write its manifest with the status ``running``.
+
+        Args:
+            path: the folder, made with its parents; None for ``results/<YYYYmmdd_HHMMSS>``.
+            manifest: what ``headless_eval.manifest.build_manifest`` returns.
+
+        Raises:
+            UserError: if the folder holds a run already or cannot be written; nothing is changed then.
+        """
+        folder = _default_folder() if path is None else Path(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held = [found.name for mark in _MARKS for found in folder.glob(mark)]
+            if held:
+                raise UserError(
+                    f"{folder} already holds a run ({held[0]}): choose another folder or remove it"
+                )
+            journal = JournalWriter(folder / _JOURNAL, new=True)
+        except FileExistsError:
+            what = "already holds a run" if folder.is_dir() else "is not a folder"
+            raise UserError(f"{folder} {what}: choose another folder") from None
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
+        run = cls(folder, {"format": FORMAT, "status": "running", **manifest}, journal)
+        try:
+            run._write_manifest()
+        except BaseException:
+            run.close()
+            (folder / _JOURNAL).unlink()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path, *, write: bool = False) -> Self:
+        """Open a run that exists.
+
+        Args:
+            path: its folder.
+            write: also lock it, to append records; a torn last line of the journal is cut off.
+
+        Raises:
+            UserError: if the folder holds no run, a damaged one, or one of a later version of this program;
+                with ``write``, if another process writes it.
+        """
+        folder = Path(path)
+        manifest = _read_manifest(folder)
+        return cls(folder, manifest, JournalWriter(folder / _JOURNAL) if write else None)
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What the run is: command, settings, versions, hardware, hashes, status."""
+        return self._manifest
+
+    def append(self, record: EpisodeRecord) -> None:
+        """Add an episode to the journal; when this returns, the disk has it.
+
+        Raises:
+            UserError: if the disk does not take it; the journal is then as it was.
+        """
+        if self._journal is None:
+            raise RuntimeError("the run was opened for reading, or is closed")
+        self._journal.append(record)
+
+    def journal(self) -> Iterator[EpisodeRecord]:
+        """Yield every record in the order of writing, with the earlier attempts at a trial.
+
+        Raises:
+            UserError: if the journal is damaged other than in its last line.
+        """
+        return read_journal(self.path / _JOURNAL)
+
+    def records(self) -> list[EpisodeRecord]:
+        """Return the last record of each trial, in order of configuration, task and episode.
+
+        Configurations and tasks come in the manifest's order, whatever order they ran in.
+
+        Raises:
+            UserError: if the journal is damaged other than in its last line.
+        """
+        configurations = {
+            entry["name"]: index for index, entry in enumerate(self._manifest["configurations"])
+        }
+        tasks = {entry["id"]: index for index, entry in enumerate(self._manifest["tasks"])}
+
+        def order(record: EpisodeRecord) -> tuple[int, str, int, int, int]:
+            return (
+                configurations.get(record.configuration, len(configurations)),
+                record.configuration,
+                tasks.get(record.task_id, len(tasks)),
+                record.task_id,
+                record.episode,
+            )
+
+        return sorted({record.trial: record for record in self.journal()}.values(), key=order)
+
+    def video_stem(self, configuration: str, task_key: str, episode: int) -> Path:
+        """Return the path of a trial's video without outcome and suffix, for ``video.VideoWriter``."""
+        return self.path / "videos" / _safe(configuration) / f"{_safe(task_key)}_ep{episode:03d}"
+
+    def relative(self, path: Path) -> str:
+        """Return a path inside the folder as a record keeps it: relative, with forward slashes."""
+        return path.relative_to(self.path).as_posix()
+
+    def update_manifest(self, **entries: Any) -> None:
+        """Set entries of the manifest, on disk too.
+
+        Raises:
+            UserError: if it cannot be written; the file is then as it was.
+        """
+        self._manifest.update(entries)
+        self._write_manifest()
+
+    def finish(self, exit_status: int, status: str = "finished") -> None:
+        """Complete the manifest: when and how the run ended.
+
+        Args:
+            exit_status: what the process will return to the shell.
+            status: ``finished`` (errors in episodes included), ``interrupted`` or ``failed``.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.update_manifest(status=status, exit_status=exit_status, finished_at=now)
+
+    def close(self) -> None:
+        """Release the lock; a second call does nothing."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None and self._journal is not None and self._manifest["status"] == "running":
+                interrupted = isinstance(error, KeyboardInterrupt)
+                self.finish(130 if interrupted else 1, "interrupted" if interrupted else "failed")
+        finally:
+            self.close()
+
+    def _write_manifest(self) -> None:
+        try:
+            with replacing(self.path / _MANIFEST) as file:
+                json.dump(self._manifest, file, indent=2, ensure_ascii=False)
+                file.write("\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path / _MANIFEST}: {error.strerror}") from error
+
+
+def _default_folder() -> Path:
+    now = datetime.now().strftime("%Y%m%d_%H%M%S")
+    folder = Path("results") / now
+    count = 2
+    while folder.exists():  # another run started within the same second
+        folder = Path("results") / f"{now}_{count}"
+        count += 1
+    return folder
+
+
+def _safe(name: str) -> str:
+    """Return a name fit for a file: letters, digits, ``_``, ``-``, ``.``, and ``_`` for all others."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / _MANIFEST
+    if not path.is_file() or not (folder / _JOURNAL).is_file():
+        raise UserError(f"{folder} holds no run: {_MANIFEST} and {_JOURNAL} are expected in it")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise UserError(f"{path} is damaged: not JSON; restore it or start a new run") from None
+    damage = _manifest_damage(manifest)
+    if damage:
+        raise UserError(f"{path} is damaged: {damage}; restore it or start a new run")
+    if manifest["format"] > FORMAT:
+        raise UserError(f"{folder} was written by a later version of headless-eval: update to read it")
+    return manifest
+
+
+def _manifest_damage(manifest: Any) -> str | None:
+    """Return what is missing of the entries that reading a run needs."""
+    if not isinstance(manifest, dict):
+        return "not a JSON object"
+    # The suite becomes part of file names, and a run may come from somebody else.
+    if not isinstance(manifest.get("suite"), str) or not re.fullmatch(r"\w[\w.-]*", manifest["suite"]):
+        return "'suite' is not a name"
+    if not isinstance(manifest.get("format"), int):
+        return "'format' is not a number"
+    for key, kinds in (("configurations", {"name": str}), ("tasks", {"id": int, "key": str, "name": str})):
+        entries = manifest.get(key)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            return f"{key!r} is not a list of objects"
+        for name, kind in kinds.items():
+            if not all(isinstance(entry.get(name), kind) for entry in entries):
+                return f"an entry of {key!r} has no {name!r}"
+    return None

@@ -1,0 +1,130 @@
+"""The journal: one JSON line an episode, on disk before the next episode is recorded."""
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from headless_eval.errors import UserError
+from headless_eval.results.record import EpisodeRecord
+
+_log = logging.getLogger(__name__)
+
+
+def read_journal(path: Path) -> Iterator[EpisodeRecord]:
+    """Yield the records of a journal in the order of writing.
+
+    A last line torn by a crash or a power loss is dropped with a notice.
+
+    Raises:
+        UserError: if the file cannot be read, or a line other than the last is damaged.
+    """
+    records, _ = _scan(path)
+    yield from records
+
+
+class JournalWriter:
+    """Appends records to a journal that this process alone may write.
+
+    Opening an existing journal cuts off a torn last line, so that the next record starts a line of its own.
+
+    Args:
+        path: the journal's file.
+        new: create it; it must not exist.
+
+    Raises:
+        UserError: if another process is writing it, or it cannot be opened.
+        FileExistsError: if ``new`` and it exists.
+    """
+
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+        try:
+            self._file = os.open(path, flags, 0o666)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
+        try:
+            self._lock(path)
+            self._size = 0 if new else self._mend(path)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def append(self, record: EpisodeRecord) -> None:
+        """Write one record and wait until the disk has it.
+
+        Raises:
+            UserError: if the disk does not take it; the journal then ends with the record before.
+        """
+        line = record.to_json().encode() + b"\n"
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._file, line[written:])
+            os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, self._size)
+            raise UserError(
+                f"the journal cannot be written: {error.strerror}; free the disk and resume"
+            ) from error
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Release the journal; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _lock(self, path: Path) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{path.parent} is being written by another process; wait or choose another"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot lock {path}: {error.strerror}; choose a folder on a local disk"
+            ) from None
+
+    def _mend(self, path: Path) -> int:
+        _, good = _scan(path)
+        os.ftruncate(self._file, good)
+        if good and os.pread(self._file, 1, good - 1) != b"\n":
+            os.write(self._file, b"\n")
+            good += 1
+        os.fsync(self._file)
+        return good
+
+
+def _scan(path: Path) -> tuple[list[EpisodeRecord], int]:
+    """Return a journal's records and the length in bytes of the part that is whole."""
+    records: list[EpisodeRecord] = []
+    good = 0
+    damage = ""
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if damage:
+                    raise UserError(
+                        f"{path}, line {number - 1}: {damage}; restore the file or start a new run"
+                    )
+                try:
+                    fields = json.loads(line)
+                except ValueError:  # includes text that is not UTF-8
+                    damage = "not a JSON object"
+                    continue
+                try:
+                    records.append(EpisodeRecord.from_dict(fields))
+                except UserError as error:
+                    raise UserError(f"{path}, line {number}: {error}") from None
+                good += len(line)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    if damage:
+        _log.warning("%s: dropped the torn last line; %d episodes are whole", path, len(records))
+    return records, good

@@ -1,0 +1,142 @@
+"""What is kept of one episode."""
+
+import dataclasses
+import json
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from headless_eval.errors import UserError
+
+SUCCESS, FAILURE, ERROR = "success", "failure", "error"
+STATUSES = (SUCCESS, FAILURE, ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRecord:
+    """One episode of one task under one configuration; a line of the journal.
+
+    A trial is named by (configuration, task_id, episode). Everything but the four ``*_s`` durations and
+    ``started_at`` follows from the run's settings and comes out the same when the run is repeated.
+
+    Args:
+        configuration: the precision's name, such as ``float32`` or ``float8_e4m3_weights_only``.
+        dtype: its numerical type.
+        mode: ``weights_only``, ``activations_only`` or ``both``.
+        scope: which modules it covers, as text.
+        task_id: the task's number in its suite.
+        task_key: its name in file names (``scene_1``).
+        task_name: its name for people.
+        instruction: what the policy was told.
+        episode: the episode's index, from 0.
+        status: ``success``, ``failure`` or ``error`` (the episode broke and says nothing of the policy).
+        success: whether the status is ``success``.
+        steps: control steps taken.
+        max_steps: control steps allowed.
+        seed: the run's seed, from which all of the trial's randomness comes.
+        replans: action chunks asked of the policy.
+        actions_sha256: hash of the executed actions, float32 little-endian in C order, one after another.
+        video: path relative to the run's folder, or None.
+        sim_s: seconds spent stepping and resetting the simulator.
+        render_s: seconds spent on observations and video frames.
+        infer_s: seconds spent in the policy.
+        total_s: seconds from reset to end.
+        started_at: ISO 8601 time in UTC.
+        error: ``type``, ``message`` and ``traceback`` of the exception that ended the episode, or None.
+
+    Raises:
+        ValueError: if status, success and error contradict each other.
+    """
+
+    configuration: str
+    dtype: str
+    mode: str
+    scope: str
+    task_id: int
+    task_key: str
+    task_name: str
+    instruction: str
+    episode: int
+    status: str
+    success: bool
+    steps: int
+    max_steps: int
+    seed: int
+    replans: int
+    actions_sha256: str
+    video: str | None
+    sim_s: float
+    render_s: float
+    infer_s: float
+    total_s: float
+    started_at: str
+    error: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+        if self.success != (self.status == SUCCESS):
+            raise ValueError(f"success={self.success} contradicts the status {self.status!r}")
+        if (self.error is not None) != (self.status == ERROR):
+            raise ValueError(
+                f"a record has an error if its status is 'error', and only then: {self.status!r}"
+            )
+
+    @property
+    def trial(self) -> tuple[str, int, int]:
+        """Return (configuration, task_id, episode), which names the trial within its run."""
+        return self.configuration, self.task_id, self.episode
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields in order, ready for JSON."""
+        return {name: getattr(self, name) for name in FIELDS}
+
+    def to_json(self) -> str:
+        """Return the journal's line, without its end of line.
+
+        Raises:
+            ValueError: if a duration is not finite.
+        """
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_dict(cls, fields: Any) -> "EpisodeRecord":
+        """Make a record of what a journal's line holds; fields unknown to this version are left out.
+
+        Raises:
+            UserError: if a field is missing, of another type, or contradicts another.
+        """
+        if not isinstance(fields, dict):
+            raise UserError("not an episode's record: a JSON object is expected")
+        missing = [name for name in FIELDS if name not in fields]
+        if missing:
+            raise UserError(f"the episode's record lacks {', '.join(missing)}")
+        for name, types in _TYPES.items():
+            value = fields[name]
+            if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
+                raise UserError(f"the episode's record has {name} = {value!r:.80}")
+        try:
+            return cls(**{name: fields[name] for name in FIELDS})
+        except ValueError as error:
+            raise UserError(f"the episode's record contradicts itself: {error}") from None
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(EpisodeRecord))
+
+_JSON_TYPES: dict[Any, Any] = {
+    str: str,
+    int: int,
+    bool: bool,
+    float: (int, float),
+    str | None: (str, type(None)),
+    dict[str, str] | None: (dict, type(None)),
+}
+_TYPES = {field.name: _JSON_TYPES[field.type] for field in dataclasses.fields(EpisodeRecord)}
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """Return an exception's type, message and traceback, as a record keeps them."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    lines = traceback.format_exception(kind, error, error.__traceback__)
+    return {"type": name, "message": str(error), "traceback": "".join(lines)}
