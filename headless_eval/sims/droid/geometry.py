@@ -1,0 +1,31 @@
+"""Small rigid-body helpers in NumPy; quaternions are (w, x, y, z)."""
+
+import math
+
+import numpy as np
+
+
+def yaw_quat(yaw: float) -> np.ndarray:
+    """Return the quaternion of a turn about +z."""
+    return np.array([math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])
+
+
+def rotation(quat: np.ndarray) -> np.ndarray:
+    """Return the (3, 3) rotation matrix of a unit quaternion."""
+    w, x, y, z = quat
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def look_at(pos: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Return the (3, 3) matrix whose columns are a camera's right, up and backward axes."""
+    backward = pos - target
+    backward = backward / np.linalg.norm(backward)
+    right = np.cross(up, backward)
+    right = right / np.linalg.norm(right)
+    return np.stack([right, np.cross(backward, right), backward], axis=1)
