@@ -1,0 +1,385 @@
+"""Trials become episodes: the one place where a simulator meets a policy.
+
+The slots go in rounds: all of them are observed and inferred as one batch, then they step until their chunks
+of actions are used up. A slot whose episode ends in the middle of a round starts its next trial when the round
+is over, at most a chunk later, so that every inference is a full batch: what a batch costs hardly depends on
+how many are in it. A trial depends on its task, its seed and its own actions alone, so neither the rounds nor
+the number of slots change a result.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from itertools import groupby
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from headless_eval.errors import UserError
+from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
+from headless_eval.seeding import TrialSeed
+from headless_eval.sims.simulator import Simulator, StepResult, Task
+
+if TYPE_CHECKING:
+    from headless_eval.quant import Precision
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One episode to run: at which precision, of which task, with which seed."""
+
+    precision: "Precision"
+    task: Task
+    seed: TrialSeed
+
+
+def make_trials(
+    precisions: Iterable["Precision"], tasks: Sequence[Task], episodes: int, seed: int
+) -> list[Trial]:
+    """Return every episode of every task at every precision, in the order in which they start."""
+    return [
+        Trial(precision, task, TrialSeed(seed, task.id, episode))
+        for precision in precisions
+        for task in tasks
+        for episode in range(episodes)
+    ]
+
+
+class Policy(Protocol):
+    """What the loop asks of a policy; ``LocalPolicy`` is one."""
+
+    @property
+    def noise_shape(self) -> tuple[int, ...] | None:
+        """Shape (horizon, action_dim) of the noise of one observation; None where the policy takes none."""
+        ...
+
+    def set_precision(self, precision: "Precision") -> Any:
+        """Compute at this precision from now on."""
+        ...
+
+    def infer_batch(
+        self, observations: list[dict[str, Any]], noise: np.ndarray | None
+    ) -> list[dict[str, Any]]:
+        """Return a dict with ``actions`` (horizon, action_dims) for each observation."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the episode so far."""
+        ...
+
+
+class Video(Protocol):
+    """The video of one episode."""
+
+    def add(self, frame: np.ndarray, step: int, seconds: float) -> None:
+        """Append a frame, uint8 (height, width, 3), with the control steps and simulated seconds so far."""
+        ...
+
+    def finish(self, status: str) -> str | None:
+        """End the video with the episode's status; return its path for the record, or None if not kept."""
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        ...
+
+
+@dataclass
+class TimeSpent:
+    """Seconds by activity; the activities exclude each other and add up to the wall-clock time.
+
+    Args:
+        sim: resetting and stepping the simulator.
+        render: pictures, for the policy (observations) and for people (video frames).
+        infer: the policy.
+        precision: changing the precision.
+        rest: everything else, the journal and the display included.
+    """
+
+    sim: float = 0.0
+    render: float = 0.0
+    infer: float = 0.0
+    precision: float = 0.0
+    rest: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Return the sum of all activities, in seconds."""
+        return sum(getattr(self, activity.name) for activity in fields(self))
+
+    def add(self, activity: str, seconds: float) -> None:
+        """Charge some seconds to one activity."""
+        setattr(self, activity, getattr(self, activity) + seconds)
+
+
+def run_trials(
+    simulator: Simulator,
+    policy: Policy,
+    trials: Iterable[Trial],
+    *,
+    on_episode: Callable[[EpisodeRecord], None],
+    open_loop_horizon: int,
+    open_video: Callable[[Trial], Video | None] = lambda trial: None,
+    frame_interval: int = 1,
+) -> TimeSpent:
+    """Run the trials, those of one precision after those of another.
+
+    An exception within an episode (raised or reported by the simulator, raised by the policy, or actions that
+    are no finite (steps, dims) array) ends that episode as an error and no other.
+
+    Args:
+        simulator: gives the slots; all of them are used.
+        policy: is left at the last precision.
+        trials: those of one precision must follow each other.
+        on_episode: is called with the record of each episode when it ends.
+        open_loop_horizon: how many actions of a chunk are executed before the policy is asked again.
+        open_video: starts the video of a trial, or returns None for none.
+        frame_interval: control steps between two frames of a video.
+
+    Returns:
+        Where the wall-clock time went. A record's ``total_s`` is its episode's share of it: time spent on
+        several episodes at once is divided over them.
+
+    Raises:
+        UserError: if the policy cannot compute at a precision at all.
+    """
+    rollout = _Rollout(simulator, policy, on_episode, open_loop_horizon, open_video, frame_interval)
+    for precision, group in groupby(trials, key=lambda trial: trial.precision):
+        rollout.run(precision, deque(group))
+    return rollout.clock.stop()
+
+
+class _Clock:
+    """Charges every moment to one activity, and divides it over the episodes that it was spent on.
+
+    What passes between two activities is the rest, and is charged to the episodes of the later one.
+    """
+
+    def __init__(self) -> None:
+        self.spent = TimeSpent()
+        self._last = perf_counter()
+
+    @contextmanager
+    def __call__(self, activity: str, episodes: "Sequence[_Episode]") -> Iterator[None]:
+        self._charge("rest", episodes)
+        try:
+            yield
+        finally:
+            self._charge(activity, episodes)
+
+    def stop(self) -> TimeSpent:
+        self._charge("rest", ())
+        return self.spent
+
+    def _charge(self, activity: str, episodes: "Sequence[_Episode]") -> None:
+        now = perf_counter()
+        elapsed, self._last = now - self._last, now
+        self.spent.add(activity, elapsed)
+        for episode in episodes:
+            episode.spent.add(activity, elapsed / len(episodes))
+
+
+@dataclass(eq=False)
+class _Episode:
+    """A trial in progress."""
+
+    trial: Trial
+    slot: int = -1
+    video: Video | None = None
+    observation: dict[str, Any] = field(default_factory=dict)
+    actions: deque[np.ndarray] = field(default_factory=deque)
+    executed: Any = field(default_factory=hashlib.sha256)
+    steps: int = 0
+    replans: int = 0
+    success: bool = False
+    spent: TimeSpent = field(default_factory=TimeSpent)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def over(self) -> bool:
+        return self.success or self.steps >= self.trial.task.max_steps
+
+    def plan(self, actions: Any, horizon: int) -> None:
+        """Take the first ``horizon`` actions of a chunk (steps, dims) as those to execute next."""
+        chunk = np.asarray(actions, dtype=np.float32)
+        if chunk.ndim != 2 or len(chunk) < horizon or chunk.shape[1] == 0:
+            raise ValueError(
+                f"the policy returned actions of shape {chunk.shape}; at least {horizon} steps of a vector "
+                "are needed"
+            )
+        if not np.isfinite(chunk).all():
+            bad = np.count_nonzero(~np.isfinite(chunk))
+            raise ValueError(f"the policy returned actions with {bad} of {chunk.size} values NaN or infinite")
+        self.actions.extend(chunk[:horizon])
+        self.replans += 1
+
+    def next_action(self) -> np.ndarray:
+        """Return the action to execute now, and count it as executed."""
+        action = self.actions.popleft()
+        self.executed.update(action.astype("<f4").tobytes())
+        self.steps += 1
+        return action
+
+    def status(self, fault: Exception | None) -> str:
+        return ERROR if fault else SUCCESS if self.success else FAILURE
+
+    def record(self, fault: Exception | None, video: str | None = None) -> EpisodeRecord:
+        precision, task, seed = self.trial.precision, self.trial.task, self.trial.seed
+        status = self.status(fault)
+        return EpisodeRecord(
+            configuration=precision.name,
+            dtype=precision.dtype,
+            mode=precision.mode,
+            scope=str(precision.scope),
+            task_id=task.id,
+            task_key=task.key,
+            task_name=task.name,
+            instruction=task.instruction,
+            episode=seed.episode,
+            status=status,
+            success=status == SUCCESS,
+            steps=self.steps,
+            max_steps=task.max_steps,
+            seed=seed.seed,
+            replans=self.replans,
+            actions_sha256=self.executed.hexdigest(),
+            video=video,
+            sim_s=self.spent.sim,
+            render_s=self.spent.render,
+            infer_s=self.spent.infer,
+            total_s=self.spent.total,
+            started_at=self.started_at.isoformat(timespec="milliseconds"),
+            error=describe_error(fault) if fault else None,
+        )
+
+
+@dataclass
+class _Rollout:
+    """As many episodes at a time as there are slots."""
+
+    simulator: Simulator
+    policy: Policy
+    on_episode: Callable[[EpisodeRecord], None]
+    horizon: int
+    open_video: Callable[[Trial], Video | None]
+    frame_interval: int
+    active: dict[int, _Episode] = field(default_factory=dict)
+    clock: _Clock = field(default_factory=_Clock)
+
+    def run(self, precision: "Precision", pending: deque[Trial]) -> None:
+        """Run the trials of one precision."""
+        try:
+            with self.clock("precision", ()):
+                self.policy.set_precision(precision)
+        except UserError:
+            raise
+        except Exception as fault:
+            for trial in pending:
+                self.on_episode(_Episode(trial).record(fault))
+            return
+        try:
+            while pending or self.active:
+                for slot in range(self.simulator.num_slots):
+                    while pending and slot not in self.active:
+                        self.start(_Episode(pending.popleft(), slot))
+                self.plan(list(self.active.values()))
+                while stepping := [episode for episode in self.active.values() if episode.actions]:
+                    self.step(stepping)
+        finally:
+            for episode in self.active.values():
+                if episode.video:
+                    episode.video.discard()
+
+    def start(self, episode: _Episode) -> None:
+        self.active[episode.slot] = episode
+        try:
+            with self.clock("sim", [episode]):
+                self.policy.reset()
+                self.simulator.reset(episode.slot, episode.trial.task, episode.trial.seed)
+            with self.clock("render", [episode]):
+                episode.video = self.open_video(episode.trial)
+            self.film(episode)
+        except Exception as fault:
+            self.finish(episode, fault)
+
+    def plan(self, episodes: list[_Episode]) -> None:
+        """Give these episodes their next chunk of actions."""
+        for episode, observation in self.together("render", self.observe, episodes):
+            episode.observation = observation
+        for episode, output in self.together("infer", self.infer, list(self.active.values())):
+            try:
+                episode.plan(output["actions"], self.horizon)
+            except Exception as fault:
+                self.finish(episode, fault)
+
+    def observe(self, episodes: list[_Episode]) -> list[dict[str, Any]]:
+        return self.simulator.observe([episode.slot for episode in episodes])
+
+    def infer(self, episodes: list[_Episode]) -> list[dict[str, Any]]:
+        shape, noise = self.policy.noise_shape, None
+        if shape is not None:
+            noise = np.stack([episode.trial.seed.flow_noise(episode.replans, shape) for episode in episodes])
+        return self.policy.infer_batch([episode.observation for episode in episodes], noise)
+
+    def together(
+        self, activity: str, call: Callable[[list[_Episode]], list[T]], episodes: list[_Episode]
+    ) -> list[tuple[_Episode, T]]:
+        """Call for all episodes at once; if that raises, for each alone, so that only the culprits end."""
+        if not episodes:
+            return []
+        try:
+            with self.clock(activity, episodes):
+                return list(zip(episodes, call(episodes), strict=True))
+        except Exception as fault:
+            if len(episodes) > 1:
+                return [pair for episode in episodes for pair in self.together(activity, call, [episode])]
+            self.finish(episodes[0], fault)
+            return []
+
+    def step(self, episodes: list[_Episode]) -> None:
+        """Execute the next action of each."""
+        actions = {episode.slot: episode.next_action() for episode in episodes}
+        with self.clock("sim", episodes):
+            try:
+                results = self.simulator.step(actions)
+            except Exception as fault:  # Who has moved and who has not is unknown: all of them are spoilt.
+                results = dict.fromkeys(actions, StepResult(success=False, fault=fault))
+        for episode in episodes:
+            self.settle(episode, results[episode.slot])
+
+    def settle(self, episode: _Episode, result: StepResult) -> None:
+        """Take note of what a step brought, and end the episode where it does."""
+        fault = result.fault
+        if fault is None:
+            episode.success = result.success
+            try:
+                self.film(episode)
+            except Exception as error:
+                fault = error
+        if fault is not None or episode.over:
+            self.finish(episode, fault)
+
+    def film(self, episode: _Episode) -> None:
+        """Add a frame to the episode's video, if it has one and a frame is due."""
+        if episode.video and (episode.steps % self.frame_interval == 0 or episode.over):
+            with self.clock("render", [episode]):
+                seconds = episode.steps / self.simulator.control_hz
+                episode.video.add(self.simulator.frame(episode.slot), episode.steps, seconds)
+
+    def finish(self, episode: _Episode, fault: Exception | None = None) -> None:
+        """Free the slot and hand over the record."""
+        video = None
+        if episode.video:
+            try:
+                with self.clock("render", [episode]):
+                    video = episode.video.finish(episode.status(fault))
+            except Exception as error:
+                fault = fault or error
+        del self.active[episode.slot]
+        self.on_episode(episode.record(fault, video))

@@ -1,0 +1,21 @@
+"""Messages about names that are not known."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from headless_eval.errors import UserError
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for a name that is none of ``known``: it suggests the nearest and lists them all.
+
+    Args:
+        what: what was named, such as ``"suite"``.
+        name: the name given.
+        known: the names there are.
+    """
+    names = list(known)
+    near = [known for known in names if known.startswith(name) and name]
+    near = near or get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return UserError(f"unknown {what} {name!r}: {hint}There are: {', '.join(names) or 'none'}")

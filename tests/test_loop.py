@@ -1,0 +1,423 @@
+"""The loop on a toy: what is contained, counted, hashed and timed. Real parts: test_determinism.py."""
+
+import hashlib
+import json
+import time
+
+import numpy as np
+import pytest
+
+from headless_eval.errors import UserError
+from headless_eval.loop import TimeSpent, make_trials, run_trials
+from headless_eval.precision import Precision
+from headless_eval.results import RunDirectory
+from headless_eval.seeding import TrialSeed
+from headless_eval.sims.simulator import StepResult, Task
+
+HORIZON = 4
+NOISE = (6, 3)
+TASKS = (Task(1, "one", "One", "reach one", 30), Task(2, "two", "Two", "reach two", 9))
+PRECISIONS = (Precision(), Precision("bfloat16"))
+
+
+class ToySimulator:
+    """A point in 3-D that actions push; it succeeds once it is far enough from where it started.
+
+    ``fault`` maps (phase, task, episode) to the exception raised there; ``spoil`` to one reported by a step.
+    """
+
+    suite = "toy"
+    tasks = TASKS
+    control_hz = 10.0
+
+    def __init__(self, num_slots=2, fault=None, spoil=None, seconds=0.0, reach=4.0):
+        self.num_slots, self.reach = num_slots, reach
+        self.fault, self.spoil, self.seconds = fault or {}, spoil or {}, seconds
+        self.trials, self.points, self.starts, self.moves = {}, {}, {}, {}
+        self.steps_taken = []
+
+    def _enter(self, phase, slot):
+        task, seed = self.trials[slot]
+        if error := self.fault.get((phase, task.id, seed.episode)):
+            raise error
+
+    def reset(self, slot, task, seed):
+        self.trials[slot] = task, seed
+        self._enter("reset", slot)
+        self.points[slot] = seed.initial_state().standard_normal(3).astype(np.float32)
+        self.starts[slot] = self.points[slot].copy()
+        self.moves[slot] = []
+
+    def observe(self, slots):
+        time.sleep(self.seconds)
+        for slot in slots:
+            self._enter("observe", slot)
+        return [{"point": self.points[slot].copy(), "slot": slot} for slot in slots]
+
+    def step(self, actions):
+        time.sleep(self.seconds)
+        for slot in actions:
+            self._enter("step", slot)
+        self.steps_taken.append(len(actions))
+        results = {}
+        for slot, action in actions.items():
+            self.points[slot] += action
+            self.moves[slot].append(action.copy())
+            task, seed = self.trials[slot]
+            fault = self.spoil.get((task.id, seed.episode))
+            success = bool(np.linalg.norm(self.points[slot] - self.starts[slot]) > self.reach)
+            results[slot] = StepResult(False, fault) if fault else StepResult(success)
+        return results
+
+    def frame(self, slot):
+        self._enter("frame", slot)
+        return np.full((2, 4, 3), len(self.moves[slot]), np.uint8)
+
+
+class ToyPolicy:
+    """Actions from the point, the noise and the precision; ``broken`` maps a noise's first value to a result."""
+
+    noise_shape = NOISE
+
+    def __init__(self, infer_fault=(), actions=None, cannot=(), seconds=0.0):
+        self.infer_fault, self.actions, self.cannot, self.seconds = (
+            infer_fault,
+            actions or {},
+            cannot,
+            seconds,
+        )
+        self.precisions, self.batches, self.resets = [], [], 0
+
+    def set_precision(self, precision):
+        self.precisions.append(precision)
+        if precision.dtype in self.cannot:
+            raise self.cannot[precision.dtype]
+
+    def reset(self):
+        self.resets += 1
+
+    def infer_batch(self, observations, noise):
+        time.sleep(self.seconds)
+        self.batches.append(len(observations))
+        gain = 0.5 if self.precisions[-1].dtype == "float32" else 0.4
+        outputs = []
+        for observation, sample in zip(observations, noise, strict=True):
+            assert sample.shape == NOISE
+            key = float(sample[0, 0])
+            if key in self.infer_fault:
+                raise RuntimeError("the model broke")
+            chunk = gain * sample + 0.1 * observation["point"]
+            outputs.append({"actions": self.actions.get(key, lambda chunk: chunk)(chunk)})
+        return outputs
+
+
+class ToyVideo:
+    def __init__(self, trial, log, fail=False):
+        self.trial, self.log, self.fail, self.frames = trial, log, fail, []
+
+    def add(self, frame, step, seconds):
+        assert frame[0, 0, 0] == step
+        assert seconds == pytest.approx(step / 10.0)
+        self.frames.append(step)
+
+    def finish(self, status):
+        if self.fail:
+            raise OSError("no room")
+        self.log[self.trial.precision.name, self.trial.task.id, self.trial.seed.episode] = self.frames
+        return f"{self.trial.task.key}_{status}.mp4"
+
+    def discard(self):
+        self.log[self.trial.precision.name, self.trial.task.id, self.trial.seed.episode] = "discarded"
+
+
+def first_noise(task, episode, replan=0):
+    """What tells the toy policy which trial it sees."""
+    return float(TrialSeed(7, task, episode).flow_noise(replan, NOISE)[0, 0])
+
+
+def run(simulator, policy, trials=None, **options):
+    records = []
+    trials = make_trials(PRECISIONS, TASKS, 4, 7) if trials is None else trials
+    options = {"open_loop_horizon": HORIZON, "on_episode": records.append} | options
+    return records, run_trials(simulator, policy, trials, **options)
+
+
+def outcomes(records):
+    """What must not depend on slots and order, by trial."""
+    return {
+        record.trial: (record.status, record.success, record.steps, record.replans, record.actions_sha256)
+        for record in records
+    }
+
+
+@pytest.fixture(scope="module")
+def reference():
+    records, _ = run(ToySimulator(1), ToyPolicy())
+    return outcomes(records)
+
+
+def test_the_toy_has_both_outcomes(reference):
+    assert {status for status, *_ in reference.values()} == {"success", "failure"}
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 4, 40])
+def test_number_of_slots_changes_nothing(reference, slots):
+    records, _ = run(ToySimulator(slots), ToyPolicy())
+    assert outcomes(records) == reference
+
+
+def test_order_of_trials_changes_nothing(reference):
+    trials = make_trials(PRECISIONS[::-1], TASKS[::-1], 4, 7)
+    trials.sort(key=lambda trial: (trial.precision.name, -trial.seed.episode))
+    records, _ = run(ToySimulator(3), ToyPolicy(), trials)
+    assert outcomes(records) == reference
+
+
+def test_a_subset_gives_the_same_rows(reference):
+    trials = [trial for trial in make_trials(PRECISIONS, TASKS, 4, 7) if trial.seed.episode == 2]
+    records, _ = run(ToySimulator(2), ToyPolicy(), trials)
+    assert len(records) == 4
+    assert outcomes(records).items() <= reference.items()
+
+
+def test_seed_and_precision_change_actions_but_only_the_seed_changes_the_episode():
+    records, _ = run(ToySimulator(2), ToyPolicy())
+    other, _ = run(ToySimulator(2), ToyPolicy(), make_trials(PRECISIONS, TASKS, 4, 8))
+    hashes = [record.actions_sha256 for record in records + other]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_hash_covers_exactly_the_executed_actions():
+    simulator = ToySimulator(1)
+    (record,), _ = run(simulator, ToyPolicy(), make_trials([Precision()], TASKS[:1], 1, 7))
+    executed = np.concatenate(simulator.moves[0]).astype("<f4")
+    assert len(simulator.moves[0]) == record.steps
+    assert record.actions_sha256 == hashlib.sha256(executed.tobytes()).hexdigest()
+
+
+def test_record_states_the_trial():
+    (record,), _ = run(ToySimulator(), ToyPolicy(), make_trials([PRECISIONS[1]], TASKS[1:], 1, 7))
+    assert (record.configuration, record.dtype, record.mode) == (
+        "bfloat16_weights_only",
+        "bfloat16",
+        "weights_only",
+    )
+    assert (record.task_id, record.task_key, record.task_name) == (2, "two", "Two")
+    assert (record.instruction, record.episode, record.seed, record.max_steps) == ("reach two", 0, 7, 9)
+    assert record.replans == -(-record.steps // HORIZON)
+    assert record.steps <= record.max_steps
+    assert record.started_at.endswith("+00:00")
+    assert record.error is None
+    assert record.video is None
+
+
+def test_precision_is_set_once_per_configuration():
+    policy = ToyPolicy()
+    run(ToySimulator(3), policy)
+    assert policy.precisions == list(PRECISIONS)
+    assert policy.resets == 16
+
+
+def test_inference_runs_in_full_batches():
+    policy = ToyPolicy()
+    run(ToySimulator(4, reach=np.inf), policy, make_trials([Precision()], TASKS[1:], 8, 7))
+    assert policy.batches == [4] * 6  # 9 steps are three chunks, twice
+
+
+def test_a_slot_is_refilled_while_others_go_on():
+    simulator = ToySimulator(2, reach=np.inf)
+    long, short = (make_trials([Precision()], [task], 3, 7) for task in TASKS)
+    run(simulator, ToyPolicy(), [long[0], *short])
+    # 30 steps in one slot; in the other 9 steps thrice, each but the last followed by 3 of waiting.
+    assert len(simulator.steps_taken) == 33
+    assert sum(simulator.steps_taken) == 30 + 3 * 9
+
+
+# One fault in trial (task 1, episode 1), at both precisions.
+FAULTS = {
+    "reset": lambda: (ToySimulator(3, fault={("reset", 1, 1): RuntimeError("boom")}), ToyPolicy()),
+    "observe": lambda: (ToySimulator(3, fault={("observe", 1, 1): RuntimeError("boom")}), ToyPolicy()),
+    "reported by step": lambda: (ToySimulator(3, spoil={(1, 1): RuntimeError("boom")}), ToyPolicy()),
+    "infer": lambda: (ToySimulator(3), ToyPolicy(infer_fault=[first_noise(1, 1)])),
+    "NaN": lambda: (ToySimulator(3), ToyPolicy(actions={first_noise(1, 1): lambda chunk: chunk * np.nan})),
+    "infinite": lambda: (
+        ToySimulator(3),
+        ToyPolicy(actions={first_noise(1, 1): lambda chunk: np.where(chunk == chunk[-1, -1], np.inf, chunk)}),
+    ),
+    "too few steps": lambda: (
+        ToySimulator(3),
+        ToyPolicy(actions={first_noise(1, 1): lambda chunk: chunk[:2]}),
+    ),
+    "no steps axis": lambda: (
+        ToySimulator(3),
+        ToyPolicy(actions={first_noise(1, 1): lambda chunk: chunk[0]}),
+    ),
+    "not numbers": lambda: (ToySimulator(3), ToyPolicy(actions={first_noise(1, 1): lambda chunk: "left"})),
+}
+
+
+@pytest.mark.parametrize("where", FAULTS)
+def test_a_fault_ends_its_own_episode_and_no_other(reference, where):
+    simulator, policy = FAULTS[where]()
+    records, _ = run(simulator, policy)
+    errors = [record for record in records if record.status == "error"]
+    assert [record.trial for record in errors] == [(precision.name, 1, 1) for precision in PRECISIONS]
+    for record in errors:
+        assert not record.success
+        assert "Error" in record.error["type"]
+        assert record.error["message"]
+        assert record.error["message"] in record.error["traceback"]
+    others = {trial: row for trial, row in outcomes(records).items() if trial[1:] != (1, 1)}
+    assert others == {trial: row for trial, row in reference.items() if trial[1:] != (1, 1)}
+
+
+def test_a_fault_in_a_later_chunk_keeps_what_was_executed():
+    policy = ToyPolicy(infer_fault=[first_noise(2, 0, replan=1)])
+    (record,), _ = run(ToySimulator(1), policy, make_trials([Precision()], TASKS[1:], 1, 7))
+    assert (record.status, record.steps, record.replans) == ("error", HORIZON, 1)
+
+
+def test_a_step_that_raises_spoils_those_that_moved_and_the_rest_go_on():
+    simulator = ToySimulator(2, fault={("step", 1, 1): RuntimeError("boom")})
+    records, _ = run(simulator, ToyPolicy())
+    by_trial = {record.trial: record.status for record in records}
+    assert len(by_trial) == 16
+    for precision in PRECISIONS:
+        assert by_trial[precision.name, 1, 1] == "error"
+        assert by_trial[precision.name, 1, 0] == "error"
+        assert by_trial[precision.name, 2, 3] != "error"
+
+
+def test_a_wrong_number_of_outputs_is_an_error():
+    class Forgetful(ToyPolicy):
+        def infer_batch(self, observations, noise):
+            return super().infer_batch(observations, noise)[:-1]
+
+    records, _ = run(ToySimulator(2), Forgetful())
+    assert {record.status for record in records} == {"error"}
+
+
+def test_a_precision_that_breaks_is_an_error_of_its_trials():
+    policy = ToyPolicy(cannot={"bfloat16": RuntimeError("out of memory")})
+    records, _ = run(ToySimulator(2), policy)
+    assert {record.status for record in records if record.dtype == "bfloat16"} == {"error"}
+    assert "error" not in {record.status for record in records if record.dtype == "float32"}
+    assert len(records) == 16
+
+
+def test_a_precision_that_the_policy_cannot_have_stops_the_run():
+    with pytest.raises(UserError, match="no module"):
+        run(ToySimulator(2), ToyPolicy(cannot={"bfloat16": UserError("no module to quantize")}))
+
+
+def test_a_policy_without_noise_gets_none():
+    class Foreign(ToyPolicy):
+        noise_shape = None
+
+        def infer_batch(self, observations, noise):
+            assert noise is None
+            return [{"actions": np.ones((HORIZON, 3))} for _ in observations]
+
+    records, _ = run(ToySimulator(2), Foreign())
+    assert {record.status for record in records} == {"success"}
+
+
+def test_video_has_every_kth_frame_and_the_last():
+    log = {}
+    records, _ = run(
+        ToySimulator(3), ToyPolicy(), open_video=lambda trial: ToyVideo(trial, log), frame_interval=3
+    )
+    assert len(log) == 16
+    for record in records:
+        assert record.video == f"{record.task_key}_{record.status}.mp4"
+        wanted = sorted({*range(0, record.steps + 1, 3), record.steps})
+        assert log[record.trial] == wanted
+
+
+def test_no_video_where_none_is_opened():
+    records, _ = run(ToySimulator(3), ToyPolicy(), open_video=lambda trial: None)
+    assert {record.video for record in records} == {None}
+
+
+@pytest.mark.parametrize("broken", ["open", "frame", "finish"])
+def test_a_broken_video_is_an_error_of_its_episode(broken):
+    simulator = ToySimulator(2)
+    if broken == "frame":
+        simulator.fault["frame", 1, 1] = RuntimeError("no picture")
+
+    def open_video(trial):
+        mine = (trial.task.id, trial.seed.episode) == (1, 1)
+        if mine and broken == "open":
+            raise OSError("no room")
+        return ToyVideo(trial, {}, fail=mine and broken == "finish")
+
+    records, _ = run(simulator, ToyPolicy(), open_video=open_video)
+    assert [record.trial[1:] for record in records if record.status == "error"] == [(1, 1)] * 2
+
+
+def test_an_interrupt_discards_unfinished_videos_and_keeps_the_rest():
+    records, log = [], {}
+
+    def on_episode(record):
+        records.append(record)
+        if len(records) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            ToySimulator(3), ToyPolicy(), on_episode=on_episode, open_video=lambda trial: ToyVideo(trial, log)
+        )
+    finished = {record.trial for record in records}
+    assert len(finished) == 3
+    assert {trial for trial, frames in log.items() if frames != "discarded"} == finished
+    assert "discarded" in log.values()
+
+
+def test_time_adds_up():
+    began = time.perf_counter()
+    records, spent = run(ToySimulator(2, seconds=0.002), ToyPolicy(seconds=0.003))
+    wall = time.perf_counter() - began
+    assert spent.total == pytest.approx(wall, abs=0.05)
+    shares = TimeSpent(
+        sim=sum(record.sim_s for record in records),
+        render=sum(record.render_s for record in records),
+        infer=sum(record.infer_s for record in records),
+    )
+    assert shares.sim == pytest.approx(spent.sim)
+    assert shares.render == pytest.approx(spent.render)
+    assert shares.infer == pytest.approx(spent.infer)
+    assert spent.precision > 0
+    total = sum(record.total_s for record in records)
+    assert shares.total < total <= spent.total
+    # Nearly all of it is the sleeping, which has a known place.
+    assert spent.rest < 0.2 * spent.total
+
+
+def test_time_of_a_batch_is_divided_over_its_members():
+    seconds = 0.02
+    task = Task(3, "three", "Three", "reach three", 2)
+    records, _ = run(ToySimulator(4), ToyPolicy(seconds=seconds), make_trials([Precision()], [task], 4, 7))
+    for record in records:
+        assert seconds / 4 <= record.infer_s < seconds
+
+
+def test_journal_is_complete_at_each_moment(tmp_path):
+    manifest = {
+        "suite": "toy",
+        "configurations": [{"name": precision.name} for precision in PRECISIONS],
+        "tasks": [{"id": task.id, "key": task.key, "name": task.name} for task in TASKS],
+    }
+    count = 0
+    with RunDirectory.create(tmp_path / "run", manifest) as directory:
+
+        def on_episode(record):
+            nonlocal count
+            directory.append(record)
+            count += 1
+            lines = (tmp_path / "run" / "journal.jsonl").read_text().splitlines()
+            assert len(lines) == count
+            assert json.loads(lines[-1])["actions_sha256"] == record.actions_sha256
+
+        run(ToySimulator(3), ToyPolicy(), on_episode=on_episode)
+    assert count == 16
+    assert len(RunDirectory.open(tmp_path / "run").records()) == 16
