@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Evaluates a policy headless, in one process. Sets itself up on first use.
+#
+# With nothing set: the bundled policy, 3 scenes x 5 episodes at float32, bfloat16, float8_e4m3 and boolean
+# weights. Environment variables (each maps to a flag of `headless-eval run`; further arguments pass through):
+#
+#   POLICY          name of a bundled policy, or its folder        --policy
+#   CKPT            checkpoint folder                              --checkpoint
+#   POLICY_CONFIG   configuration of the checkpoint                --config
+#   SUITE           suite of tasks (droid)                         --suite
+#   TASKS           task numbers, "1 2 3"                          --tasks
+#   NUM_TRIALS      episodes per task                              --episodes
+#   DTYPES          "float32 bfloat16 float8_e4m3 boolean"         --dtypes
+#   MODES           "weights_only activations_only both"           --modes
+#   SEED            seed of the run                                --seed
+#   SLOTS           episodes at once                               --slots
+#   VIDEOS          all, failures or none                          --videos
+#   GPU             CUDA device for the policy, e.g. 0             --gpu
+#   RESULTS         folder for the results                         --results
+#   OPENPI_DATA_HOME  where openpi keeps checkpoints and tokenizer (default ~/.cache/openpi)
+#   SETUP_ONLY=1    stop after the set-up
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$ROOT/scripts/environment.sh"
+
+case "${1:-}" in
+-h | --help)
+    sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit
+    ;;
+esac
+
+ensure_environment ""
+[ "${SETUP_ONLY:-0}" = 1 ] && exit
+
+arguments=()
+one() { if [ -n "${!2:-}" ]; then arguments+=("$1" "${!2}"); fi; }
+many() {
+    if [ -n "${!2:-}" ]; then
+        local values
+        read -ra values <<<"${!2}"
+        arguments+=("$1" "${values[@]}")
+    fi
+}
+one --policy POLICY
+one --checkpoint CKPT
+one --config POLICY_CONFIG
+one --suite SUITE
+many --tasks TASKS
+one --episodes NUM_TRIALS
+many --dtypes DTYPES
+many --modes MODES
+one --seed SEED
+one --slots SLOTS
+one --videos VIDEOS
+one --gpu GPU
+one --results RESULTS
+exec "$ROOT/.venv/bin/headless-eval" run "${arguments[@]}" "$@"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Runs formatting and lint checks, type checks and the tests; sets itself up on first use.
+# Arguments go to pytest: scripts/test.sh -m slow, scripts/test.sh tests/test_quant.py -k boolean
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$ROOT/scripts/environment.sh"
+ensure_environment dev
+cd "$ROOT"
+if [ $# -eq 0 ]; then
+    .venv/bin/ruff format --check .
+    .venv/bin/ruff check .
+    .venv/bin/mypy
+fi
+exec .venv/bin/python -m pytest "$@"
