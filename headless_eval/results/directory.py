@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.results.journal import JournalWriter, read_journal
 from headless_eval.results.record import EpisodeRecord
+
+if TYPE_CHECKING:
+    from headless_eval.report import Summary
 
 FORMAT = 1
 """The version of the folder's layout, kept in the manifest."""
@@ -160,6 +163,12 @@ class RunDirectory:
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.update_manifest(status=status, exit_status=exit_status, finished_at=now)
+
+    def write_derived(self) -> "Summary":
+        """Rebuild everything derived from the journal and return the summary; same as ``report.build``."""
+        from headless_eval.report import build
+
+        return build(self)
 
     def close(self) -> None:
         """Release the lock; a second call does nothing."""

@@ -1,0 +1,35 @@
+"""Rebuilds what is derived from a run's journal."""
+
+from pathlib import Path
+
+from headless_eval.errors import UserError
+from headless_eval.report.exports import write_csv, write_rates_json, write_suite_json
+from headless_eval.report.plots import write_plots
+from headless_eval.report.summary import Summary, summarize
+from headless_eval.results import RunDirectory
+
+
+def build(run: RunDirectory | str | Path) -> Summary:
+    """Rebuild CSV, JSON and plots from manifest and journal; the same journal gives the same files.
+
+    Args:
+        run: a run, or its folder; it may still be running.
+
+    Returns:
+        The summary of the episodes so far.
+
+    Raises:
+        UserError: if the folder holds no run, a damaged one, or cannot be written.
+    """
+    if not isinstance(run, RunDirectory):
+        run = RunDirectory.open(run)
+    records = run.records()
+    summary = summarize(run.manifest["suite"], records)
+    try:
+        write_csv(run.path / f"{summary.suite}_results.csv", records)
+        write_suite_json(run.path / f"{summary.suite}_results.json", records, summary, run.manifest)
+        write_rates_json(run.path / "results.json", summary)
+        write_plots(run.path, summary)
+    except OSError as error:
+        raise UserError(f"cannot write the results to {run.path}: {error.strerror}") from error
+    return summary

@@ -1,0 +1,93 @@
+"""The run's results as CSV and JSON, each written whole or not at all."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headless_eval.files import replacing
+from headless_eval.report.summary import Row, Summary
+from headless_eval.results.record import EpisodeRecord
+
+COLUMNS = (
+    *("task_id", "task_name", "episode_idx", "success", "steps", "max_steps"),
+    *("configuration", "dtype", "mode", "scope", "task_key", "instruction", "status", "seed", "replans"),
+    *("actions_sha256", "video", "error_type", "error_message"),
+)
+"""The CSV's columns that come out the same when a run is repeated."""
+
+TIMING_COLUMNS = ("sim_s", "render_s", "infer_s", "total_s", "started_at")
+"""The columns that follow them and differ from run to run."""
+
+
+def write_csv(path: Path, records: Sequence[EpisodeRecord]) -> None:
+    """Write ``<suite>_results.csv``: a header and one row per trial; None becomes an empty field."""
+    with replacing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS + TIMING_COLUMNS)
+        for record in records:
+            fields = _fields(record)
+            error = fields.pop("error") or {}
+            fields["error_type"], fields["error_message"] = error.get("type"), error.get("message")
+            writer.writerow([fields[name] for name in COLUMNS + TIMING_COLUMNS])
+
+
+def write_suite_json(
+    path: Path, records: Sequence[EpisodeRecord], summary: Summary, manifest: Mapping[str, Any]
+) -> None:
+    """Write ``<suite>_results.json``: totals over all configurations and the list of results.
+
+    Episodes that ended in an error are in the list, in ``total_errors``, and in no other total.
+    """
+    head = {
+        "task_suite": summary.suite,
+        "total_episodes": summary.episodes,
+        "total_successes": summary.successes,
+        "total_errors": summary.errors,
+        "success_rate": summary.successes / summary.episodes if summary.episodes else None,
+        "seed": manifest.get("seed"),
+        "headless": manifest.get("headless", True),
+    }
+    with replacing(path) as file:
+        # One result a line: easy to read and to compare, and never the whole text in memory.
+        file.write(json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}"))
+        file.write(',\n  "results": [')
+        for index, record in enumerate(records):
+            file.write(",\n    " if index else "\n    ")
+            file.write(json.dumps(_fields(record), ensure_ascii=False))
+        file.write("\n  ]\n}\n")
+
+
+def write_rates_json(path: Path, summary: Summary) -> None:
+    """Write ``results.json``: per configuration the rate of each task, and the mean of those rates.
+
+    A rate is None where every episode ended in an error; the mean is over the tasks that have one.
+    """
+    content: dict[str, dict[str, Any]] = {}
+    for configuration in summary.configurations:
+        rows = [row for row in summary.rows if row.configuration == configuration and row.task is not None]
+        rates = [row.rate for row in rows if row.rate is not None]
+        content[configuration] = {str(row.task): _rate(row) for row in rows}
+        content[configuration]["avg_success_rate"] = sum(rates) / len(rates) if rates else None
+    with replacing(path) as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def _rate(row: Row) -> dict[str, Any]:
+    return {
+        "success_rate": row.rate,
+        "successful_episodes": row.successes,
+        "total_episodes": row.episodes,
+        "errors": row.errors,
+    }
+
+
+def _fields(record: EpisodeRecord) -> dict[str, Any]:
+    """Return a record's fields under the names of the results files."""
+    fields = record.to_dict()
+    fields["episode_idx"] = fields.pop("episode")
+    return {name: fields[name] for name in COLUMNS + TIMING_COLUMNS if name in fields} | {
+        "error": fields["error"]
+    }

@@ -1,0 +1,91 @@
+"""How sure a success rate is, and whether a precision differs from float32 on the same episodes."""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Interval(NamedTuple):
+    """A confidence interval; unpacks as (low, high)."""
+
+    low: float
+    high: float
+
+
+@lru_cache(maxsize=4096)
+def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a proportion, without continuity correction.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212;
+    recommended for small n by Newcombe, "Two-sided confidence intervals for the single proportion",
+    Statistics in Medicine 17 (1998) 857-872 (its method 3).
+
+    Args:
+        successes: 0 to n.
+        n: trials, at least 1.
+        level: the coverage, between 0 and 1.
+
+    Raises:
+        ValueError: if the counts are impossible.
+    """
+    from scipy.stats import binomtest  # loading it takes a second that most commands need not spend
+
+    low, high = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(float(low), float(high))
+
+
+def newcombe_paired_interval(a: int, b: int, c: int, d: int, level: float = 0.95) -> Interval:
+    """Return the interval of the difference between two proportions measured on the same n = a+b+c+d trials.
+
+    The difference is that of the first proportion, (a + b) / n, minus the second, (a + c) / n: (b - c) / n.
+    Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired
+    data", Statistics in Medicine 17 (1998) 2635-2650, method 10: Wilson's intervals of both, combined with
+    their correlation phi, whose numerator is corrected for continuity.
+
+    Args:
+        a: trials where both succeed.
+        b: only the first.
+        c: only the second.
+        d: neither.
+        level: the coverage, between 0 and 1.
+
+    Raises:
+        ValueError: if a count is negative or there is no trial.
+    """
+    n = a + b + c + d
+    if min(a, b, c, d) < 0 or n == 0:
+        raise ValueError(f"impossible counts of pairs: {a}, {b}, {c}, {d}")
+    first, second = (a + b) / n, (a + c) / n
+    first_low, first_high = wilson_interval(a + b, n, level)
+    second_low, second_high = wilson_interval(a + c, n, level)
+
+    numerator: float = a * d - b * c
+    if numerator > 0:
+        numerator = max(numerator - n / 2, 0)
+    margins = (a + b) * (c + d) * (a + c) * (b + d)
+    phi = numerator / math.sqrt(margins) if margins else 0.0
+
+    def distance(one: float, other: float) -> float:
+        return math.sqrt(max(one * one - 2 * phi * one * other + other * other, 0.0))
+
+    difference = (b - c) / n
+    return Interval(
+        difference - distance(first - first_low, second_high - second),
+        difference + distance(second - second_low, first_high - first),
+    )
+
+
+@lru_cache(maxsize=4096)
+def mcnemar_exact(b: int, c: int) -> float:
+    """Return the two-sided exact p-value that two proportions on the same trials are equal.
+
+    McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 12
+    (1947) 153-157, in its exact conditional form: given b + c, b is binomial with probability 1/2.
+
+    Args:
+        b: trials where only the first succeeds.
+        c: trials where only the second does.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0

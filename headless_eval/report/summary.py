@@ -1,0 +1,182 @@
+"""What a run's records say: success per configuration and task, compared with float32 in pairs."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from headless_eval.report.statistics import (
+    Interval,
+    mcnemar_exact,
+    newcombe_paired_interval,
+    wilson_interval,
+)
+from headless_eval.results.record import ERROR, EpisodeRecord
+
+BASELINE = "float32"
+"""The configuration that every other is compared with."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A configuration against float32, over the (task, episode) pairs that ended without error in both.
+
+    Args:
+        pairs: how many there are.
+        gained: episodes that succeed here and fail at float32.
+        lost: episodes that fail here and succeed at float32.
+        difference: success rate here minus that of float32, over these pairs.
+        interval: Newcombe's 95 % interval of the difference.
+        p_value: McNemar's exact two-sided test that the rates are equal.
+    """
+
+    pairs: int
+    gained: int
+    lost: int
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration on one task, or on all.
+
+    Args:
+        configuration: its name.
+        dtype: its numerical type.
+        mode: what of the model it covers.
+        task: the task's key, or None for all tasks together.
+        episodes: episodes that ended in success or failure.
+        successes: how many of them succeeded.
+        errors: episodes that broke; they are not among ``episodes``.
+        rate: successes / episodes, or None without episodes.
+        interval: Wilson's 95 % interval of the rate, or None without episodes.
+        comparison: against float32; None for float32 itself and where no pair exists.
+    """
+
+    configuration: str
+    dtype: str
+    mode: str
+    task: str | None
+    episodes: int
+    successes: int
+    errors: int
+    rate: float | None
+    interval: Interval | None
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All rows of a run, in the order of its records; each configuration's overall row follows its tasks.
+
+    Args:
+        suite: the suite's name.
+        tasks: key -> name of each task, in order.
+        configurations: names, in order.
+        rows: per configuration its tasks, then all of them together.
+    """
+
+    suite: str
+    tasks: dict[str, str]
+    configurations: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def row(self, configuration: str, task: str | None = None) -> Row:
+        """Return the row of a configuration and a task's key, or of all tasks.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        for row in self.rows:
+            if row.configuration == configuration and row.task == task:
+                return row
+        raise KeyError((configuration, task))
+
+    @property
+    def overall(self) -> tuple[Row, ...]:
+        """The rows over all tasks, one per configuration."""
+        return tuple(row for row in self.rows if row.task is None)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that ended in success or failure."""
+        return sum(row.episodes for row in self.overall)
+
+    @property
+    def successes(self) -> int:
+        """Episodes that succeeded."""
+        return sum(row.successes for row in self.overall)
+
+    @property
+    def errors(self) -> int:
+        """Episodes that broke."""
+        return sum(row.errors for row in self.overall)
+
+
+def summarize(suite: str, records: Iterable[EpisodeRecord]) -> Summary:
+    """Count, estimate and compare.
+
+    Args:
+        suite: the suite's name.
+        records: one per trial (``RunDirectory.records``); their order becomes the summary's.
+    """
+    tasks: dict[str, str] = {}
+    cells: dict[tuple[str, str], list[EpisodeRecord]] = defaultdict(list)
+    configurations: dict[str, None] = {}
+    for record in records:
+        tasks.setdefault(record.task_key, record.task_name)
+        configurations.setdefault(record.configuration)
+        cells[record.configuration, record.task_key].append(record)
+
+    rows = []
+    for configuration in configurations:
+        done = [(task, cells[configuration, task]) for task in tasks if (configuration, task) in cells]
+        for task, mine in done:
+            rows.append(_row(task, mine, cells.get((BASELINE, task), [])))
+        everything = [record for _, mine in done for record in mine]
+        baseline = [record for task, _ in done for record in cells.get((BASELINE, task), [])]
+        rows.append(_row(None, everything, baseline))
+    return Summary(suite, tasks, tuple(configurations), tuple(rows))
+
+
+def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord]) -> Comparison | None:
+    """Compare two configurations on the trials that both finished; None if there is no such trial."""
+    other = {
+        (record.task_id, record.episode): record.success for record in baseline if record.status != ERROR
+    }
+    counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
+    for record in records:
+        if record.status != ERROR and (record.task_id, record.episode) in other:
+            counts[record.success, other[record.task_id, record.episode]] += 1
+    both, gained, lost, neither = counts.values()
+    pairs = both + gained + lost + neither
+    if pairs == 0:
+        return None
+    return Comparison(
+        pairs=pairs,
+        gained=gained,
+        lost=lost,
+        difference=(gained - lost) / pairs,
+        interval=newcombe_paired_interval(both, gained, lost, neither),
+        p_value=mcnemar_exact(gained, lost),
+    )
+
+
+def _row(task: str | None, records: Sequence[EpisodeRecord], baseline: Sequence[EpisodeRecord]) -> Row:
+    first = records[0]
+    errors = sum(record.status == ERROR for record in records)
+    successes = sum(record.success for record in records)
+    episodes = len(records) - errors
+    return Row(
+        configuration=first.configuration,
+        dtype=first.dtype,
+        mode=first.mode,
+        task=task,
+        episodes=episodes,
+        successes=successes,
+        errors=errors,
+        rate=successes / episodes if episodes else None,
+        interval=wilson_interval(successes, episodes) if episodes else None,
+        comparison=None if first.configuration == BASELINE else compare(records, baseline),
+    )

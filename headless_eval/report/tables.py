@@ -1,0 +1,132 @@
+"""The summary as a table, for the terminal and for Markdown."""
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from headless_eval.report.summary import Comparison, Row, Summary
+
+_MAX_TASK_COLUMNS = 6
+_SIGNIFICANT = 0.05
+
+
+def rich_table(summary: Summary) -> RenderableType:
+    """Return the summary for a terminal: a row per configuration; its tasks as columns, where they fit.
+
+    Configurations that differ from float32 with p < 0.05 are red if worse and green if better.
+    """
+    layouts = ((True, 1), (False, 1), (False, 0))
+    return _Fitting([_rich(summary, per_task=per_task, space=space) for per_task, space in layouts])
+
+
+def markdown_table(summary: Summary) -> str:
+    """Return the same table in Markdown, with its caption below."""
+    content = _content(summary, per_task=True)
+    lines = [content.header, ["---"] + ["---:"] * (len(content.header) - 1), *content.rows]
+    table = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+    return f"{table}\n\n{content.caption}\n"
+
+
+def format_p(p_value: float) -> str:
+    """Return a p-value to two significant digits, ``<0.001`` below that."""
+    if p_value < 0.001:
+        return "<0.001"
+    return "1" if p_value >= 0.995 else f"{p_value:.2g}"
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Shows the first of some tables that is not too wide, or else the last."""
+
+    tables: list[Table]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = (
+            Measurement.get(console, options.update(max_width=1000), table).maximum for table in self.tables
+        )
+        fitting = (
+            table for table, width in zip(self.tables, widths, strict=True) if width <= options.max_width
+        )
+        yield next(fitting, self.tables[-1])
+
+
+@dataclass(frozen=True)
+class _Content:
+    title: str
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def _rich(summary: Summary, *, per_task: bool, space: int) -> Table:
+    content = _content(summary, per_task=per_task)
+    padding = (0, space, 0, 0)
+    table = Table(box=box.SIMPLE_HEAD, padding=padding, title=content.title, caption=content.caption)
+    table.caption_justify = "left"
+    for index, name in enumerate(content.header):
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for cells, row in zip(content.rows, summary.overall, strict=True):
+        table.add_row(*(Text(cell) for cell in cells), style=_style(row.comparison))
+    return table
+
+
+def _content(summary: Summary, *, per_task: bool) -> _Content:
+    tasks = list(summary.tasks) if per_task and 1 < len(summary.tasks) <= _MAX_TASK_COLUMNS else []
+    header = ["precision", *tasks, "success", "rate %"]
+    compared = any(row.comparison for row in summary.rows)
+    if compared:
+        header += ["Δ float32", "p"]
+    if summary.errors:
+        header.append("errors")
+
+    found = {(row.configuration, row.task): row for row in summary.rows}
+    rows = []
+    for overall in summary.overall:
+        cells = [overall.configuration]
+        cells += [_count(found.get((overall.configuration, task))) for task in tasks]
+        cells += [_count(overall), _rate(overall)]
+        if compared:
+            cells += _comparison(overall.comparison)
+        if summary.errors:
+            cells.append(str(overall.errors or ""))
+        rows.append(cells)
+
+    caption = "In brackets 95 % intervals, of the rate after Wilson"
+    if compared:
+        caption += ", of the paired difference (percentage points) after Newcombe; p: McNemar, exact"
+    if summary.errors:
+        caption += f". Episodes with an error ({summary.errors}) count nowhere else"
+    return _Content(f"{summary.suite}: success by precision", caption + ".", header, rows)
+
+
+def _count(row: Row | None) -> str:
+    return f"{row.successes}/{row.episodes}" if row is not None and row.episodes else "–"
+
+
+def _rate(row: Row) -> str:
+    if row.rate is None or row.interval is None:
+        return "–"
+    return f"{100 * row.rate:.0f} [{100 * row.interval.low:.0f}, {100 * row.interval.high:.0f}]"
+
+
+def _comparison(comparison: Comparison | None) -> list[str]:
+    if comparison is None:
+        return ["", ""]
+    low, high = comparison.interval
+    difference = f"{_points(comparison.difference)} [{_points(low)}, {_points(high)}]"
+    return [difference, format_p(comparison.p_value)]
+
+
+def _points(difference: float) -> str:
+    points = round(100 * difference)
+    return f"{points:+d}".replace("-", "−") if points else "0"
+
+
+def _style(comparison: Comparison | None) -> str:
+    if comparison is None or comparison.p_value >= _SIGNIFICANT:
+        return ""
+    return "red" if comparison.difference < 0 else "green"
