@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headless_eval.errors import UserError
-    from headless_eval.local_policy import LocalPolicy, list_policies, load_policy
+    from headless_eval.local_policy import LocalPolicy
+    from headless_eval.policies import list_policies, load_policy
     from headless_eval.precision import Precision, Scope, configurations
     from headless_eval.quant import fake_quantize, quantize_
 
@@ -29,8 +30,8 @@ _HOMES = {
     "UserError": "errors",
     "configurations": "precision",
     "fake_quantize": "quant",
-    "list_policies": "local_policy",
-    "load_policy": "local_policy",
+    "list_policies": "policies",
+    "load_policy": "policies",
     "quantize_": "quant",
 }
 

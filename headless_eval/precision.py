@@ -1,12 +1,12 @@
 """What a numerical precision is: a data type, what it applies to, and which modules. Imports no torch."""
 
-import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headless_eval.errors import UserError
+from headless_eval.suggest import unknown
 
 BENCHMARK_DTYPES = (
     "float32",
@@ -20,13 +20,6 @@ BENCHMARK_DTYPES = (
 )
 DTYPES = (*BENCHMARK_DTYPES, "int8", "int4")
 MODES = ("weights_only", "activations_only", "both")
-
-
-def unknown_name(kind: str, given: object, valid: Sequence[str]) -> UserError:
-    """Return the error for a name that is not among ``valid``: it names the nearest one, and all of them."""
-    nearest = difflib.get_close_matches(str(given).lower(), valid, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return UserError(f"unknown {kind} {given!r}: {hint}Valid: {', '.join(valid) or 'none'}")
 
 
 @dataclass(frozen=True)
@@ -88,9 +81,9 @@ class Precision:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise unknown_name("dtype", self.dtype, DTYPES)
+            raise unknown("dtype", self.dtype, DTYPES)
         if self.mode not in MODES:
-            raise unknown_name("mode", self.mode, MODES)
+            raise unknown("mode", self.mode, MODES)
         if self.dtype == "float32":
             object.__setattr__(self, "mode", MODES[0])
             object.__setattr__(self, "scope", EVERYTHING)

@@ -38,8 +38,8 @@ from headless_eval.precision import (
     Precision,
     Scope,
     configurations,
-    unknown_name,
 )
+from headless_eval.suggest import unknown
 
 __all__ = [
     "BENCHMARK_DTYPES",
@@ -135,7 +135,7 @@ def fake_quantize(tensor: Tensor, dtype: str, axis: int | tuple[int, ...] | None
         TypeError: the tensor is not float32.
     """
     if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
+        raise unknown("dtype", dtype, DTYPES)
     if tensor.dtype != torch.float32:
         raise TypeError(f"fake_quantize takes float32, not {tensor.dtype}")
     if dtype == "float32" or tensor.numel() == 0:

@@ -1,0 +1,141 @@
+"""Finding a policy: the bundled ones by name, others by folder or checkpoint. Imports torch only to load one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headless_eval.baselines import BASELINES
+from headless_eval.errors import UserError
+from headless_eval.suggest import unknown
+
+if TYPE_CHECKING:
+    from headless_eval.local_policy import LocalPolicy
+    from headless_eval.pi0.config import PolicyConfig
+
+BUNDLED = Path(__file__).parent / "bundled"
+DTYPES = ("float32", "bfloat16", "float16")
+_CONFIG = "config.toml"
+
+
+def list_policies() -> list[str]:
+    """Return the names that ``load_policy`` knows: bundled policies, then baselines."""
+    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{_CONFIG}"))
+    return [*bundled, *BASELINES]
+
+
+def load_policy(
+    policy: str | Path = "pi0-droid-tiny",
+    *,
+    checkpoint: str | Path | None = None,
+    config: str | None = None,
+    config_file: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    flow_steps: int | None = None,
+    max_batch: int = 8,
+) -> "LocalPolicy":
+    """Load a policy into this process.
+
+    Args:
+        policy: one of ``list_policies()``, or a folder with ``config.toml``, weights (``model.safetensors`` or
+            its shards), ``assets/<asset_id>/norm_stats.json`` and ``tokenizer.model``.
+        checkpoint: a folder with weights and statistics in openpi's layout, instead of ``policy``.
+        config: its configuration by name, one of ``headless_eval.pi0.config.CONFIGS``.
+        config_file: its configuration as a TOML or JSON file, instead of ``config``.
+        tokenizer: SentencePiece model; by default ``tokenizer.model`` beside the weights, or PaliGemma's in
+            openpi's cache (``$OPENPI_DATA_HOME``).
+        device: ``cpu``, ``cuda`` or ``cuda:0``.
+        dtype: what the weights are kept in: float32, bfloat16 or float16.
+        flow_steps: Euler steps of flow matching; by default the configuration's.
+        max_batch: the fixed size of batches on a GPU.
+
+    Raises:
+        UserError: there is no such policy, configuration or device; a file is missing or does not fit.
+    """
+    from headless_eval.local_policy import LocalPolicy
+
+    _check_device(device)
+    if dtype not in DTYPES:
+        raise unknown("weight dtype", dtype, DTYPES)
+    if max_batch < 1:
+        raise UserError(f"max_batch is {max_batch}; it must be 1 or more")
+    if flow_steps is not None and flow_steps < 1:
+        raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
+    if checkpoint is None and str(policy) in BASELINES:
+        if config or config_file or tokenizer or flow_steps:
+            raise UserError(
+                f"policy {policy!r} has neither configuration, tokenizer nor flow steps: leave them out"
+            )
+        return LocalPolicy(BASELINES[str(policy)](), str(policy))
+    folder, name = _find_folder(policy) if checkpoint is None else _find_checkpoint(Path(checkpoint))
+    settings = _find_config(folder, config, None if config_file is None else Path(config_file))
+    if flow_steps is not None:
+        settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
+    from headless_eval.pi0.policy import Pi0Policy
+
+    loaded = Pi0Policy.from_checkpoint(
+        folder, settings, None if tokenizer is None else Path(tokenizer), device=device, dtype=dtype
+    )
+    return LocalPolicy(loaded, name, max_batch=max_batch)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        wanted = torch.device("meta")
+    if wanted.type not in ("cpu", "cuda"):
+        raise UserError(f"unknown device {device!r}: use cpu, cuda or cuda:INDEX")
+    if wanted.type == "cuda":
+        there = torch.cuda.device_count()
+        if not torch.cuda.is_available():
+            raise UserError(f"no device {device!r}: torch finds no CUDA GPU here; use the CPU")
+        if (wanted.index or 0) >= there:
+            raise UserError(f"no device {device!r}: there are {there} GPUs, counted from 0")
+
+
+def _find_folder(policy: str | Path) -> tuple[Path, str]:
+    bundled = BUNDLED / policy
+    if str(policy) in list_policies():
+        return bundled, str(policy)
+    folder = Path(policy)
+    if folder.is_dir():
+        return folder, folder.resolve().name
+    if folder.exists():
+        raise UserError(f"policy {str(policy)!r} is a file: name the folder that holds it")
+    from headless_eval.pi0.config import CONFIGS
+
+    if str(policy) in CONFIGS:
+        raise UserError(
+            f"{str(policy)!r} is a configuration whose weights are not bundled: give a checkpoint's folder with it "
+            f"(--checkpoint DIR --config {policy})"
+        )
+    raise unknown("policy", str(policy), list_policies())
+
+
+def _find_checkpoint(folder: Path) -> tuple[Path, str]:
+    if not folder.is_dir():
+        raise UserError(f"no checkpoint at {folder}: it has to be a folder")
+    return folder, folder.resolve().name
+
+
+def _find_config(folder: Path, name: str | None, file: Path | None) -> "PolicyConfig":
+    from headless_eval.pi0.config import CONFIGS
+
+    if name is not None and file is not None:
+        raise UserError("config and config_file both given: a policy has one configuration")
+    if name is not None:
+        if name not in CONFIGS:
+            raise unknown("config", name, CONFIGS)
+        return CONFIGS[name]
+    file = file if file is not None else folder / _CONFIG
+    if not file.is_file():
+        raise UserError(
+            f"{folder} has no configuration ({file} is missing): name one with --config NAME or --config-file FILE"
+        )
+    from headless_eval.pi0.config import read_config  # type: ignore[attr-defined]
+
+    return read_config(file)
