@@ -116,6 +116,8 @@ class GemmaAttention(nn.Module):
 
     def __init__(self, config: GemmaConfig, keys_only: bool = False):
         super().__init__()
+        self.num_heads = config.num_heads
+        self.num_kv_heads = config.num_kv_heads
         self.head_dim = config.head_dim
         if not keys_only:
             self.q_proj = nn.Linear(config.width, config.num_heads * config.head_dim, bias=False)
@@ -125,22 +127,28 @@ class GemmaAttention(nn.Module):
 
     def keys_values(self, x: Tensor, by: Rotation) -> KeysValues:
         """Return what tokens (B, tokens, width) offer to attention."""
-        keys = self.k_proj(x).unflatten(-1, (-1, self.head_dim))
-        values = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
-        return KeysValues(rotate(keys, by).to(values.dtype).transpose(1, 2), values.transpose(1, 2))
+        keys = rotate(self.k_proj(x).unflatten(-1, (-1, self.head_dim)), by)
+        return self._stored(keys, self.v_proj(x))
 
     def forward(
         self, x: Tensor, by: Rotation, mask: Tensor | None, before: KeysValues | None
     ) -> tuple[Tensor, KeysValues]:
         """Let tokens attend to ``before`` and to themselves; return also their own keys and values."""
-        own = self.keys_values(x, by)
-        queries = rotate(self.q_proj(x).unflatten(-1, (-1, self.head_dim)), by).to(own.values.dtype)
-        stored = own
+        # Queries and keys are rotated as one: small kernels cost their number, not their size.
+        rotated = rotate(
+            torch.cat([self.q_proj(x), self.k_proj(x)], -1).unflatten(-1, (-1, self.head_dim)), by
+        )
+        queries, keys = rotated.split([self.num_heads, self.num_kv_heads], dim=2)
+        stored = own = self._stored(keys, self.v_proj(x))
         if before is not None:
             stored = KeysValues(
                 torch.cat([before.keys, own.keys], 2), torch.cat([before.values, own.values], 2)
             )
-        return self.o_proj(grouped_attention(queries, stored, mask)), own
+        return self.o_proj(grouped_attention(queries.to(own.values.dtype), stored, mask)), own
+
+    def _stored(self, keys: Tensor, values: Tensor) -> KeysValues:
+        values = values.unflatten(-1, (-1, self.head_dim))
+        return KeysValues(keys.to(values.dtype).transpose(1, 2), values.transpose(1, 2))
 
 
 class GemmaMlp(nn.Module):
