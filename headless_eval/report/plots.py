@@ -205,7 +205,7 @@ def _label(row: Row, mode: str) -> str:
 
 
 def _episodes(series: Sequence[_Series]) -> str:
-    counts = {row.episodes for one in series for row in one.rows if row is not None}
+    counts = {row.episodes for one in series for row in one.rows if row is not None and row.episodes} or {0}
     low, high = min(counts), max(counts)
     return f"{high} episodes per bar" if low == high else f"{low}–{high} episodes per bar"
 

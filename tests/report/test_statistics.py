@@ -1,0 +1,82 @@
+"""Each method against values published for it."""
+
+from itertools import product
+
+import pytest
+from scipy.stats import norm
+
+from headless_eval.report.statistics import mcnemar_exact, newcombe_paired_interval, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_as_in_newcombe_1998_table_1(successes: int, n: int, low: float, high: float) -> None:
+    # Statistics in Medicine 17, 857-872, Table I, method 3.
+    assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_wilson_limits_are_where_the_score_test_just_rejects(level: float) -> None:
+    z = norm.ppf((1 + level) / 2)
+    for successes, n in ((3, 15), (14, 15), (47, 100)):
+        for limit in wilson_interval(successes, n, level):
+            score = abs(successes / n - limit) / (limit * (1 - limit) / n) ** 0.5
+            assert score == pytest.approx(z, rel=1e-6)
+
+
+def test_wilson_refuses_impossible_counts() -> None:
+    for successes, n in ((3, 2), (-1, 5), (0, 0)):
+        with pytest.raises(ValueError):
+            wilson_interval(successes, n)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        # Bentur et al. 2009, in Fagerland, Lydersen, Laake, "Recommended tests and confidence intervals for
+        # paired binomial proportions", Statistics in Medicine 33 (2014) 2850-2875.
+        ((1, 1, 7, 12), -0.507, -0.026),
+        # Cavo et al. 2012, in Fagerland, Lydersen, Laake, "Statistical Analysis of Contingency Tables" (2017),
+        # chapter 8.
+        ((59, 6, 16, 80), -0.1186, -0.0046),
+        # Altman, Machin, Bryant, Gardner, "Statistics with Confidence" (2000), chapter 6, Table 6.2.
+        ((14, 5, 0, 22), 0.01, 0.23),
+    ],
+)
+def test_newcombe_as_published(counts: tuple[int, int, int, int], low: float, high: float) -> None:
+    digits = 10 ** -len(f"{low}".split(".")[1])
+    assert newcombe_paired_interval(*counts) == pytest.approx((low, high), abs=0.51 * digits)
+
+
+def test_newcombe_holds_the_difference_and_mirrors() -> None:
+    for a, b, c, d in product((0, 1, 4, 30), repeat=4):
+        n = a + b + c + d
+        if n == 0:
+            continue
+        low, high = newcombe_paired_interval(a, b, c, d)
+        assert -1 <= low <= (b - c) / n <= high <= 1
+        assert newcombe_paired_interval(a, c, b, d) == pytest.approx((-high, -low), abs=1e-12)
+
+
+def test_newcombe_refuses_impossible_counts() -> None:
+    for counts in ((0, 0, 0, 0), (3, -1, 0, 2)):
+        with pytest.raises(ValueError, match="impossible"):
+            newcombe_paired_interval(*counts)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [
+        # Fagerland, Lydersen, Laake, BMC Medical Research Methodology 13 (2013) 91: 2 P(X <= 1), X ~ B(8, 1/2).
+        (1, 7, 0.0703),
+        (7, 1, 0.0703),
+        # 2 / 2^5 and 1 - both by hand.
+        (0, 5, 0.0625),
+        (4, 4, 1.0),
+        (0, 0, 1.0),
+    ],
+)
+def test_mcnemar(b: int, c: int, p: float) -> None:
+    assert mcnemar_exact(b, c) == pytest.approx(p, abs=5e-5)
