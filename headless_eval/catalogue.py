@@ -1,0 +1,61 @@
+"""What there is to run."""
+
+import json
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from headless_eval.pi0.config import CONFIGS
+from headless_eval.policies import list_policies
+from headless_eval.precision import DTYPES, MODES
+from headless_eval.sims.registry import SUITES
+
+
+def catalogue() -> dict[str, Any]:
+    """Return policies, configurations of checkpoints, suites with their tasks, dtypes and modes."""
+    return {
+        "policies": list_policies(),
+        "configs": list(CONFIGS),
+        "suites": {
+            suite.name: {
+                "summary": suite.summary,
+                "simulators": list(suite.simulators),
+                "tasks": [
+                    {
+                        "id": task.id,
+                        "key": task.key,
+                        "instruction": task.instruction,
+                        "max_steps": task.max_steps,
+                    }
+                    for task in suite.load_tasks()
+                ],
+            }
+            for suite in SUITES.values()
+        },
+        "dtypes": list(DTYPES),
+        "modes": list(MODES),
+    }
+
+
+def print_catalogue(*, as_json: bool) -> None:
+    """Print the catalogue, as tables or as JSON."""
+    there = catalogue()
+    if as_json:
+        print(json.dumps(there, indent=2))
+        return
+    console = Console()
+    names = Table("what", "flag", "names", box=box.SIMPLE_HEAD)
+    names.add_row("policies", "--policy", ", ".join(there["policies"]))
+    names.add_row("configurations of a checkpoint", "--config", ", ".join(there["configs"]))
+    names.add_row("data types", "--dtypes", ", ".join(there["dtypes"]))
+    names.add_row("modes", "--modes", ", ".join(there["modes"]))
+    console.print(names)
+    for name, suite in there["suites"].items():
+        console.print(f"[bold]--suite {name}[/bold]  {suite['summary']}", highlight=False)
+        tasks = Table("--tasks", "or", "instruction", "steps at most", box=box.SIMPLE_HEAD)
+        for task in suite["tasks"]:
+            tasks.add_row(str(task["id"]), task["key"], task["instruction"], str(task["max_steps"]))
+        console.print(tasks)
+        console.print(f"--sim {', '.join(suite['simulators'])}", highlight=False)

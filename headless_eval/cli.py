@@ -1,0 +1,163 @@
+"""The commands: each has its flags parsed into a dataclass, which goes to those who do the work."""
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from headless_eval.config import RunConfig
+from headless_eval.errors import UserError
+from headless_eval.suggest import unknown
+
+PROGRAM = "headless-eval"
+
+_HELP = f"""usage: {PROGRAM} COMMAND [FLAGS]
+
+Evaluate vision-language-action policies in simulation, headless and in one process, at any numerical
+precision.
+
+  {PROGRAM} run              the bundled policy, 3 scenes, 4 precisions: a few minutes on 2 cores
+  {PROGRAM} list             what there is: policies, suites with their tasks, dtypes, modes
+  {PROGRAM} report DIR       rebuild what derives from a run's journal: tables, plots, page
+  {PROGRAM} train            train the bundled policy anew
+  {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
+"""
+
+_RUN = f"""Evaluate a policy at several numerical precisions, on the same episodes.
+
+Every precision meets the same initial states and the same flow-matching noise, so that configurations can be
+compared in pairs. An episode is on disk when it ends; Ctrl-C loses those under way and no other.
+
+Examples:
+  {PROGRAM} run
+  {PROGRAM} run --tasks scene_1 --episodes 100 --dtypes float32 int8 --modes weights_only both
+  {PROGRAM} run --policy DIR --gpu 0 --slots 16 --videos failures --results results/mine
+
+Exit status: 0 all episodes ran; 1 some were errors, which count as neither success nor failure; 2 a mistake
+in what was asked; 130 interrupted."""
+
+
+@dataclass(frozen=True)
+class ListConfig:
+    """Show what there is to run: policies, suites with their tasks, dtypes, modes."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Rebuild everything that derives from a run's journal: CSV, JSON, plots, page."""
+
+    directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+    """Folder of the run."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: what follows the program's name; by default the process's.
+
+    Returns:
+        The exit status: 0 done, 1 some episodes were errors, 2 a mistake in what was asked, 130 interrupted.
+    """
+    command, *flags = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    try:
+        if command in ("-h", "--help"):
+            print(_HELP, end="")
+            return 0
+        if command not in _COMMANDS:
+            raise unknown("command", command, _COMMANDS)
+        return _COMMANDS[command](flags)
+    except UserError as error:
+        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return 130
+
+
+# What a command needs is imported when it is given: torch and a simulator take seconds, --help should not.
+
+
+def _run(flags: list[str]) -> int:
+    config = _parse(RunConfig, "run", flags, _RUN)
+    from headless_eval.run import run
+
+    return run(config)
+
+
+def _list(flags: list[str]) -> int:
+    config = _parse(ListConfig, "list", flags)
+    from headless_eval.catalogue import print_catalogue
+
+    print_catalogue(as_json=config.json)
+    return 0
+
+
+def _report(flags: list[str]) -> int:
+    config = _parse(ReportConfig, "report", flags)
+    from headless_eval.run import report
+
+    return report(config.directory)
+
+
+def _train(flags: list[str]) -> int:
+    from headless_eval.training.config import TrainConfig
+
+    config = _parse(TrainConfig, "train", flags)
+    from headless_eval.training import cli_main
+
+    return cli_main(config)
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "list": _list,
+    "report": _report,
+    "train": _train,
+}
+
+
+def _parse(config: type, command: str, flags: list[str], description: str | None = None) -> Any:
+    """Return the dataclass with its fields from the flags; ``--help`` ends the process.
+
+    Raises:
+        UserError: if the flags do not fit.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(
+                config,
+                prog=f"{PROGRAM} {command}",
+                description=description,
+                args=flags,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UserError(f"{_unbox(said.getvalue())}; see {PROGRAM} {command} --help") from None
+
+
+def _unbox(box: str) -> str:
+    """Return the gist of a message that tyro drew as a box: what is wrong, and the flag it suggests."""
+    sections: list[list[str]] = [[]]
+    for line in box.splitlines()[1:-1]:
+        text = line.strip("│ ")
+        if set(text) == {"─"}:
+            sections.append([])
+        else:
+            sections[-1].append(text)
+    gist = " ".join(sections[0]).partition(" Got errors:")[0].rstrip(". ")
+    for section in sections[1:]:
+        if section[0] == "Perhaps you meant:":
+            gist += f"; perhaps you meant {section[1].split(' ')[0].rstrip(',')}"
+    return gist[:1].lower() + gist[1:]

@@ -1,0 +1,121 @@
+"""What a run is."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+
+from headless_eval.errors import UserError
+from headless_eval.precision import Precision, Scope, configurations
+
+VideoChoice = Literal["all", "failures", "none"]
+
+
+def _flag(metavar: str, default: str | None = None, *aliases: str) -> Any:
+    """Say how the help shows a flag, where its type and its default are not for people."""
+    hint = None if default is None else f"(default: {default})"
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint, aliases=aliases or None)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run; its fields are the flags of ``headless-eval run``, and their docstrings the help.
+
+    Raises:
+        UserError: if a value is out of range, or a dtype, a mode or an expression is none.
+    """
+
+    suite: str = "droid"
+    """Suite of tasks."""
+
+    tasks: Annotated[tuple[str, ...], _flag("TASK ...", "all", "--scenes")] = ()
+    """Tasks by number or key, such as 1 or scene_1."""
+
+    episodes: int = 5
+    """Episodes per task and configuration."""
+
+    dtypes: Annotated[tuple[str, ...], _flag("DTYPE ...")] = (
+        "float32",
+        "bfloat16",
+        "float8_e4m3",
+        "boolean",
+    )
+    """Numerical types; float32 is the unquantized model, and runs once whatever the modes."""
+
+    modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("weights_only",)
+    """What to quantize: weights_only, activations_only, both."""
+
+    include: Annotated[str, _flag("REGEX", "all")] = ".*"
+    """Quantize only modules with this in their name."""
+
+    exclude: Annotated[str | None, _flag("REGEX", "none")] = None
+    """Do not quantize modules with this in their name."""
+
+    policy: Annotated[str, _flag("NAME|DIR")] = "pi0-droid-tiny"
+    """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
+
+    checkpoint: Annotated[Path | None, _flag("DIR", "the policy's")] = None
+    """Folder with weights and normalisation statistics; needs --config or --config-file."""
+
+    config: Annotated[str | None, _flag("NAME", "the policy's")] = None
+    """Configuration of the checkpoint by name, such as pi05_droid."""
+
+    config_file: Annotated[Path | None, _flag("FILE", "the policy's")] = None
+    """Configuration of the checkpoint as TOML."""
+
+    tokenizer: Annotated[Path | None, _flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
+    """SentencePiece model."""
+
+    gpu: Annotated[int | None, _flag("INDEX", "the policy runs on the CPU")] = None
+    """CUDA device that the policy runs on."""
+
+    open_loop_horizon: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    """Control steps between two looks of the policy: actions executed of each chunk."""
+
+    flow_steps: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    """Euler steps of flow matching."""
+
+    sim: Annotated[str | None, _flag("NAME", "the suite's")] = None
+    """Simulator."""
+
+    seed: int = 7
+    """With the task and the episode's index it fixes initial states and flow noise."""
+
+    slots: int = 2
+    """Episodes at once, in one process; changes the speed, never a result."""
+
+    videos: VideoChoice = "all"
+    """Which episodes to keep as H.264; errors count among the failures here."""
+
+    video_fps: float = 5.0
+    """Frames per second of the videos, which play in real time; no more than the control rate."""
+
+    results: Annotated[Path | None, _flag("DIR", "results/<date>_<time>")] = None
+    """Folder for the results; it may not hold a run yet."""
+
+    quiet: bool = False
+    """Print the path of the results and nothing else."""
+
+    def __post_init__(self) -> None:
+        least = {"episodes": 1, "slots": 1, "seed": 0, "gpu": 0, "open_loop_horizon": 1, "flow_steps": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {bound} or more")
+        if not (math.isfinite(self.video_fps) and self.video_fps > 0):
+            raise UserError(f"--video-fps is {self.video_fps:g}; it must be above 0")
+        if self.videos not in get_args(VideoChoice):
+            raise UserError(f"--videos is {self.videos!r}; it must be all, failures or none")
+        _ = self.precisions
+
+    @property
+    def precisions(self) -> list[Precision]:
+        """The configurations to run, float32 first."""
+        return configurations(self.dtypes, self.modes, Scope(self.include, self.exclude))
+
+    @property
+    def device(self) -> str:
+        """The policy's device, as torch names it."""
+        return "cpu" if self.gpu is None else f"cuda:{self.gpu}"

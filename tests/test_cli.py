@@ -1,0 +1,332 @@
+"""The command line: what it says, how it ends, and that a mistake costs one line and nothing else."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from headless_eval.baselines import BASELINES, ZeroPolicy
+from headless_eval.cli import main
+from headless_eval.sims import gl
+from headless_eval.sims.droid import mujoco_sim
+
+STEPS = 16
+
+
+@pytest.fixture
+def short_episodes(monkeypatch):
+    """The real suite with episodes of a second, so that a run takes seconds."""
+    tasks = tuple(replace(task, max_steps=STEPS) for task in mujoco_sim.TASKS)
+    monkeypatch.setattr(mujoco_sim, "TASKS", tasks)
+    monkeypatch.setattr(mujoco_sim.DroidMujoco, "tasks", tasks)
+
+
+@pytest.fixture
+def run(tmp_path, short_episodes):
+    """Run ``headless-eval run`` with the policy that holds still; return its exit status and folder."""
+
+    def run(*flags, folder="run"):
+        results = tmp_path / folder
+        flags = ["--policy", "zero", "--dtypes", "float32", "--results", str(results), *flags]
+        return main(["run", *flags]), results
+
+    return run
+
+
+def journal(folder):
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
+# Mistakes: the flags, and a word that the one line must have.
+MISTAKES = {
+    "unknown command": (["rum"], "did you mean run"),
+    "unknown flag": (["run", "--episods", "3"], "--episodes"),
+    "missing value": (["run", "--episodes"], "--episodes"),
+    "no number": (["run", "--episodes", "many"], "many"),
+    "no index": (["run", "--gpu", "first"], "first"),
+    "stray word": (["run", "3"], "3"),
+    "unknown choice": (["run", "--videos", "some"], "failures"),
+    "unknown suite": (["run", "--suite", "droit"], "did you mean droid"),
+    "unknown simulator": (["run", "--sim", "mujocu"], "did you mean mujoco"),
+    "unknown task number": (["run", "--tasks", "1", "9"], "scene_3"),
+    "unknown task": (["run", "--scenes", "scene_l"], "did you mean"),
+    "task twice": (["run", "--tasks", "1", "scene_1"], "twice"),
+    "unknown dtype": (["run", "--dtypes", "float8"], "float8_e4m3"),
+    "unknown mode": (["run", "--dtypes", "int8", "--modes", "weights"], "weights_only"),
+    "no dtype": (["run", "--dtypes"], "dtype"),
+    "bad expression": (["run", "--include", "("], "regular expression"),
+    "unknown policy": (["run", "--policy", "pi0-droid-tinny"], "policy"),
+    "no such checkpoint": (["run", "--checkpoint", "/no/such", "--config", "pi0_droid"], "/no/such"),
+    "unknown config": (["run", "--checkpoint", ".", "--config", "pi0_droit"], "did you mean pi0_droid"),
+    "no episodes": (["run", "--episodes", "0"], "1 or more"),
+    "negative episodes": (["run", "--episodes", "-3"], "-3"),
+    "no slots": (["run", "--slots", "0"], "--slots"),
+    "negative seed": (["run", "--seed", "-1"], "--seed"),
+    "no horizon": (["run", "--open-loop-horizon", "0"], "--open-loop-horizon"),
+    "horizon beyond the chunk": (["run", "--policy", "zero", "--dtypes", "float32", "--open-loop-horizon", "9"], "8"),
+    "no flow steps": (["run", "--flow-steps", "0"], "--flow-steps"),
+    "no frames": (["run", "--video-fps", "0"], "--video-fps"),
+    "no number of frames": (["run", "--video-fps", "nan"], "--video-fps"),
+    "negative gpu": (["run", "--gpu", "-1"], "--gpu"),
+    "no such gpu": (["run", "--gpu", "99"], "cuda:99"),
+    "no model to quantize": (["run", "--policy", "zero", "--dtypes", "int8"], "float32 only"),
+    "results below a file": (
+        ["run", "--policy", "zero", "--dtypes", "float32", "--results", "/dev/null/run"],
+        "/dev/null",
+    ),
+    "report of nothing": (["report", "/no/such"], "/no/such"),
+    "report without a folder": (["report"], "DIR"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_2(mistake, tmp_path, monkeypatch, capsys):
+    arguments, word = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("headless-eval: error: ")
+    assert word in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(run, capsys):
+    status, folder = run("--tasks", "1", "--episodes", "1")
+    assert status == 0
+    before = contents(folder)
+    capsys.readouterr()
+    assert run("--tasks", "2", "--episodes", "1")[0] == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "already holds a run" in said
+    assert contents(folder) == before
+
+
+def test_without_gl_one_line_names_the_package(run, monkeypatch, capsys):
+    monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: None)
+    status, folder = run()
+    said = capsys.readouterr().err
+    assert status == 2
+    assert said.count("\n") == 1
+    assert "libegl1" in said
+    assert not folder.exists()
+
+
+def test_a_run_leaves_all_its_files_and_says_where(run, capsys):
+    status, folder = run("--tasks", "2", "scene_1", "--episodes", "2", "--videos", "all")
+    assert status == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == str(folder)
+    assert "warmed up in" in out
+    assert "render" in out
+
+    records = journal(folder)
+    assert [record["status"] for record in records] == ["failure"] * 4
+    assert {record["max_steps"] for record in records} == {STEPS}
+    assert all((folder / record["video"]).is_file() for record in records)
+    assert sorted(path.name for path in folder.glob("*.png")) == [
+        f"success_rate_{mode}.png" for mode in ("activations_only", "both", "overall", "weights_only")
+    ]
+    with open(folder / "droid_results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["task_id"], row["episode_idx"]) for row in rows] == [
+        ("2", "0"),
+        ("2", "1"),
+        ("1", "0"),
+        ("1", "1"),
+    ]
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["exit_status"], manifest["seed"]) == ("finished", 0, 7)
+    time_spent = manifest["time"]
+    parts = [time_spent[f"{name}_s"] for name in ("sim", "render", "infer", "precision", "rest")]
+    assert sum(parts) == pytest.approx(time_spent["total_s"])
+    assert sum(record["total_s"] for record in records) <= time_spent["total_s"]
+
+
+def test_results_have_a_dated_folder_by_default(short_episodes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1", "--episodes", "1", "--videos", "none"]
+    assert main(["run", *flags]) == 0
+    (folder,) = (tmp_path / "results").iterdir()
+    assert (folder / "results.json").is_file()
+    assert not list(folder.rglob("*.mp4"))
+
+
+def test_quiet_prints_the_folder_and_nothing_else(run, capsys):
+    status, folder = run("--tasks", "1", "--episodes", "1", "--quiet", "--videos", "none")
+    assert status == 0
+    assert capsys.readouterr().out.splitlines() == [str(folder)]
+
+
+class BreaksInScene2(ZeroPolicy):
+    def infer(self, obs):
+        if "mug" in obs["prompt"]:
+            raise ValueError("this policy knows no mugs")
+        return super().infer(obs)
+
+
+def test_errors_make_exit_1_and_count_as_no_failure(run, monkeypatch, capsys):
+    monkeypatch.setitem(BASELINES, "zero", BreaksInScene2)
+    status, folder = run("--episodes", "2", "--videos", "failures")
+    assert status == 1
+    statuses = {(record["task_id"], record["episode"]): record["status"] for record in journal(folder)}
+    assert statuses == {
+        (task, episode): "error" if task == 2 else "failure" for task in (1, 2, 3) for episode in (0, 1)
+    }
+    broken = next(record for record in journal(folder) if record["task_id"] == 2)
+    assert broken["error"]["message"] == "this policy knows no mugs"
+    assert "Traceback" in broken["error"]["traceback"]
+    assert not broken["success"]
+    rates = json.loads((folder / "results.json").read_text())["float32"]
+    assert rates["scene_1"]["total_episodes"] == 2
+    assert rates.get("scene_2", {}).get("total_episodes", 0) == 0
+    assert json.loads((folder / "manifest.json").read_text())["exit_status"] == 1
+    assert "error" in capsys.readouterr().out
+
+
+def test_a_policy_that_cannot_act_at_all_stops_the_run(run, monkeypatch, capsys):
+    monkeypatch.setitem(BASELINES, "zero", BreaksInScene2)
+    status, folder = run("--tasks", "2")
+    said = capsys.readouterr().err
+    assert status == 2
+    assert said.count("\n") == 1
+    assert "this policy knows no mugs" in said
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("keep", ["all", "failures", "none"])
+def test_videos_that_are_kept(run, monkeypatch, keep):
+    monkeypatch.setattr(mujoco_sim.Slot, "step", succeeds_in_scene_1(mujoco_sim.Slot.step))
+    status, folder = run("--tasks", "1", "3", "--episodes", "1", "--videos", keep)
+    assert status == 0
+    names = {path.name for path in folder.rglob("*.mp4")}
+    failure, success = "scene_3_ep000_failure.mp4", "scene_1_ep000_success.mp4"
+    assert names == {"all": {failure, success}, "failures": {failure}, "none": set()}[keep]
+    assert {record["video"] for record in journal(folder)} - {None} == {
+        f"videos/float32/{name}" for name in names
+    }
+
+
+def succeeds_in_scene_1(step):
+    def stepped(slot, action):
+        step(slot, action)
+        return slot.scene_model.scene.id == 1
+
+    return stepped
+
+
+def test_report_rebuilds_what_was_lost(run, capsys):
+    _, folder = run("--tasks", "1", "--episodes", "2", "--videos", "none")
+    derived = {path: path.read_bytes() for path in folder.glob("*results*")}
+    assert len(derived) == 3
+    for path in derived:
+        path.unlink()
+    capsys.readouterr()
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+    assert {path: path.read_bytes() for path in folder.glob("*results*")} == derived
+
+
+def test_an_interrupt_keeps_what_is_done(tmp_path):
+    folder = tmp_path / "run"
+    flags = [
+        "--policy",
+        "zero",
+        "--dtypes",
+        "float32",
+        "--tasks",
+        "1",
+        "--episodes",
+        "50",
+        "--results",
+        str(folder),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headless_eval", "run", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        path = folder / "journal.jsonl"
+        until = time.monotonic() + 60
+        while not (path.exists() and path.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    done = len(journal(folder))
+    assert process.returncode == 130
+    assert 1 <= done < 50
+    assert said == f"headless-eval: interrupted: {done} of 50 episodes are kept\n"
+    assert out.splitlines()[-1] == str(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["exit_status"]) == ("interrupted", 130)
+    assert json.loads((folder / "results.json").read_text())["float32"]["scene_1"]["total_episodes"] == done
+    videos = [path.name for path in (folder / "videos" / "float32").iterdir()]
+    assert sorted(videos) == [f"scene_1_ep{episode:03d}_failure.mp4" for episode in range(done)]
+
+
+def test_list_names_everything(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for word in (
+        "zero",
+        "pi05_droid",
+        "float8_e5m2",
+        "int4",
+        "activations_only",
+        "put the can in the mug",
+        "mujoco",
+    ):
+        assert word in out
+    assert main(["list", "--json"]) == 0
+    there = json.loads(capsys.readouterr().out)
+    assert [task["key"] for task in there["suites"]["droid"]["tasks"]] == ["scene_1", "scene_2", "scene_3"]
+    assert "float32" in there["dtypes"]
+
+
+def test_help_is_there_and_loads_nothing_heavy():
+    script = """
+import sys
+from headless_eval.cli import main
+assert main(["--help"]) == 0
+for command in ("run", "list", "report"):
+    try:
+        main([command, "--help"])
+    except SystemExit as end:
+        assert not end.code
+heavy = {"torch", "mujoco", "matplotlib", "scipy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"}
+    )
+    assert done.returncode == 0, done.stderr
+    for word in (
+        "headless-eval run",
+        "--scenes",
+        "(default: 5)",
+        "float32 bfloat16 float8_e4m3 boolean",
+        "Examples:",
+    ):
+        assert word in done.stdout
+
+
+def test_the_module_runs_like_the_command():
+    done = subprocess.run([sys.executable, "-m", "headless_eval", "rum"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("headless-eval: error: unknown command 'rum'")
