@@ -54,39 +54,55 @@ __all__ = [
     "quantize_",
 ]
 
-_CASTS = {
+_E4M3, _E5M2 = 448.0, 57344.0  # the largest values
+
+
+def _float8_e4m3(x: Tensor) -> Tensor:
+    x = x.clamp(-_E4M3, _E4M3)
+    if x.device.type != "cpu":
+        return x.to(torch.float8_e4m3fn).to(torch.float32)
+    # torch's cast takes one value after another on a CPU. The same in vector operations: adding 1.5 * 2^20 times
+    # a value's power of two leaves room for three bits of its mantissa, rounded half to even; below 2^-6, the
+    # smallest normal number, the steps get no finer.
+    power = x.view(torch.int32).bitwise_and(0x7F800000).view(torch.float32)
+    shift = power.clamp_(min=2.0**-6).mul_(1.5 * 2.0**20)
+    return (x + shift).sub_(shift).copysign_(x)
+
+
+_CASTS: dict[str, Callable[[Tensor], Tensor]] = {
     "float16": lambda x: x.to(torch.float16).to(torch.float32),
     "bfloat16": lambda x: x.to(torch.bfloat16).to(torch.float32),
-    "float8_e4m3": lambda x: x.clamp(-448.0, 448.0).to(torch.float8_e4m3fn).to(torch.float32),
-    "float8_e5m2": lambda x: x.clamp(-57344.0, 57344.0).to(torch.float8_e5m2).to(torch.float32),
+    "float8_e4m3": _float8_e4m3,
+    "float8_e5m2": lambda x: x.clamp(-_E5M2, _E5M2).to(torch.float8_e5m2).to(torch.float32),
 }
 
-# The following take (groups, values) and give each group, a row, its own scale.
+# The following take (groups, values) and give each group, a row, its own scale. They run some hundred times an
+# inference, mostly on a few thousand values: hence in place, and without torch.where, slow on a CPU, if possible.
 
 
 def _uint32(rows: Tensor) -> Tensor:
-    low, high = rows.aminmax(dim=1, keepdim=True)
-    scale = (high - low) / (2.0**32 - 1)
-    steps = ((rows - low) / scale).round_().clamp_(0.0, 2.0**32 - 1)
-    return torch.where(scale == 0, rows, steps * scale + low)
+    low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
+    scale = (high - low).div_(2.0**32 - 1).clamp_(min=1e-38)  # equal values: 0 steps above low, exactly
+    return (rows - low).div_(scale).round_().clamp_(0.0, 2.0**32 - 1).mul_(scale).add_(low)
 
 
 def _int32(rows: Tensor) -> Tensor:
     # The benchmark subtracts the zero point where an affine quantizer adds it. So the range represented is
     # not [low, high] but [-high, -low]: values below it saturate at -high, and values above it overflow the
     # integer, whose bits then mean the smallest one, -high again. Tensors around zero lose little; those of
-    # one sign collapse to a constant. The overflow is written out, so that every device does the same.
-    low, high = rows.aminmax(dim=1, keepdim=True)
-    scale = (high - low) / (2.0**32 - 1)
-    zero_point = torch.round(-(2.0**31) - low / scale)
-    steps = (rows / scale).round_().sub_(zero_point).clamp_(-(2.0**31), 2.0**31)
-    steps = torch.where(steps == 2.0**31, -(2.0**31), steps)
-    return torch.where(scale == 0, rows, (steps + zero_point) * scale)
+    # one sign collapse to a constant. The overflow is written out, so that every device does the same. Scale and
+    # steps have the opposite sign of the benchmark's, for which torch has the operation.
+    low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
+    scale = (high - low).div_(-(2.0**32 - 1))
+    zero_point = low / scale - 2.0**31
+    steps = (rows / scale).round_().add_(zero_point).clamp_(max=2.0**31)
+    steps = torch.threshold_(steps, -(2.0**31), 2.0**31)
+    return torch.where(scale == 0, rows, steps.sub_(zero_point).mul_(scale))
 
 
 def _boolean(rows: Tensor) -> Tensor:
-    low, high = rows.aminmax(dim=1, keepdim=True)
-    return torch.where(rows > _lower_median(rows), high, low)
+    levels = torch.cat([rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)], dim=1)
+    return levels.gather(1, (rows > _lower_median(rows)).long())
 
 
 def _lower_median(rows: Tensor) -> Tensor:
@@ -99,9 +115,8 @@ def _lower_median(rows: Tensor) -> Tensor:
 
 
 def _symmetric(rows: Tensor, largest: int) -> Tensor:
-    scale = rows.abs().amax(dim=1, keepdim=True) / largest
-    scale = torch.where(scale == 0, 1.0, scale)
-    return (rows / scale).round_().clamp_(-largest, largest).mul_(scale)
+    scale = rows.abs().amax(dim=1, keepdim=True).div_(largest).clamp_(min=1e-38)
+    return (rows / scale).round_().mul_(scale)
 
 
 _SCALED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -144,9 +159,16 @@ def fake_quantize(tensor: Tensor, dtype: str, axis: int | tuple[int, ...] | None
         return _CASTS[dtype](tensor)
     kept = () if axis is None else (axis,) if isinstance(axis, int) else axis
     front = tuple(range(len(kept)))
-    moved = tensor.movedim(kept, front)
-    groups = moved.shape[: len(kept)].numel()
-    return _SCALED[dtype](moved.reshape(groups, -1)).reshape(moved.shape).movedim(front, kept)
+    moved = tensor if kept == front else tensor.movedim(kept, front)
+    rows = moved.reshape(moved.shape[: len(kept)].numel(), -1)
+    rounded = _SCALED[dtype](rows).reshape(moved.shape)
+    return rounded if kept == front else rounded.movedim(front, kept)
+
+
+def _quantized(tensor: Tensor, dtype: str, axis: int | tuple[int, ...] | None) -> Tensor:
+    if tensor.dtype == torch.float32:
+        return fake_quantize(tensor, dtype, axis)
+    return fake_quantize(tensor.to(torch.float32), dtype, axis).to(tensor.dtype)
 
 
 def _weight_axis(weight: Tensor, dtype: str) -> int | None:
@@ -154,18 +176,12 @@ def _weight_axis(weight: Tensor, dtype: str) -> int | None:
 
 
 def _activation_axis(module: nn.Module, output: Tensor, dtype: str) -> int | tuple[int, ...] | None:
-    if dtype in _CASTS:
-        return None
-    if dtype in _CHANNELWISE:
-        features = output.ndim - 1
-        if isinstance(module, nn.modules.conv._ConvNd):  # channels come before the image's dimensions
-            features -= len(module.kernel_size)
-        return tuple(axis for axis in range(output.ndim) if axis != features)
-    return 0 if output.ndim >= 2 else None
-
-
-def _quantized(tensor: Tensor, dtype: str, axis: int | tuple[int, ...] | None) -> Tensor:
-    return fake_quantize(tensor.detach().to(torch.float32), dtype, axis).to(tensor.dtype)
+    if dtype not in _CHANNELWISE:
+        return 0 if output.ndim >= 2 else None
+    features = output.ndim - 1
+    if isinstance(module, nn.modules.conv._ConvNd):  # channels come before the image's dimensions
+        features -= len(module.kernel_size)
+    return tuple(axis for axis in range(output.ndim) if axis != features)
 
 
 # Modules that use their children's weights without calling them: only their own output can be seen.
