@@ -1,10 +1,35 @@
 """The sizes of a π0 model, what surrounds it as a policy, and the configurations known by name."""
 
-from dataclasses import dataclass, replace
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
-# Relative joints or poses, absolute gripper.
-DROID_DELTA_MASK = (True,) * 7 + (False,)
-LIBERO_DELTA_MASK = (True,) * 6 + (False,)
+from headless_eval.errors import UserError
+from headless_eval.files import replacing
+from headless_eval.pi0.tables import from_table, to_toml
+
+
+@dataclass(frozen=True)
+class Robot:
+    """What a robot's observations and actions have in common whatever the model; states and actions in numbers."""
+
+    state_dims: int
+    action_dims: int
+    open_loop_horizon: int
+
+    @property
+    def delta_actions_mask(self) -> tuple[bool, ...]:
+        """Return relative joints or poses and an absolute gripper."""
+        return (True,) * (self.action_dims - 1) + (False,)
+
+
+ROBOTS = {
+    "droid": Robot(state_dims=8, action_dims=8, open_loop_horizon=8),
+    "libero": Robot(state_dims=8, action_dims=7, open_loop_horizon=5),
+}
 
 
 @dataclass(frozen=True)
@@ -75,11 +100,11 @@ class PolicyConfig:
         model: the model's sizes.
         observation: which observation keys and dimensions the policy knows, ``"droid"`` or ``"libero"``.
         use_quantile_norm: normalise by the 1st and 99th percentiles instead of mean and deviation.
-        delta_actions_mask: true for action dimensions predicted relative to the state, which the policy adds
-            back; None where all are absolute.
         asset_id: the folder under ``assets/`` with the normalisation statistics.
         open_loop_horizon: how many actions of a chunk are executed before the policy looks again.
         action_dims: how many leading action dimensions are real; the rest is padding.
+        delta_actions_mask: true for action dimensions predicted relative to the state, which the policy adds
+            back; None where all are absolute.
         views: the camera views the model is given, in order; a view without a camera is masked.
     """
 
@@ -87,15 +112,26 @@ class PolicyConfig:
     model: Pi0Config
     observation: str
     use_quantile_norm: bool
-    delta_actions_mask: tuple[bool, ...] | None
     asset_id: str
     open_loop_horizon: int
     action_dims: int
+    delta_actions_mask: tuple[bool, ...] | None = None
     views: tuple[str, ...] = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
     def __post_init__(self) -> None:
-        if self.observation not in ("droid", "libero"):
-            raise ValueError(f"observation is 'droid' or 'libero', not {self.observation!r}")
+        if self.observation not in ROBOTS:
+            raise ValueError(f"observation is one of {', '.join(ROBOTS)}, not {self.observation!r}")
+        if not 0 < self.action_dims <= self.model.action_dim:
+            raise ValueError(
+                f"action_dims {self.action_dims} is not in 1..action_dim {self.model.action_dim}"
+            )
+        if not 0 < self.open_loop_horizon <= self.model.action_horizon:
+            raise ValueError(
+                f"open_loop_horizon {self.open_loop_horizon} is not in 1..action_horizon "
+                f"{self.model.action_horizon}"
+            )
+        if len(self.delta_actions_mask or ()) > self.action_dims:
+            raise ValueError(f"delta_actions_mask is longer than action_dims {self.action_dims}")
 
 
 GEMMA_2B = GemmaConfig(width=2048, depth=18, mlp_dim=16_384, num_heads=8, num_kv_heads=1, head_dim=256)
@@ -126,47 +162,98 @@ PI0_TINY = Pi0Config(
 )
 
 
-def _droid(name: str, model: Pi0Config, *, relative: bool) -> PolicyConfig:
+def _policy(name: str, robot: str, model: Pi0Config, asset_id: str, *, relative: bool) -> PolicyConfig:
+    of = ROBOTS[robot]
     return PolicyConfig(
         name=name,
         model=model,
-        observation="droid",
+        observation=robot,
         use_quantile_norm=model.pi05,
-        delta_actions_mask=DROID_DELTA_MASK if relative else None,
-        asset_id="droid",
-        open_loop_horizon=8,
-        action_dims=8,
+        asset_id=asset_id,
+        open_loop_horizon=min(of.open_loop_horizon, model.action_horizon),
+        action_dims=of.action_dims,
+        delta_actions_mask=of.delta_actions_mask if relative else None,
     )
 
 
-def _libero(name: str, model: Pi0Config, *, relative: bool) -> PolicyConfig:
-    return PolicyConfig(
-        name=name,
-        model=model,
-        observation="libero",
-        use_quantile_norm=model.pi05,
-        delta_actions_mask=LIBERO_DELTA_MASK if relative else None,
-        asset_id="physical-intelligence/libero",
-        open_loop_horizon=5,
-        action_dims=7,
+def _named() -> dict[str, PolicyConfig]:
+    libero = "physical-intelligence/libero"
+    pi05_libero = replace(PI05, action_horizon=10, discrete_state_input=False)
+    pi0_polaris = replace(PI0, action_horizon=10, max_token_len=100)
+    pi05_droid = replace(PI05, action_horizon=15)
+    tiny = _policy("pi0-droid-tiny", "droid", PI0_TINY, "droid", relative=True)
+    configs = (
+        replace(tiny, views=("base_0_rgb", "left_wrist_0_rgb")),
+        # "jointpos": joint positions relative to the state. The plain DROID ones predict joint velocities.
+        _policy("pi05_droid_jointpos_polaris", "droid", pi05_droid, "droid", relative=True),
+        _policy("pi0_droid_jointpos_polaris", "droid", pi0_polaris, "droid", relative=True),
+        _policy("pi05_libero", "libero", pi05_libero, libero, relative=False),
+        _policy("pi0_libero", "libero", PI0, libero, relative=True),
+        _policy("pi05_droid", "droid", pi05_droid, "droid", relative=False),
+        _policy("pi0_droid", "droid", replace(PI0, action_horizon=10), "droid", relative=False),
+        _policy("pi05_base", "droid", PI05, "droid", relative=True),
+        _policy("pi0_base", "droid", PI0, "droid", relative=True),
     )
+    return {config.name: config for config in configs}
 
 
-# openpi's configurations by openpi's names, and ours. The "jointpos" checkpoints predict joint positions
-# relative to the state; pi0_droid and pi05_droid predict joint velocities.
-CONFIGS: dict[str, PolicyConfig] = {
-    config.name: config
-    for config in (
-        replace(_droid("pi0-droid-tiny", PI0_TINY, relative=True), views=("base_0_rgb", "left_wrist_0_rgb")),
-        _droid("pi05_droid_jointpos_polaris", replace(PI05, action_horizon=15), relative=True),
-        _droid(
-            "pi0_droid_jointpos_polaris", replace(PI0, action_horizon=10, max_token_len=100), relative=True
-        ),
-        _libero("pi05_libero", replace(PI05, action_horizon=10, discrete_state_input=False), relative=False),
-        _libero("pi0_libero", PI0, relative=True),
-        _droid("pi05_droid", replace(PI05, action_horizon=15), relative=False),
-        _droid("pi0_droid", replace(PI0, action_horizon=10), relative=False),
-        _droid("pi05_base", PI05, relative=True),
-        _droid("pi0_base", PI0, relative=True),
-    )
-}
+CONFIGS = _named()
+"""openpi's configurations by openpi's names, and those of the bundled policies."""
+
+
+def config_from_meta(meta: Mapping[str, Any], name: str = "meta") -> PolicyConfig:
+    """Make a configuration from one flat table of sizes, as conversion tools write beside a checkpoint.
+
+    ``kind`` is the robot, and ``delta_actions_mask`` a truth value (relative to the state but for the gripper)
+    or a list of them; ``asset_id`` defaults to the robot. Keys that no configuration has are passed over.
+
+    Raises:
+        UserError: a key is missing or of the wrong type, or the sizes do not fit together.
+    """
+    if meta.get("kind") not in ROBOTS:
+        raise UserError(f"'kind' is {meta.get('kind')!r}: it is one of {', '.join(ROBOTS)}")
+    robot = ROBOTS[meta["kind"]]
+    model = {field.name: meta[field.name] for field in fields(Pi0Config) if field.name in meta}
+    mask = meta.get("delta_actions_mask") or None
+    horizon = meta.get("action_horizon", 1)
+    table = {
+        "name": name,
+        "model": model,
+        "observation": meta["kind"],
+        "use_quantile_norm": meta.get("use_quantile_norm", meta.get("pi05")),
+        "asset_id": meta.get("asset_id", meta["kind"]),
+        "open_loop_horizon": meta.get("open_loop_horizon", min(robot.open_loop_horizon, horizon)),
+        "action_dims": meta.get("action_dims", robot.action_dims),
+    }
+    if mask is not None:
+        table["delta_actions_mask"] = list(robot.delta_actions_mask) if mask is True else mask
+    return from_table(PolicyConfig, table)
+
+
+def read_config(path: Path) -> PolicyConfig:
+    """Read a configuration: TOML as ``write_config`` writes it, or JSON with the keys of ``config_from_meta``.
+
+    Raises:
+        UserError: the file is missing or malformed; the message names the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError:
+        raise UserError(f"no configuration at {path}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the configuration {path}: {error}") from None
+    try:
+        if path.suffix == ".json":
+            if not isinstance(table, dict):
+                raise UserError("it holds no table")
+            return config_from_meta(table, path.stem)
+        return from_table(PolicyConfig, table)
+    except UserError as error:
+        raise UserError(f"configuration {path}: {error}") from None
+
+
+def write_config(path: Path, config: PolicyConfig) -> None:
+    """Write a configuration as TOML."""
+    with replacing(path) as file:
+        file.write(to_toml(asdict(config)))

@@ -135,6 +135,11 @@ class Pi0(nn.Module):
         """Return the type the weights are kept in."""
         return self.action_in_proj.weight.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights are."""
+        return self.action_in_proj.weight.device
+
     def lay_out_for_cpu(self) -> None:
         """Keep the linear layers' weights column by column in memory, values and shapes unchanged.
 
@@ -232,15 +237,21 @@ class Pi0(nn.Module):
         """Integrate the flow from noise (B, H, A) to actions (B, H, A) float32 with Euler steps.
 
         ``num_steps`` defaults to the configuration's. The prefix is computed once; masked views and unused
-        prompt slots are left out.
+        prompt slots are left out. Arguments are moved to the weights' device.
         """
         steps = num_steps or self.config.num_steps
         images, image_masks, tokens, token_mask = drop_unused(images, image_masks, tokens, token_mask)
         all_valid = all(bool(mask.all()) for mask in (*image_masks, token_mask))
-        prefix = self.prefix(images, image_masks, tokens, token_mask, all_valid=all_valid)
-        around = self.surroundings(prefix, state, all_valid=all_valid)
-        embeddings, modulations = self.condition(_times(steps, noise.device))
-        x_t = noise.float()
+        prefix = self.prefix(
+            [image.to(self.device) for image in images],
+            [mask.to(self.device) for mask in image_masks],
+            tokens.to(self.device),
+            token_mask.to(self.device),
+            all_valid=all_valid,
+        )
+        around = self.surroundings(prefix, state.to(self.device), all_valid=all_valid)
+        embeddings, modulations = self.condition(_times(steps, self.device))
+        x_t = noise.to(self.device, torch.float32)
         for step in range(steps):
             now = slice(step, step + 1)
             modulation = modulations and [Modulation(*(part[now] for part in m)) for m in modulations]

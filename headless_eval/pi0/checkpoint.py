@@ -1,0 +1,219 @@
+"""Weights on disk: openpi's PyTorch names in safetensors, one file or several, checked before they are read."""
+
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from headless_eval.errors import UserError
+from headless_eval.files import replacing
+from headless_eval.pi0.config import Pi0Config
+from headless_eval.pi0.model import Pi0
+
+SHARD_BYTES = 15_000_000
+
+_PALIGEMMA = "paligemma_with_expert.paligemma."
+_VISION = f"{_PALIGEMMA}model.vision_tower.vision_model."
+
+# The beginnings of openpi's names and of ours; the first that fits counts, the rest of a name is the same.
+_NAMES = (
+    (f"{_VISION}embeddings.", "vision."),
+    (f"{_VISION}encoder.layers.", "vision.layers."),
+    (f"{_VISION}post_layernorm.", "vision.post_layernorm."),
+    (f"{_PALIGEMMA}model.multi_modal_projector.linear.", "image_projector."),
+    (f"{_PALIGEMMA}model.language_model.", "language."),
+    ("paligemma_with_expert.gemma_expert.model.", "expert."),
+)
+_EMBEDDINGS_OF_VISION = ("patch_embedding.", "position_embedding.")
+
+# Output heads of language models; PaliGemma's is its token embedding, which some files hold under this name only.
+_TIED_HEAD = f"{_PALIGEMMA}lm_head.weight"
+_EXPERT_HEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
+_EMBED_TOKENS = "language.embed_tokens.weight"
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def from_openpi(name: str) -> str:
+    """Return our name of a parameter for openpi's, or the name itself where they agree."""
+    for theirs, ours in _NAMES:
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name
+
+
+def to_openpi(name: str) -> str:
+    """Return openpi's name of a parameter for ours."""
+    for theirs, ours in _NAMES:
+        if theirs.endswith(".embeddings.") and not name.removeprefix(ours).startswith(_EMBEDDINGS_OF_VISION):
+            continue
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
+
+
+def is_unread(name: str, config: Pi0Config) -> bool:
+    """Say whether openpi keeps this parameter (by our name) although its value has no influence on actions.
+
+    The prefix is read for its keys and values only, so the rest of its last layer and its final norm compute
+    nothing that is used; neither do the output heads.
+    """
+    last = f"language.layers.{config.gemma.depth - 1}."
+    if name.startswith(last):
+        return not name.startswith(
+            (f"{last}input_layernorm.", f"{last}self_attn.k_proj.", f"{last}self_attn.v_proj.")
+        )
+    return name in (_TIED_HEAD, _EXPERT_HEAD, "language.norm.weight")
+
+
+def find_weights(directory: Path) -> list[Path]:
+    """Return a checkpoint's weight files: ``model.safetensors``, or all shards ``model-00001-of-00002...``.
+
+    Raises:
+        UserError: there are none, shards are missing, or all there is is a pickle.
+    """
+    single = directory / "model.safetensors"
+    shards = sorted(directory.glob("model-*-of-*.safetensors"))
+    if single.is_file():
+        return [single]
+    if shards:
+        match = re.fullmatch(r"model-\d+-of-(\d+)\.safetensors", shards[0].name)
+        count = int(match[1]) if match else 0
+        wanted = [shard_name(index, count) for index in range(count)]
+        missing = [name for name in wanted if not (directory / name).is_file()]
+        if missing or len(shards) != count:
+            what = f"{missing[0]} is missing" if missing else "there are shards of different sets"
+            raise UserError(f"the weights in {directory} are incomplete: {what}")
+        return shards
+    if not directory.is_dir():
+        raise UserError(f"no checkpoint at {directory}: it has to be a folder")
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise UserError(
+            f"{directory / pickles[0]} is a pickle, which can run code when it is read: "
+            "convert it to model.safetensors"
+        )
+    raise UserError(f"no weights in {directory}: model.safetensors is missing")
+
+
+def shard_name(index: int, count: int) -> str:
+    """Return the file name of one of ``count`` shards, counted from 0; of the only one if count is 1."""
+    return "model.safetensors" if count == 1 else f"model-{index + 1:05d}-of-{count:05d}.safetensors"
+
+
+def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: torch.dtype) -> Pi0:
+    """Read a model from a checkpoint's safetensors, tensor by tensor, straight to its device and type.
+
+    Names and shapes are checked before anything is read. Parameters that openpi keeps but nothing uses are
+    passed over.
+
+    Raises:
+        UserError: a file is missing, truncated or no safetensors; parameters are missing, surplus, mis-shaped
+            or not finite.
+    """
+    with torch.device("meta"):
+        model = Pi0(config)
+    wanted = model.state_dict()
+    with ExitStack() as stack:
+        sources = {}
+        for path in find_weights(directory):
+            file = stack.enter_context(_open(path))
+            sources.update(dict.fromkeys(file.keys(), file))
+        source_of = _match(sources, config)
+        _check(source_of, sources, wanted, directory, config)
+        state, finite = {}, {}
+        for name in wanted:
+            theirs = source_of[name]
+            # A copy: what the file hands out may be a view of it.
+            state[name] = sources[theirs].get_tensor(theirs).to(device=device, dtype=dtype, copy=True)
+            finite[name] = state[name].isfinite().all()
+    broken = [to_openpi(name) for name, value in finite.items() if not bool(value)]
+    if broken:
+        raise UserError(f"the weights in {directory} hold NaN or infinity: {_some(broken)}")
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> list[Path]:
+    """Write parameters (by our names) under openpi's names, in files of at most ``shard_bytes`` of tensors.
+
+    A tensor larger than that gets a file of its own. Weight files of other sets are removed afterwards.
+    """
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in state.items():
+        if size + tensor.nbytes > shard_bytes and shards[-1]:
+            shards.append({})
+            size = 0
+        shards[-1][to_openpi(name)] = tensor.detach().cpu().contiguous()
+        size += tensor.nbytes
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / shard_name(index, len(shards)) for index in range(len(shards))]
+    for path, shard in zip(paths, shards, strict=True):
+        with replacing(path, "wb") as file:
+            file.write(save(shard, metadata={"format": "pt"}))
+    for old in [directory / "model.safetensors", *directory.glob("model-*-of-*.safetensors")]:
+        if old not in paths:
+            old.unlink(missing_ok=True)
+    return paths
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start[:1] == b"\x80" or start == b"PK\x03\x04":
+            raise UserError(
+                f"{path} is a pickle, which can run code when it is read: convert it to safetensors"
+            ) from None
+        raise UserError(f"{path} is truncated or no safetensors file ({error}): copy it again") from None
+
+
+def _match(sources: Mapping[str, Any], config: Pi0Config) -> dict[str, str]:
+    """Return the file's name for each of our names, without those whose values no one reads."""
+    found = {from_openpi(name): name for name in sources}
+    if _EMBED_TOKENS not in found and _TIED_HEAD in found:
+        found[_EMBED_TOKENS] = _TIED_HEAD
+    return {ours: theirs for ours, theirs in found.items() if not is_unread(ours, config)}
+
+
+def _check(
+    source_of: Mapping[str, str],
+    sources: Mapping[str, Any],
+    wanted: Mapping[str, Tensor],
+    directory: Path,
+    config: Pi0Config,
+) -> None:
+    missing = [to_openpi(name) for name in wanted if name not in source_of]
+    surplus = [theirs for ours, theirs in source_of.items() if ours not in wanted]
+    other = "action_time_mlp_in.weight" if config.pi05 else "time_mlp_in.weight"
+    if other in source_of:
+        this, that = ("π0.5", "π0") if config.pi05 else ("π0", "π0.5")
+        raise UserError(
+            f"the weights in {directory} are of {that}, the configuration is of {this}: name another"
+        )
+    if missing or surplus:
+        parts = [f"missing {_some(missing)}"] if missing else []
+        parts += [f"surplus {_some(surplus)}"] if surplus else []
+        raise UserError(f"the weights in {directory} do not fit the configuration: {'; '.join(parts)}")
+    unequal = [
+        f"{source_of[name]} is {tuple(shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if (shape := sources[source_of[name]].get_slice(source_of[name]).get_shape()) != list(tensor.shape)
+    ]
+    if unequal:
+        raise UserError(f"the weights in {directory} do not fit the configuration: {_some(unequal)}")
+
+
+def _some(names: list[str]) -> str:
+    """Return the first few of many names, and how many there are."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown}, ... ({len(names)} in all)"

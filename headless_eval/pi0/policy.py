@@ -1,0 +1,245 @@
+"""A π0 or π0.5 policy: from a robot's observations to its actions."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headless_eval.errors import UserError
+from headless_eval.files import replacing
+from headless_eval.pi0.checkpoint import load_model, save_weights
+from headless_eval.pi0.config import ROBOTS, PolicyConfig, write_config
+from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.norm_stats import NormStats, read_norm_stats, write_norm_stats
+from headless_eval.pi0.tokenizer import Tokenizer
+from headless_eval.pi0.transforms import (
+    AbsoluteActions,
+    DroidInputs,
+    LiberoInputs,
+    NormalizeState,
+    PadState,
+    ResizeImages,
+    TokenizePrompt,
+    Transform,
+    UnnormalizeActions,
+    compose,
+)
+
+_OBSERVATIONS: dict[str, Callable[[], Transform]] = {"droid": DroidInputs, "libero": LiberoInputs}
+_TOKENIZER = "tokenizer.model"
+
+
+class Pi0Policy:
+    """A model with the conventions of its robot around it, after openpi's policies.
+
+    What it replies depends on the observation and the noise alone, so it may be called from several threads.
+
+    Args:
+        model: on its device, in its type.
+        config: the model's and the robot's conventions.
+        norm_stats: statistics of ``state`` and ``actions``.
+        tokenizer: the one that the model was trained with.
+
+    Raises:
+        UserError: statistics or tokenizer do not fit the configuration.
+    """
+
+    def __init__(
+        self, model: Pi0, config: PolicyConfig, norm_stats: dict[str, NormStats], tokenizer: Tokenizer
+    ):
+        _check_norm_stats(norm_stats, config)
+        sizes = config.model
+        if len(tokenizer) > sizes.vocab_size:
+            raise UserError(
+                f"the tokenizer {tokenizer.path} has {len(tokenizer)} tokens, the model {sizes.vocab_size}: "
+                "it is not the one that the model was trained with"
+            )
+        self.model = model.eval()
+        self.config = config
+        self.norm_stats = norm_stats
+        self.tokenizer = tokenizer
+        if self._device.type == "cpu":
+            model.lay_out_for_cpu()
+        quantiles = config.use_quantile_norm
+        self._observation = _OBSERVATIONS[config.observation]()
+        self._inputs: list[Transform] = [
+            ResizeImages(sizes.siglip.image_size),
+            NormalizeState(norm_stats["state"], quantiles),
+            TokenizePrompt(tokenizer, sizes.max_token_len, sizes.discrete_state_input),
+            PadState(sizes.action_dim),
+        ]
+        self._outputs: list[Transform] = [
+            UnnormalizeActions(norm_stats["actions"], quantiles, config.action_dims)
+        ]
+        if config.delta_actions_mask is not None:
+            self._outputs.append(AbsoluteActions(config.delta_actions_mask))
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        directory: Path | str,
+        config: PolicyConfig,
+        tokenizer_path: Path | str | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | str = "float32",
+    ) -> "Pi0Policy":
+        """Read a policy from safetensors weights and ``assets/<asset_id>/norm_stats.json`` in a folder.
+
+        Args:
+            directory: openpi's PyTorch layout.
+            config: what the checkpoint holds.
+            tokenizer_path: a SentencePiece model; by default ``tokenizer.model`` in the folder, else
+                PaliGemma's in openpi's cache (``$OPENPI_DATA_HOME``, by default ``~/.cache/openpi``).
+            device: where the model computes.
+            dtype: what it computes in: float32, bfloat16 or float16.
+
+        Raises:
+            UserError: a file is missing, malformed or does not fit the configuration.
+        """
+        directory = Path(directory)
+        if not directory.is_dir():
+            raise UserError(f"no checkpoint at {directory}: it has to be a folder")
+        stats = read_norm_stats(directory / "assets" / config.asset_id / "norm_stats.json")
+        _check_norm_stats(stats, config)
+        tokenizer = Tokenizer(_find_tokenizer(directory, tokenizer_path))
+        as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        model = load_model(config.model, directory, torch.device(device), as_type)
+        return cls(model, config, stats, tokenizer)
+
+    def save(self, directory: Path | str) -> None:
+        """Write the policy as a folder that ``from_checkpoint`` and ``read_config`` read."""
+        save_checkpoint(directory, self.model, self.config, self.norm_stats, self.tokenizer)
+
+    @property
+    def noise_shape(self) -> tuple[int, int]:
+        """Return (horizon, action_dim) of the noise for one observation."""
+        return self.model.noise_shape
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.device
+
+    def reset(self) -> None:
+        """Begin an episode; the policy keeps nothing between observations, so there is nothing to do."""
+
+    def infer(self, obs: dict[str, Any], noise: np.ndarray | torch.Tensor | None = None) -> dict[str, Any]:
+        """Return the reply to one observation; noise is (horizon, action_dim). See ``infer_batch``."""
+        return self.infer_batch([obs], None if noise is None else torch.as_tensor(noise)[None])[0]
+
+    def infer_batch(
+        self, observations: Sequence[dict[str, Any]], noise: np.ndarray | torch.Tensor | None = None
+    ) -> list[dict[str, Any]]:
+        """Return a reply to each observation, computed as one batch.
+
+        Args:
+            observations: with openpi's keys for the robot; images are uint8 (height, width, 3) of any size.
+            noise: float32 (number, horizon, action_dim) that the flow starts from; None: drawn from torch's
+                default generator.
+
+        Returns:
+            dicts with ``actions`` float32 (horizon, action_dims), joint positions or poses as the robot takes
+            them, and ``policy_timing`` with ``infer_ms``, the milliseconds of the whole call.
+
+        Raises:
+            UserError: an observation lacks a key or holds something else there; the message names it.
+            ValueError: the noise does not fit.
+        """
+        if not observations:
+            return []
+        begin = time.perf_counter()
+        observed = [self._observation(obs) for obs in observations]
+        inputs = [compose(self._inputs, data) for data in observed]
+        chunks = self._sample(inputs, self._noise(noise, len(inputs)))
+        outputs = [
+            compose(self._outputs, {"actions": chunk, "state": data["state"]})
+            for chunk, data in zip(chunks, observed, strict=True)
+        ]
+        timing = {"infer_ms": 1e3 * (time.perf_counter() - begin)}
+        return [{"actions": out["actions"].astype(np.float32), "policy_timing": timing} for out in outputs]
+
+    def _noise(self, noise: np.ndarray | torch.Tensor | None, number: int) -> torch.Tensor:
+        shape = (number, *self.noise_shape)
+        if noise is None:
+            return torch.randn(shape)
+        noise = torch.as_tensor(noise, dtype=torch.float32)
+        if noise.shape != shape:
+            raise ValueError(f"noise has shape {tuple(noise.shape)}, not {shape}")
+        return noise
+
+    def _sample(self, inputs: list[dict[str, Any]], noise: torch.Tensor) -> np.ndarray:
+        """Run the model; returns float64 (number, horizon, action_dim)."""
+
+        def stacked(key: str) -> torch.Tensor:
+            return torch.from_numpy(np.stack([data[key] for data in inputs]))
+
+        # A view without a camera is masked, which is the same as left out.
+        views = [view for view in self.config.views if view in inputs[0]["images"]]
+        images = []
+        for view in views:
+            pixels = torch.from_numpy(np.stack([data["images"][view] for data in inputs]))
+            images.append(pixels.to(self._device).permute(0, 3, 1, 2).float() / 255 * 2 - 1)
+        seen = torch.ones(len(inputs), dtype=torch.bool)
+        actions = self.model.sample_actions(
+            images,
+            [seen] * len(views),
+            stacked("tokens"),
+            stacked("token_mask"),
+            stacked("state").float(),
+            noise,
+        )
+        return actions.double().cpu().numpy()
+
+
+def save_checkpoint(
+    directory: Path | str,
+    model: Pi0,
+    config: PolicyConfig,
+    norm_stats: dict[str, NormStats],
+    tokenizer: Tokenizer,
+) -> None:
+    """Write a policy's folder: ``config.toml``, weights, ``assets/<asset_id>/norm_stats.json``, tokenizer.
+
+    Raises:
+        UserError: the statistics do not fit the configuration.
+        OSError: the folder cannot be written.
+    """
+    _check_norm_stats(norm_stats, config)
+    directory = Path(directory)
+    save_weights(directory, model.state_dict())
+    write_norm_stats(directory / "assets" / config.asset_id / "norm_stats.json", norm_stats)
+    with replacing(directory / _TOKENIZER, "wb") as file:
+        file.write(tokenizer.model_bytes)
+    write_config(directory / "config.toml", config)
+
+
+def _find_tokenizer(directory: Path, given: Path | str | None) -> Path:
+    if given is not None:
+        return Path(given)
+    beside = directory / _TOKENIZER
+    if beside.is_file():
+        return beside
+    home = Path(os.environ.get("OPENPI_DATA_HOME") or Path.home() / ".cache" / "openpi")
+    cached = home / "big_vision" / "paligemma_tokenizer.model"
+    if cached.is_file():
+        return cached
+    raise UserError(f"no tokenizer: neither {beside} nor {cached} is there; name a SentencePiece model")
+
+
+def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None:
+    needed = {"state": ROBOTS[config.observation].state_dims, "actions": config.action_dims}
+    for kind, dims in needed.items():
+        of = stats[kind]
+        if len(of) < dims:
+            raise UserError(
+                f"the normalisation statistics of {kind} have {len(of)} numbers, the robot {dims}: "
+                "they are those of another robot"
+            )
+        if config.use_quantile_norm and (of.q01 is None or of.q99 is None):
+            raise UserError(
+                f"the normalisation statistics of {kind} hold no quantiles (q01, q99), which configuration "
+                f"{config.name!r} needs"
+            )

@@ -1,0 +1,75 @@
+"""Frozen dataclasses to and from tables as TOML and JSON hold them, with every name and type checked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from headless_eval.errors import UserError
+
+T = TypeVar("T")
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """Write a table of strings, whole numbers, truth values, lists of them, and tables; None is left out."""
+    return "\n".join(_lines(table, "")) + "\n"
+
+
+def _lines(table: Mapping[str, Any], heading: str) -> list[str]:
+    lines = [f"[{heading}]"] if heading else []
+    values = {key: value for key, value in table.items() if value is not None}
+    # JSON writes such values as TOML does.
+    lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += ["", *_lines(value, f"{heading}.{key}" if heading else key)]
+    return lines
+
+
+def from_table(cls: type[T], table: Any, where: str = "") -> T:
+    """Make a dataclass from a table; its fields are whole numbers above 0, truth values, strings, dataclasses,
+    and tuples of one type, which may be optional.
+
+    Args:
+        cls: the dataclass.
+        table: its fields by name.
+        where: the table's own name and a dot, for messages.
+
+    Raises:
+        UserError: a key is unknown, missing or of another type, or the dataclass refuses the values.
+    """
+    if not isinstance(table, Mapping):
+        raise UserError(f"{where.rstrip('.')!r} is no table")
+    hints = get_type_hints(cls)
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise UserError(f"unknown key {where + key!r}: known are {', '.join(known)}")
+    for field in known.values():
+        if field.name not in table and field.default is MISSING:
+            raise UserError(f"the key {where + field.name!r} is missing")
+    values = {key: _value(hints[key], value, where + key) for key, value in table.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        return from_table(hint, value, where + ".")  # type: ignore[arg-type]
+    if hint is int:
+        fits, wanted = type(value) is int and value > 0, "a whole number above 0"
+    elif hint is bool:
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif hint is str:
+        fits, wanted = isinstance(value, str), "a string"
+    else:
+        (kind,) = (option for option in (get_args(hint) or (hint,)) if option not in (NoneType, ...))
+        kind = get_args(kind)[0] if get_args(kind) else kind
+        fits = isinstance(value, list) and all(type(item) is kind for item in value)
+        value, wanted = tuple(value) if fits else value, f"a list of {kind.__name__}"
+    if not fits:
+        raise UserError(f"{where!r} is {value!r}: it has to be {wanted}")
+    return value
