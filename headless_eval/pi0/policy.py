@@ -151,15 +151,37 @@ class Pi0Policy:
         if not observations:
             return []
         begin = time.perf_counter()
-        observed = [self._observation(obs) for obs in observations]
-        inputs = [compose(self._inputs, data) for data in observed]
+        inputs = [self._prepare_one(observations, index) for index in range(len(observations))]
         chunks = self._sample(inputs, self._noise(noise, len(inputs)))
-        outputs = [
-            compose(self._outputs, {"actions": chunk, "state": data["state"]})
-            for chunk, data in zip(chunks, observed, strict=True)
-        ]
+        actions = [self.finish(chunk, data) for chunk, data in zip(chunks, inputs, strict=True)]
         timing = {"infer_ms": 1e3 * (time.perf_counter() - begin)}
-        return [{"actions": out["actions"].astype(np.float32), "policy_timing": timing} for out in outputs]
+        return [{"actions": chunk, "policy_timing": dict(timing)} for chunk in actions]
+
+    def prepare(self, obs: dict[str, Any]) -> dict[str, Any]:
+        """Turn an observation into the model's inputs: the steps of ``transforms`` before the model.
+
+        Returns:
+            ``images``, ``state`` (normalised, padded), ``tokens``, ``token_mask``, ``prompt``; and
+            ``observed_state``, as it was.
+
+        Raises:
+            UserError: a key is missing or holds something else.
+        """
+        observed = self._observation(obs)
+        return {**compose(self._inputs, observed), "observed_state": observed["state"]}
+
+    def finish(self, chunk: np.ndarray, data: dict[str, Any]) -> np.ndarray:
+        """Turn the model's output (horizon, action_dim) for ``prepare``'s result into the robot's actions."""
+        out = compose(self._outputs, {"actions": chunk.astype(np.float64), "state": data["observed_state"]})
+        return out["actions"].astype(np.float32)
+
+    def _prepare_one(self, observations: Sequence[dict[str, Any]], index: int) -> dict[str, Any]:
+        try:
+            return self.prepare(observations[index])
+        except UserError as error:
+            if len(observations) == 1:
+                raise
+            raise UserError(f"observation {index} of the batch: {error}") from None
 
     def _noise(self, noise: np.ndarray | torch.Tensor | None, number: int) -> torch.Tensor:
         shape = (number, *self.noise_shape)
@@ -171,7 +193,7 @@ class Pi0Policy:
         return noise
 
     def _sample(self, inputs: list[dict[str, Any]], noise: torch.Tensor) -> np.ndarray:
-        """Run the model; returns float64 (number, horizon, action_dim)."""
+        """Run the model; returns float32 (number, horizon, action_dim)."""
 
         def stacked(key: str) -> torch.Tensor:
             return torch.from_numpy(np.stack([data[key] for data in inputs]))
@@ -191,7 +213,7 @@ class Pi0Policy:
             stacked("state").float(),
             noise,
         )
-        return actions.double().cpu().numpy()
+        return actions.cpu().numpy()
 
 
 def save_checkpoint(

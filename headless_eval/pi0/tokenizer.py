@@ -86,7 +86,8 @@ def train_tokenizer(sentences: Iterable[str], path: Path, vocab_size: int) -> No
         sentence_iterator=iter(list(sentences)),
         model_writer=written,
         vocab_size=vocab_size,
-        model_type="unigram",
+        # As PaliGemma's; and it finds whole words where there are few sentences to learn from.
+        model_type="bpe",
         hard_vocab_limit=False,
         pad_id=0,
         eos_id=1,

@@ -1,0 +1,44 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from pi0_cases import GOLDEN, SMALL, SMALL_PI05, Golden, randomised, small_config, small_stats
+
+from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.policy import Pi0Policy
+from headless_eval.pi0.tokenizer import Tokenizer, train_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["pi0_droid", "pi0_libero", "pi05_droid", "pi05_libero"])
+def golden(request) -> Golden:
+    folder = GOLDEN / "openpi_pytorch" / request.param
+    if not folder.is_dir():
+        pytest.skip(f"no golden data at {folder}")
+    with np.load(folder / "io.npz") as values:
+        return Golden(folder, json.loads((folder / "meta.json").read_text()), dict(values))
+
+
+@pytest.fixture(params=[SMALL, SMALL_PI05], ids=["pi0", "pi05"])
+def small(request) -> Pi0:
+    return randomised(request.param)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory) -> Tokenizer:
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.model"
+    train_tokenizer(["put the cube in the bowl", "put the can in the mug"], path, 300)
+    return Tokenizer(path)
+
+
+@pytest.fixture(params=[SMALL, SMALL_PI05], ids=["pi0", "pi05"])
+def policy(request, tokenizer) -> Pi0Policy:
+    return Pi0Policy(randomised(request.param), small_config(request.param), small_stats(), tokenizer)
