@@ -1,6 +1,7 @@
 """A policy in this process: warmed up, put into a precision, asked for actions, and timed."""
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,10 @@ from headless_eval.quant import Handle, quantize_
 
 __all__ = ["LocalPolicy", "Timing", "example_observation", "list_policies", "load_policy"]
 
+_log = logging.getLogger(__name__)
+
 _OPEN_LOOP_HORIZON = 8  # of policies that name none
+_CPU_BATCH, _GPU_BATCH = 4, 8
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,27 @@ def example_observation(kind: str) -> dict[str, Any]:
 class LocalPolicy:
     """A policy of ours, or any object with ``infer(obs)``, behind one interface.
 
-    Two things a policy may offer decide how it is called. One that takes its noise as an argument (it has a
-    ``noise_shape``) gives a reply that depends on observation and noise alone: such a policy is called from
-    several threads on a CPU. On a GPU, one that has ``infer_batch`` is called with batches of one fixed size,
-    filled up by repetition. Everything else is called with one observation after another.
+    No result depends on how many observations are asked for at once. A matrix product rounds differently for
+    another number of rows, so a policy is always called with batches of one fixed size, filled up by repetition,
+    and, on a CPU, several of them at a time, each computed with a single thread while a policy is loaded, so
+    that nothing depends on the number of cores (``close`` gives torch its threads back). That a row of a batch
+    does not depend on the others is tried out before the first inference; if it does, here, batches have one.
 
-    So no result depends on how many observations are asked for at once. On a CPU, torch computes each with a
-    single thread while a policy is loaded, so that none depends on the number of cores either; ``close``
-    gives torch its threads back.
+    This is for policies whose reply depends on observation and noise alone: those that take their noise as an
+    argument (have a ``noise_shape``). Others are called with one observation after another.
 
     Args:
         policy: has ``infer(obs) -> {"actions": ...}``, with openpi's keys; ``reset()`` is called if it is there.
+            Ours also have ``infer_batch(list of obs, noise)``. Observations share a batch if their prompts are
+            equal (what a prompt's length changes, changes for the whole batch), or, where the policy has
+            ``batch_key(obs)``, if that is.
         name: what to call it.
         module: its torch model; by default every ``nn.Module`` among the policy's attributes.
         noise_shape: (horizon, action_dim) of the ``noise`` argument that its ``infer`` takes; by default the
             policy's attribute of that name. None: it takes none.
-        threads: how many infer at a time on a CPU.
-        max_batch: the fixed size of batches where there are any.
-        batched: whether to call it with batches; by default, if it can and is not on a CPU.
+        max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU. 1 is fastest for a single
+            observation. Results depend on it, in the last bits.
+        threads: how many batches are inferred at a time on a CPU.
     """
 
     def __init__(
@@ -87,9 +94,8 @@ class LocalPolicy:
         *,
         module: nn.Module | None = None,
         noise_shape: tuple[int, ...] | None = None,
+        max_batch: int | None = None,
         threads: int = 2,
-        max_batch: int = 8,
-        batched: bool | None = None,
     ) -> None:
         if not callable(getattr(policy, "infer", None)):
             raise UserError(f"policy {name!r} has no infer(obs): {type(policy).__name__} is no policy")
@@ -101,10 +107,17 @@ class LocalPolicy:
         self.noise_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
         self.warmup_seconds: float | None = None
         self._on_cpu = self.device.type == "cpu"
-        if batched is None:
-            batched = not self._on_cpu and callable(getattr(policy, "infer_batch", None))
-        self._max_batch = max_batch if batched else None
-        self._threads = threads if self._on_cpu and not batched and self.noise_shape is not None else 1
+        if (
+            self.noise_shape is None
+            or not callable(getattr(policy, "infer_batch", None))
+            or self._prompts_vary
+        ):
+            max_batch = 1
+        elif max_batch is None:
+            max_batch = _CPU_BATCH if self._on_cpu else _GPU_BATCH
+        self._batch = max_batch
+        self._batch_tried = max_batch == 1
+        self._threads = threads if self._on_cpu and self.noise_shape is not None else 1
         self._pool: ThreadPoolExecutor | None = None
         self._precision = Precision()
         self._handle: Handle | None = None
@@ -161,7 +174,7 @@ class LocalPolicy:
             "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})) or None,
             "noise_shape": None if self.noise_shape is None else list(self.noise_shape),
             "open_loop_horizon": self.open_loop_horizon,
-            "batch": self._max_batch or 1,
+            "batch": self._batch,
             "threads": self._threads,
             "warmup_s": self.warmup_seconds,
         }
@@ -228,7 +241,7 @@ class LocalPolicy:
     # Inference
 
     def warmup(self, obs: dict[str, Any] | None = None) -> float:
-        """Infer once on every thread, or one batch, so that what comes later is not slowed by first times.
+        """Infer a full batch on every thread, so that what comes later is not slowed by first times.
 
         Neither the random state nor the timing is touched, and the policy is reset afterwards.
 
@@ -253,7 +266,8 @@ class LocalPolicy:
         self._calls = []
         try:
             with torch.random.fork_rng(devices=[] if self._on_cpu else [self.device]):
-                self._infer_all([obs] * self._threads, [noise] * self._threads)
+                number = self._threads * self._batch
+                self._infer_all([obs] * number, [noise] * number)
         finally:
             self._calls = calls
         self.reset()
@@ -322,40 +336,87 @@ class LocalPolicy:
     ) -> list[dict[str, Any]]:
         if self._closed:
             raise RuntimeError(f"policy {self.name!r} is closed")
-        if self._max_batch is not None:
-            size = self._max_batch
-            replies = []
-            for start in range(0, len(observations), size):
-                part = slice(start, start + size)
-                replies += self._infer_chunk(observations[part], noises[part], size)
-        elif self._threads > 1 and len(observations) > 1:
+        if not observations:
+            return []
+        if not self._batch_tried:
+            self._try_batch(observations[0])
+        replies: list[dict[str, Any]] = [{}] * len(observations)
+
+        def infer(rows: list[int]) -> None:
+            chunk = self._infer_chunk([observations[row] for row in rows], [noises[row] for row in rows])
+            for row, reply in zip(rows, chunk, strict=True):
+                replies[row] = reply
+
+        chunks = self._chunks(observations)
+        if self._threads > 1 and len(chunks) > 1:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(
                     self._threads, f"infer-{self.name}", initializer=torch.set_num_threads, initargs=(1,)
                 )
-            replies = list(self._pool.map(self._infer_one, observations, noises))
+            list(self._pool.map(infer, chunks))
         else:
-            replies = [self._infer_one(*pair) for pair in zip(observations, noises, strict=True)]
-        if replies:
-            self._prove_activations()
+            for rows in chunks:
+                infer(rows)
+        self._prove_activations()
         return replies
 
-    def _infer_one(self, obs: dict[str, Any], noise: np.ndarray | None) -> dict[str, Any]:
-        arguments = {} if noise is None else {"noise": noise}
-        output, ms = self._timed(lambda: self.policy.infer(obs, **arguments), 1)
-        return self._reply(output, ms)
+    def _chunks(self, observations: list[dict[str, Any]]) -> list[list[int]]:
+        """Return which observations are inferred together."""
+        if self._batch == 1:
+            return [[row] for row in range(len(observations))]
+        groups: dict[Any, list[int]] = {}
+        for row, obs in enumerate(observations):
+            groups.setdefault(self._batch_key(obs), []).append(row)
+        return [
+            rows[start : start + self._batch]
+            for rows in groups.values()
+            for start in range(0, len(rows), self._batch)
+        ]
+
+    @property
+    def _prompts_vary(self) -> bool:
+        """Return whether the state is in the prompt, so that no two are equal, and the policy has no help for it."""
+        in_prompt = getattr(getattr(self.config, "model", None), "discrete_state_input", False)
+        return bool(in_prompt) and not callable(getattr(self.policy, "batch_key", None))
+
+    def _batch_key(self, obs: dict[str, Any]) -> Any:
+        key = getattr(self.policy, "batch_key", None)
+        return key(obs) if callable(key) else obs.get("prompt")
 
     def _infer_chunk(
-        self, observations: list[dict[str, Any]], noises: Sequence[np.ndarray | None], size: int
+        self, observations: list[dict[str, Any]], noises: list[np.ndarray | None]
     ) -> list[dict[str, Any]]:
-        number = len(observations)
-        rows = [min(row, number - 1) for row in range(size)]
-        batch = [observations[row] for row in rows]
-        arguments = (
-            {} if noises[0] is None else {"noise": np.stack([np.asarray(noises[row]) for row in rows])}
-        )
-        outputs, ms = self._timed(lambda: self.policy.infer_batch(batch, **arguments), number)
-        return [self._reply(output, ms) for output in outputs[:number]]
+        if self._batch == 1:
+            arguments = {} if noises[0] is None else {"noise": noises[0]}
+            output, ms = self._timed(lambda: self.policy.infer(observations[0], **arguments), 1)
+            return [self._reply(output, ms)]
+        outputs, ms = self._timed(lambda: self._full_batch(observations, noises), len(observations))
+        return [self._reply(output, ms) for output in outputs]
+
+    def _full_batch(self, observations: list[dict[str, Any]], noises: list[np.ndarray | None]) -> list[Any]:
+        number, fill = len(observations), self._batch - len(observations)
+        noise = np.stack([np.asarray(noise) for noise in noises + noises[-1:] * fill])
+        with torch.inference_mode():
+            return self.policy.infer_batch(observations + observations[-1:] * fill, noise=noise)[:number]
+
+    def _try_batch(self, obs: dict[str, Any]) -> None:
+        """Infer in batches of one if here, with this policy, a row of a batch depends on its place or the rest.
+
+        How a matrix product rounds is up to a library and a processor. Nothing promises that it treats all
+        rows alike, though those in use do.
+        """
+        size = self._batch
+        shape = (size, *(self.noise_shape or ()))
+        noise = list(np.random.default_rng(0).standard_normal(shape, np.float32))
+        others = [_negative(obs)] * (size - 1)
+        first = self._full_batch([obs, *others], [*noise])
+        last = self._full_batch([*others, obs], [*noise[1:], noise[0]])
+        alone = self._full_batch([obs] * size, [noise[0]] * size)
+        replies = [np.asarray(reply["actions"]).tobytes() for reply in (first[0], last[-1], *alone)]
+        if len(set(replies)) > 1:
+            _log.warning("%s: rows of a batch depend on each other here; inferring one by one", self.name)
+            self._batch = 1
+        self._batch_tried = True
 
     def _timed(self, call: Callable[[], Any], number: int) -> tuple[Any, float]:
         begin = time.perf_counter()
@@ -396,6 +457,12 @@ class LocalPolicy:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _negative(obs: dict[str, Any]) -> dict[str, Any]:
+    """Return the observation with other pictures: their negatives."""
+    pictures = {key: value for key, value in obs.items() if getattr(value, "dtype", None) == np.uint8}
+    return {**obs, **{key: 255 - value for key, value in pictures.items()}}
 
 
 def _find_module(policy: Any) -> nn.Module | None:

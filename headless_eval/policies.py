@@ -33,7 +33,7 @@ def load_policy(
     device: str = "cpu",
     dtype: str = "float32",
     flow_steps: int | None = None,
-    max_batch: int = 8,
+    max_batch: int | None = None,
 ) -> "LocalPolicy":
     """Load a policy into this process.
 
@@ -48,7 +48,7 @@ def load_policy(
         device: ``cpu``, ``cuda`` or ``cuda:0``.
         dtype: what the weights are kept in: float32, bfloat16 or float16.
         flow_steps: Euler steps of flow matching; by default the configuration's.
-        max_batch: the fixed size of batches on a GPU.
+        max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
 
     Raises:
         UserError: there is no such policy, configuration or device; a file is missing or does not fit.
@@ -58,7 +58,7 @@ def load_policy(
     _check_device(device)
     if dtype not in DTYPES:
         raise unknown("weight dtype", dtype, DTYPES)
-    if max_batch < 1:
+    if max_batch is not None and max_batch < 1:
         raise UserError(f"max_batch is {max_batch}; it must be 1 or more")
     if flow_steps is not None and flow_steps < 1:
         raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
@@ -136,6 +136,6 @@ def _find_config(folder: Path, name: str | None, file: Path | None) -> "PolicyCo
         raise UserError(
             f"{folder} has no configuration ({file} is missing): name one with --config NAME or --config-file FILE"
         )
-    from headless_eval.pi0.config import read_config  # type: ignore[attr-defined]
+    from headless_eval.pi0.config import read_config
 
     return read_config(file)

@@ -55,7 +55,6 @@ class ToyPolicy:
         self.threads, self.batches, self.resets = set(), [], 0
 
     def infer(self, obs, noise=None):
-        self.threads.add(threading.get_ident())
         return self._infer([obs], None if noise is None else noise[None])[0]
 
     def infer_batch(self, observations, noise=None):
@@ -63,6 +62,7 @@ class ToyPolicy:
         return self._infer(observations, noise)
 
     def _infer(self, observations, noise):
+        self.threads.add(threading.get_ident())
         assert torch.get_num_threads() == 1
         assert torch.is_inference_mode_enabled()
         if noise is None:
@@ -130,67 +130,123 @@ def wrapped(policy, **arguments):
 
 # --- inference
 
-
-@pytest.mark.parametrize(
-    "name", ["float32", "bfloat16_both", "int32_both", "boolean_activations_only", "int4_both"]
-)
-def test_results_do_not_depend_on_the_batch(local, name):
-    local.set_precision(Precision.parse(name))
-    obs, noise = observations(7), noises(7)
-    one_by_one = actions_of([local.infer(o, n) for o, n in zip(obs, noise, strict=True)])
-    assert len(set(one_by_one)) == 7
-    assert actions_of(local.infer_batch(obs, noise)) == one_by_one
-    assert (
-        actions_of(local.infer_batch(obs[:3], noise[:3]) + local.infer_batch(obs[3:], noise[3:]))
-        == one_by_one
-    )
-    back = slice(None, None, -1)
-    assert actions_of(local.infer_batch(obs[back], noise[back]))[back] == one_by_one
+NAMES = ["float32", "bfloat16_both", "int32_both", "boolean_activations_only", "int4_both"]
 
 
-def test_two_threads_infer_at_a_time(local):
-    meet = threading.Barrier(2)
-    infer = local.policy.infer
+@pytest.mark.parametrize("max_batch", [1, 3, None])
+@pytest.mark.parametrize("name", NAMES)
+def test_results_do_not_depend_on_the_number_asked_for(name, max_batch):
+    with LocalPolicy(ToyPolicy(), "toy", max_batch=max_batch) as local:
+        local.set_precision(Precision.parse(name))
+        obs, noise = observations(9), noises(9)
+        one_by_one = actions_of([local.infer(o, n) for o, n in zip(obs, noise, strict=True)])
+        assert len(set(one_by_one)) == 9
+        assert actions_of(local.infer_batch(obs, noise)) == one_by_one
+        assert (
+            actions_of(local.infer_batch(obs[:4], noise[:4]) + local.infer_batch(obs[4:], noise[4:]))
+            == one_by_one
+        )
+        back = slice(None, None, -1)
+        assert actions_of(local.infer_batch(obs[back], noise[back]))[back] == one_by_one
 
-    def infer_together(obs, noise):
-        meet.wait(timeout=30)  # breaks unless two are here at once
-        return infer(obs, noise)
 
-    local.policy.infer = infer_together
-    local.infer_batch(observations(4), noises(4))
-    assert len(local.policy.threads) == 2
-    assert local.timing.calls == 4
+@pytest.mark.parametrize("max_batch", [1, 2])
+def test_two_threads_infer_at_a_time(max_batch):
+    with LocalPolicy(ToyPolicy(), "toy", max_batch=max_batch) as local:
+        local.infer(observations(1)[0])
+        meet = threading.Barrier(2)
+        compute = local.policy._infer
+
+        def compute_together(obs, noise):
+            meet.wait(timeout=30)  # breaks unless two are here at once
+            return compute(obs, noise)
+
+        local.policy._infer = compute_together
+        local.policy.threads.clear()
+        local.infer_batch(observations(4 * max_batch), noises(4 * max_batch))
+        assert len(local.policy.threads) == 2
+        assert threading.get_ident() not in local.policy.threads
 
 
-def test_the_order_of_replies_is_that_of_the_observations(local):
-    local.policy.infer = lambda obs, noise: {"actions": np.full((1, 1), obs["number"])}
-    replies = local.infer_batch(observations(20), noises(20))
-    assert [reply["actions"].item() for reply in replies] == list(range(20))
+@pytest.mark.parametrize("max_batch", [1, 3])
+def test_the_order_of_replies_is_that_of_the_observations(max_batch):
+    with LocalPolicy(ToyPolicy(), "toy", max_batch=max_batch) as local:
+        obs = observations(20)
+        for index in (2, 3, 11):
+            obs[index]["prompt"] = "another"
+        local.infer(obs[0])
+        local.policy.infer_batch = lambda obs, noise: [{"actions": [[o["number"]]]} for o in obs]
+        local.policy.infer = lambda obs, noise: {"actions": [[obs["number"]]]}
+        replies = local.infer_batch(obs, noises(20))
+        assert [reply["actions"].item() for reply in replies] == list(range(20))
 
 
 def test_one_failing_observation_raises_and_the_next_batch_works(local):
     obs = observations(3)
-    broken = [obs[0], {"number": 1}, obs[2]]
-    with pytest.raises(KeyError):
-        local.infer_batch(broken, noises(3))
+    for broken in ([{"number": 1}, *obs[1:]], [obs[0], {"number": 1}, obs[2]]):
+        with pytest.raises(KeyError):
+            local.infer_batch(broken, noises(3))
     assert len(local.infer_batch(obs, noises(3))) == 3
+    assert local.describe()["batch"] == 4
 
 
-def test_batches_of_a_fixed_size_are_filled_up_by_repetition():
-    with LocalPolicy(ToyPolicy(), "toy", batched=True, max_batch=4) as local:
+def test_batches_have_one_size_and_one_prompt():
+    with LocalPolicy(ToyPolicy(), "toy", max_batch=4, threads=1) as local:
         obs, noise = observations(9), noises(9)
-        replies = local.infer_batch(obs, noise)
-        assert local.policy.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 8, 8, 8]]
-        assert len(replies) == 9
-        timing = local.timing
-        assert (timing.calls, timing.observations) == (3, 9)
-        assert actions_of([local.infer(o, n) for o, n in zip(obs, noise, strict=True)]) == actions_of(replies)
-        assert local.policy.batches[-1] == [8, 8, 8, 8]
-        assert local.policy.threads == set()
-        expected = ToyPolicy()
-        with torch.inference_mode():
-            for o, n, reply in zip(obs, noise, replies, strict=True):
-                np.testing.assert_allclose(reply["actions"], expected.infer(o, n)["actions"], atol=1e-5)
+        local.infer(obs[0], noise[0])
+        local.policy.batches.clear()
+        obs[1]["prompt"] = obs[7]["prompt"] = "another"
+        local.infer_batch(obs, noise)
+        assert local.policy.batches == [[0, 2, 3, 4], [5, 6, 8, 8], [1, 7, 7, 7]]
+        assert local.timing.calls == 4
+        assert local.timing.observations == 10
+        local.policy.batches.clear()
+        local.policy.batch_key = lambda obs: obs["number"] < 5
+        local.infer_batch(obs, noise)
+        assert local.policy.batches == [[0, 1, 2, 3], [4, 4, 4, 4], [5, 6, 7, 8]]
+
+
+def test_a_batch_computes_what_the_policy_would():
+    plain = ToyPolicy()
+    obs, noise = observations(6), noises(6)
+    with LocalPolicy(ToyPolicy(), "toy", max_batch=4) as local, torch.inference_mode():
+        for reply, o, n in zip(local.infer_batch(obs, noise), obs, noise, strict=True):
+            np.testing.assert_allclose(reply["actions"], plain.infer(o, n)["actions"], atol=1e-5)
+
+
+class ToyEntangled(ToyPolicy):
+    """As on a machine whose matrix products treat rows differently."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def _infer(self, observations, noise):
+        replies = super()._infer(observations, noise)
+        for row, reply in enumerate(replies):
+            mixed = np.float32(row) if self.how == "place" else replies[0]["actions"][0, 0]
+            reply["actions"] = reply["actions"] + np.float32(1e-3) * mixed * (len(replies) > 1)
+        return replies
+
+
+@pytest.mark.parametrize("how", ["place", "company"])
+def test_where_rows_depend_on_each_other_batches_have_one(how, caplog):
+    with LocalPolicy(ToyEntangled(how), "entangled") as local:
+        obs, noise = observations(6), noises(6)
+        together = actions_of(local.infer_batch(obs, noise))
+        assert "one by one" in caplog.text
+        assert local.describe()["batch"] == 1
+        assert actions_of([local.infer(o, n) for o, n in zip(obs, noise, strict=True)]) == together
+
+
+def test_no_two_prompts_are_equal_where_the_state_is_in_them():
+    policy = ToyPolicy()
+    policy.config.model = type("ToyModelConfig", (), {"discrete_state_input": True})
+    with LocalPolicy(policy, "toy") as local:
+        assert local.describe()["batch"] == 1
+    policy.batch_key = len
+    with LocalPolicy(policy, "toy") as local:
+        assert local.describe()["batch"] == 4
 
 
 def test_noise(local):
@@ -219,7 +275,7 @@ def test_timing(local):
     assert local.timing.calls == 0
     local.infer_batch(observations(5), noises(5))
     timing = local.timing
-    assert (timing.calls, timing.observations) == (5, 5)
+    assert (timing.calls, timing.observations) == (2, 5)
     assert 0 < timing.p50_ms <= timing.p95_ms <= timing.max_ms
     assert 0 < timing.mean_ms <= timing.max_ms
     local.set_precision(Precision("int8"))
@@ -314,10 +370,10 @@ class ToyBypass(ToyPolicy):
         return [{"actions": (torch.ones(H, weight.shape[1]) @ weight.T).numpy()} for _ in observations]
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_activations_are_never_skipped_silently(batched):
+@pytest.mark.parametrize("max_batch", [1, 4])
+def test_activations_are_never_skipped_silently(max_batch):
     obs, noise = observations(2), noises(2)
-    with LocalPolicy(ToyBypass(), "bypass", batched=batched) as local:
+    with LocalPolicy(ToyBypass(), "bypass", max_batch=max_batch) as local:
         for mode in ("activations_only", "both"):
             local.set_precision(Precision("int8", mode))
             for infer in (
@@ -502,3 +558,92 @@ def test_bad_input(arguments, message):
 
 def test_list_policies():
     assert {"zero", "random"} <= set(list_policies())
+
+
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
+GOLDEN_CASES = ("pi0_droid", "pi05_droid", "pi0_libero", "pi05_libero")
+
+
+@pytest.fixture(scope="module", params=GOLDEN_CASES)
+def golden(request):
+    """Yield the arguments that load a golden checkpoint, its observations, noise and actions."""
+    folder = GOLDEN / "openpi_pytorch" / request.param
+    if not folder.exists():
+        pytest.skip(f"{folder} is missing: the reference policies' outputs are not on this machine")
+    arguments = {
+        "checkpoint": folder / "checkpoint",
+        "config_file": folder / "meta.json",
+        "tokenizer": GOLDEN / "tokenizer.model",
+    }
+    prompts = json.loads((folder / "meta.json").read_text())["prompts"]
+    with np.load(folder / "io.npz") as arrays:
+        obs = [
+            {"prompt": prompt}
+            | {key.split("/obs/")[1]: arrays[key] for key in arrays.files if key.startswith(f"{index}/obs/")}
+            for index, prompt in enumerate(prompts)
+        ]
+        noise, actions = (
+            np.stack([arrays[f"{index}/{what}"] for index in range(len(prompts))])
+            for what in ("noise", "actions")
+        )
+    return arguments, obs, noise, actions
+
+
+def test_golden_policies(golden):
+    arguments, obs, noise, expected = golden
+    with load_policy(**arguments) as local:
+        assert local.warmup() > 0
+        fingerprint = local.fingerprint()
+        replies = local.infer_batch(obs, noise)
+        np.testing.assert_allclose([reply["actions"] for reply in replies], expected, rtol=1e-5, atol=1e-5)
+        float32 = actions_of(replies)
+        for name in ("float8_e4m3_both", "boolean_activations_only", "int8_weights_only"):
+            local.set_precision(Precision.parse(name))
+            quantized = actions_of(local.infer_batch(obs, noise))
+            assert actions_of([local.infer(o, n) for o, n in zip(obs, noise, strict=True)]) == quantized
+            assert quantized != float32
+            described = local.describe_precision()
+            assert described["unfired"] == []
+            assert described["hooked"] == (0 if "weights" in name else described["fired"])
+        local.set_precision(Precision())
+        assert actions_of(local.infer_batch(obs, noise)) == float32
+        assert local.fingerprint() == fingerprint
+
+
+def test_flow_steps_and_weight_types(golden):
+    arguments, obs, noise, expected = golden
+    with load_policy(**arguments, flow_steps=3, max_batch=1) as local:
+        fewer = local.infer(obs[0], noise[0])["actions"]
+    assert np.abs(fewer - expected[0]).max() > 1e-4
+    with load_policy(**arguments, dtype="bfloat16", max_batch=1) as local:
+        assert local.describe()["dtype"] == "bfloat16"
+        half = local.infer(obs[0], noise[0])["actions"]
+    assert 1e-5 < np.abs(half - expected[0]).max() < 0.5 * np.abs(expected[0]).max()
+
+
+def test_a_folder_of_its_own(golden, tmp_path):
+    arguments, obs, noise, _ = golden
+    with load_policy(**arguments) as local:
+        before, actions = local.fingerprint(), actions_of(local.infer_batch(obs, noise))
+        local.policy.save(tmp_path / "mine")
+    with load_policy(tmp_path / "mine") as local:
+        assert local.name == "mine"
+        assert local.fingerprint() == before
+        assert actions_of(local.infer_batch(obs, noise)) == actions
+    (tmp_path / "mine" / "config.toml").unlink()
+    with pytest.raises(UserError, match="has no configuration"):
+        load_policy(tmp_path / "mine")
+
+
+@pytest.mark.skipif("pi0-droid-tiny" not in list_policies(), reason="the bundled policy is not there yet")
+def test_the_bundled_policy():
+    with load_policy() as local:
+        assert local.name == "pi0-droid-tiny"
+        local.set_precision(Precision("float8_e4m3", "both"))
+        assert local.warmup() > 0
+        obs, noise = [example_observation("droid")] * 5, np.zeros((5, *local.noise_shape), np.float32)
+        replies = local.infer_batch(obs, noise)
+        assert {reply["actions"].shape for reply in replies} == {(10, 8)}
+        assert len(set(actions_of(replies))) == 1
+        assert local.describe_precision()["unfired"] == []
+        assert local.describe()["batch"] > 1
