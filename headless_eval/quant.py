@@ -14,8 +14,8 @@ boolean           values above the (lower) median become the largest value, the 
 int8, int4        symmetric: the largest magnitude becomes 127 or 7; half to even
 ================  ======================================================================================
 
-Values that are all equal stay as they are under uint32, int32 and boolean. A NaN makes the whole group that
-shares its scale NaN (for the plain casts, itself alone): broken weights show, they are not rounded away.
+Values that are all equal stay as they are under uint32, int32 and boolean. Where there is a scale, a NaN or an
+infinity makes all that shares it NaN or infinite: what is broken shows, it is not rounded away.
 """
 
 import copy
@@ -101,15 +101,18 @@ def _int32(rows: Tensor) -> Tensor:
 
 
 def _boolean(rows: Tensor) -> Tensor:
-    levels = torch.cat([rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)], dim=1)
-    return levels.gather(1, (rows > _lower_median(rows)).long())
+    rows = rows.detach()
+    low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
+    above = torch.gt(rows, _lower_median(rows), out=torch.empty_like(rows))
+    highs = above * high
+    return above.sub_(1.0).mul_(-low).add_(highs)
 
 
 def _lower_median(rows: Tensor) -> Tensor:
     middle = (rows.shape[1] - 1) // 2
     if rows.device.type == "cpu":
         # Six times faster than torch.median.
-        values = np.partition(rows.detach().numpy(), middle, axis=1)[:, middle : middle + 1]
+        values = np.partition(rows.numpy(), middle, axis=1)[:, middle : middle + 1]
         return torch.from_numpy(values)
     return rows.sort(dim=1).values[:, middle : middle + 1]
 

@@ -207,6 +207,7 @@ def test_nan_is_never_rounded_away(dtype):
     quantized = fake_quantize(x, dtype)
     if dtype in ("int32", "uint32", "boolean", "int8", "int4"):
         assert quantized.isnan().all()
+        assert fake_quantize(torch.tensor([1.0, float("inf"), -2.0]), dtype).isnan().any()
     else:
         assert quantized.isnan().tolist() == [False, True, False, False]
 
