@@ -264,6 +264,20 @@ def test_noise(local):
     assert local.infer_batch([]) == []
 
 
+def test_noise_is_drawn_for_one_observation_after_another():
+    class ToyEcho:
+        noise_shape = (3, 5)
+
+        def infer(self, obs, noise):
+            return {"actions": noise}
+
+    with LocalPolicy(ToyEcho(), "echo") as local:
+        torch.manual_seed(5)
+        together = actions_of(local.infer_batch([{}] * 4))
+        torch.manual_seed(5)
+        assert actions_of([local.infer({}) for _ in range(4)]) == together
+
+
 def test_replies(local):
     reply = local.infer(observations(1)[0], noises(1)[0])
     assert reply["actions"].dtype == np.float32

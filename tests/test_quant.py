@@ -590,6 +590,8 @@ def test_scope():
     weights, hooked = touched(Scope(exclude="blocks|unused"))
     assert hooked == {"vision", "embed", "head"}
     assert weights == {"vision.weight", "vision.bias", "embed.weight", "head.weight", "query"}
+    # It is the module's name that counts, not the parameter's.
+    assert touched(Scope(r"vision$"))[0] == {"vision.weight", "vision.bias"}
     # A parameter under two names is in scope by either.
     weights, hooked = touched(Scope("head"))
     assert (weights, hooked) == ({"embed.weight", "head.weight"}, {"head"})
