@@ -123,7 +123,8 @@ class Pi0(nn.Module):
             self.state_proj = nn.Linear(config.action_dim, width)
             self.action_time_mlp_in = nn.Linear(2 * width, width)
             self.action_time_mlp_out = nn.Linear(width, width)
-        self.apply(_initialize)
+        if not self.action_in_proj.weight.is_meta:
+            self.apply(_initialize)
 
     @property
     def noise_shape(self) -> tuple[int, int]:

@@ -67,7 +67,9 @@ class Siglip(nn.Module):
         self.patch_embedding = nn.Conv2d(
             3, config.width, kernel_size=config.patch_size, stride=config.patch_size
         )
-        self.position_embedding = nn.Embedding(config.num_patches, config.width)
+        # Left undrawn: the model draws all its weights itself, or reads them.
+        positions = torch.empty(config.num_patches, config.width)
+        self.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
         self.layers = nn.ModuleList(SiglipLayer(config) for _ in range(config.depth))
         self.post_layernorm = nn.LayerNorm(config.width, eps=_EPSILON)
 

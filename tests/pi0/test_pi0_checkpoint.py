@@ -109,12 +109,12 @@ def _edit(folder, change) -> None:
     save_file(state, folder / "model.safetensors")
 
 
-def test_missing_surplus_and_misshaped_parameters_are_named(folder):
-    _edit(folder, lambda state: state.pop("action_in_proj.bias"))
-    assert "missing action_in_proj.bias" in _refusal(folder)
+def test_missing_and_surplus_parameters_are_named(folder):
+    bias = "paligemma_with_expert.paligemma.model.multi_modal_projector.linear.bias"
+    _edit(folder, lambda state: state.pop(bias))
+    assert f"missing {bias}" in _refusal(folder)
     _edit(folder, lambda state: [state.pop(name) for name in sorted(state)[:5]])
-    message = _refusal(folder)
-    assert "(6 in all)" in message
+    assert "(6 in all)" in _refusal(folder)
     _edit(folder, lambda state: state.update({"extra.weight": torch.zeros(2)}))
     assert "surplus extra.weight" in _refusal(folder)
 
@@ -132,7 +132,7 @@ def test_nan_is_named(folder):
 def test_the_other_model_is_named(folder, policy):
     other = SMALL if policy.config.model.pi05 else SMALL_PI05
     message = _refusal(folder, replace(small_config(other), use_quantile_norm=False))
-    assert ("are of π0.5" in message) == policy.config.model.pi05
+    assert ("are those of π0.5" in message) == policy.config.model.pi05
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])

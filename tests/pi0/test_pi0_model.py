@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pi0_cases import SMALL, SMALL_PI05, batch_for, randomised
 from torch import nn
 
 from headless_eval.pi0.config import CONFIGS
+from headless_eval.pi0.gemma import RMSNorm
 from headless_eval.pi0.model import Pi0, drop_unused, sample_time, time_embedding
 
 
@@ -130,6 +132,13 @@ def test_gradient_reaches_every_parameter(small):
     assert without == []
 
 
+def test_the_loss_is_one_graph_for_the_compiler(small):
+    batch = batch_for(small.config)
+    arguments = (*batch.prefix, batch.state, batch.actions, batch.noise, torch.tensor([0.2, 0.5, 0.9]))
+    compiled = torch.compile(small.flow_matching_loss, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(*arguments), small.flow_matching_loss(*arguments))
+
+
 def test_loss_under_autocast_is_close_and_float32(small):
     batch = batch_for(small.config)
     arguments = (*batch.prefix, batch.state, batch.actions, batch.noise, torch.tensor([0.2, 0.5, 0.9]))
@@ -190,6 +199,20 @@ def test_every_weight_is_used_through_its_module(small):
     assert held == {id(p) for p in small.parameters()}
     # Samples, samples by views, flow steps, or what all samples share.
     assert first_dimensions <= {3, 6, 5, 1}
+
+
+def test_rms_norm_is_torchs():
+    norm = RMSNorm(24)
+    with torch.no_grad():
+        norm.weight.normal_()
+    for scale in (1.0, 1e-3):
+        x = (torch.randn(2, 3, 24) * scale).requires_grad_()
+        of_x = torch.randn(2, 3, 24)
+        ours, torchs = norm(x), F.rms_norm(x, (24,), 1 + norm.weight, 1e-6)
+        torch.testing.assert_close(ours, torchs)
+        gradients = [torch.autograd.grad(y, (x, norm.weight), of_x) for y in (ours, torchs)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    assert norm(torch.zeros(1, 24)).isfinite().all()
 
 
 def test_column_major_weights_compute_the_same(small):

@@ -1,0 +1,93 @@
+"""From stored parameters, whatever their format, to a model: everything is checked before anything is read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from headless_eval.errors import UserError
+from headless_eval.pi0.config import Pi0Config
+from headless_eval.pi0.model import Pi0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A parameter where it lies: its name there, its shape once read, and how to read it."""
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+def build_model(
+    config: Pi0Config,
+    stored: Mapping[str, Stored],
+    where: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    their_name: Callable[[str], str],
+) -> Pi0:
+    """Read stored parameters, by their names in the model, one after another into a new model.
+
+    Args:
+        config: the model's sizes.
+        stored: what there is, by our names.
+        where: the checkpoint, for messages.
+        device: where each parameter goes at once.
+        dtype: what it becomes.
+        their_name: what the format calls a parameter of ours that is missing there.
+
+    Raises:
+        UserError: parameters are missing, surplus, mis-shaped or not finite, or those of the other model.
+    """
+    with torch.device("meta"):
+        model = Pi0(config)
+    wanted = model.state_dict()
+    _check(stored, wanted, where, config, their_name)
+    state, finite = {}, {}
+    for name in wanted:
+        # A copy: what a file hands out may be a view of it.
+        state[name] = stored[name].read().to(device=device, dtype=dtype, copy=True)
+        finite[name] = state[name].isfinite().all()
+    broken = [stored[name].name for name, value in finite.items() if not bool(value)]
+    if broken:
+        raise UserError(f"the weights in {where} hold NaN or infinity: {_some(broken)}")
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def _check(
+    stored: Mapping[str, Stored],
+    wanted: Mapping[str, Tensor],
+    where: Path,
+    config: Pi0Config,
+    their_name: Callable[[str], str],
+) -> None:
+    other = "action_time_mlp_in.weight" if config.pi05 else "time_mlp_in.weight"
+    if other in stored:
+        this, that = ("π0.5", "π0") if config.pi05 else ("π0", "π0.5")
+        raise UserError(
+            f"the weights in {where} are those of {that}, the configuration is of {this}: name another"
+        )
+    missing = [their_name(name) for name in wanted if name not in stored]
+    surplus = [of.name for name, of in stored.items() if name not in wanted]
+    unequal = [
+        f"{stored[name].name} is {stored[name].shape}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in stored and stored[name].shape != tuple(tensor.shape)
+    ]
+    faults = [
+        f"{what} {_some(names)}"
+        for what, names in (("missing", missing), ("surplus", surplus), ("mis-shaped", unequal))
+        if names
+    ]
+    if faults:
+        raise UserError(f"the weights in {where} do not fit the configuration: {'; '.join(faults)}")
+
+
+def _some(names: list[str]) -> str:
+    """Return the first few of many names, and how many there are."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown}, ... ({len(names)} in all)"
