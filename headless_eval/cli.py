@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ precision.
   {PROGRAM} report DIR       rebuild what derives from a run's journal: tables, plots, page
   {PROGRAM} train            train the bundled policy anew
   {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
+  {PROGRAM} --version        the version
 """
 
 _RUN = f"""Evaluate a policy at several numerical precisions, on the same episodes.
@@ -71,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command in ("-h", "--help"):
             print(_HELP, end="")
+            return 0
+        if command == "--version":
+            print(PROGRAM, version(PROGRAM))
             return 0
         if command not in _COMMANDS:
             raise unknown("command", command, _COMMANDS)

@@ -83,7 +83,7 @@ class RunConfig:
     seed: int = 7
     """With the task and the episode's index it fixes initial states and flow noise."""
 
-    slots: int = 2
+    slots: int = 4
     """Episodes at once, in one process; changes the speed, never a result."""
 
     videos: VideoChoice = "all"

@@ -24,7 +24,7 @@ class Tally:
     done: int = 0
     successes: int = 0
     errors: int = 0
-    started: float = field(default_factory=monotonic)
+    started: float = field(default_factory=lambda: monotonic())
 
     def add(self, record: EpisodeRecord) -> None:
         """Count an episode that has ended."""
@@ -74,8 +74,8 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         if self._bars:
             self._bars.add_task("", total=self._episodes, text="")
             self._bars.add_task("all", total=self._run.total, text="")
+            self._begin()
             self._bars.start()
-        self._begin()
         return self
 
     def __exit__(
@@ -110,7 +110,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         name = self._waiting.pop(0)
         self._current = Tally(self._episodes)
         if self._bars:
-            self._bars.reset(self._bars.task_ids[0], description=name, text="")
+            self._bars.reset(self._bars.task_ids[0], description=f"{name:{self._width}}", text="")
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -41,8 +41,17 @@ def run(config: RunConfig) -> int:
     if config.videos != "none":
         find_ffmpeg()
     slots = min(config.slots, len(tasks) * config.episodes)
-    with closing(suite.make(config.sim, num_slots=slots)) as simulator, _load(config, console) as policy:
-        _rehearse(config, simulator, policy, tasks[0], console)
+    with closing(suite.make(config.sim, num_slots=slots)) as simulator, ExitStack() as stack:
+        with console.status(f"Loading {config.policy}"):
+            began = perf_counter()
+            policy = stack.enter_context(_load(config))
+            loaded = perf_counter()
+            _rehearse(config, simulator, policy, tasks[0])
+        console.print(
+            f"{policy.name} on {policy.device}: loaded in {loaded - began:.1f} s, "
+            f"warmed up in {perf_counter() - loaded:.1f} s",
+            highlight=False,
+        )
         with RunDirectory.create(config.results, _manifest(config, simulator, tasks, policy)) as directory:
             return _evaluate(config, simulator, tasks, policy, directory, console)
 
@@ -58,9 +67,8 @@ def report(folder: Path) -> int:
     return 0
 
 
-def _load(config: RunConfig, console: Console) -> LocalPolicy:
-    began = perf_counter()
-    policy = load_policy(
+def _load(config: RunConfig) -> LocalPolicy:
+    return load_policy(
         config.policy,
         checkpoint=config.checkpoint,
         config=config.config,
@@ -69,15 +77,9 @@ def _load(config: RunConfig, console: Console) -> LocalPolicy:
         device=config.device,
         flow_steps=config.flow_steps,
     )
-    console.print(
-        f"Policy {policy.name} on {policy.device}: loaded in {perf_counter() - began:.1f} s", end=""
-    )
-    return policy
 
 
-def _rehearse(
-    config: RunConfig, simulator: Simulator, policy: LocalPolicy, task: Task, console: Console
-) -> None:
+def _rehearse(config: RunConfig, simulator: Simulator, policy: LocalPolicy, task: Task) -> None:
     """Warm up on a real observation, and try whatever could keep every episode from running.
 
     Raises:
@@ -86,7 +88,7 @@ def _rehearse(
     simulator.reset(0, task, TrialSeed(config.seed, task.id, 0))
     (observation,) = simulator.observe([0])
     try:
-        seconds = policy.warmup(observation)
+        policy.warmup(observation)
         actions = policy.infer(observation)["actions"]
     except UserError:
         raise
@@ -106,7 +108,6 @@ def _rehearse(
         ) from fault
     policy.set_precision(config.precisions[-1])
     policy.set_precision(Precision())
-    console.print(f", warmed up in {seconds:.1f} s")
 
 
 def _manifest(
@@ -173,7 +174,7 @@ def _evaluate(
     directory.finish(status, "interrupted" if spent is None else "finished")
     console.print(rich_table(summary))
     if spent:
-        console.print(_breakdown(spent, done), highlight=False)
+        console.print(_breakdown(spent, done), highlight=False, soft_wrap=True)
     else:
         print(f"headless-eval: interrupted: {done} of {len(trials)} episodes are kept", file=sys.stderr)
     print(directory.path)

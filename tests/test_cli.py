@@ -3,28 +3,19 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
+from conftest import SHORT_STEPS
 
 from headless_eval.baselines import BASELINES, ZeroPolicy
 from headless_eval.cli import main
 from headless_eval.sims import gl
 from headless_eval.sims.droid import mujoco_sim
-
-STEPS = 16
-
-
-@pytest.fixture
-def short_episodes(monkeypatch):
-    """The real suite with episodes of a second, so that a run takes seconds."""
-    tasks = tuple(replace(task, max_steps=STEPS) for task in mujoco_sim.TASKS)
-    monkeypatch.setattr(mujoco_sim, "TASKS", tasks)
-    monkeypatch.setattr(mujoco_sim.DroidMujoco, "tasks", tasks)
 
 
 @pytest.fixture
@@ -123,6 +114,47 @@ def test_without_gl_one_line_names_the_package(run, monkeypatch, capsys):
     assert not folder.exists()
 
 
+def cut_weights(folder):
+    path = sorted(folder.glob("*.safetensors"))[-1]
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def widen(folder):
+    path = folder / "config.toml"
+    path.write_text(path.read_text().replace("mlp_dim = 480", "mlp_dim = 512"))
+
+
+DAMAGES = {
+    "truncated weights": (cut_weights, "truncated"),
+    "weights that do not fit": (widen, "not (512, 192)"),
+    "no weights": (
+        lambda folder: [path.unlink() for path in folder.glob("*.safetensors")],
+        "model.safetensors",
+    ),
+    "no statistics": (
+        lambda folder: (folder / "assets" / "droid" / "norm_stats.json").unlink(),
+        "norm_stats",
+    ),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.model").unlink(), "tokenizer"),
+    "no configuration": (lambda folder: (folder / "config.toml").unlink(), "--config"),
+    "no TOML": (lambda folder: (folder / "config.toml").write_text("model = {"), "config.toml"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_policy_is_one_line_and_exit_2(damage, untrained_policy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path / "nothing"))
+    folder = tmp_path / "policy"
+    shutil.copytree(untrained_policy, folder)
+    change, word = DAMAGES[damage]
+    change(folder)
+    assert main(["run", "--policy", str(folder), "--results", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert word in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_leaves_all_its_files_and_says_where(run, capsys):
     status, folder = run("--tasks", "2", "scene_1", "--episodes", "2", "--videos", "all")
     assert status == 0
@@ -133,7 +165,7 @@ def test_a_run_leaves_all_its_files_and_says_where(run, capsys):
 
     records = journal(folder)
     assert [record["status"] for record in records] == ["failure"] * 4
-    assert {record["max_steps"] for record in records} == {STEPS}
+    assert {record["max_steps"] for record in records} == {SHORT_STEPS}
     assert all((folder / record["video"]).is_file() for record in records)
     assert sorted(path.name for path in folder.glob("*.png")) == [
         f"success_rate_{mode}.png" for mode in ("activations_only", "both", "overall", "weights_only")

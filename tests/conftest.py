@@ -1,0 +1,60 @@
+"""Fixtures for tests that run the real suite with a real policy."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headless_eval.policies import list_policies
+
+BUNDLED_POLICY = "pi0-droid-tiny"
+SHORT_STEPS = 16
+
+
+@pytest.fixture
+def short_episodes(monkeypatch):
+    """The real suite with episodes of about a second, so that a run takes seconds."""
+    from headless_eval.sims.droid import mujoco_sim
+
+    tasks = tuple(replace(task, max_steps=SHORT_STEPS) for task in mujoco_sim.TASKS)
+    monkeypatch.setattr(mujoco_sim, "TASKS", tasks)
+    monkeypatch.setattr(mujoco_sim.DroidMujoco, "tasks", tasks)
+
+
+@pytest.fixture(scope="session")
+def untrained_policy(tmp_path_factory) -> Path:
+    """A policy's folder like the bundled one, with random weights."""
+    import torch
+
+    from headless_eval.pi0.config import CONFIGS
+    from headless_eval.pi0.model import Pi0
+    from headless_eval.pi0.norm_stats import NormStats
+    from headless_eval.pi0.policy import save_checkpoint
+    from headless_eval.pi0.tokenizer import Tokenizer, train_tokenizer
+    from headless_eval.sims.droid.scenes import HOME_JOINTS, SCENES
+
+    folder = tmp_path_factory.mktemp("policies") / "untrained"
+    config = CONFIGS["pi0-droid-tiny"]
+    torch.manual_seed(0)
+    model = Pi0(config.model)
+    with torch.no_grad():  # norms and biases too, so that nothing is left out because it is zero
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    home = np.array([*HOME_JOINTS, 0.0])
+    stats = {
+        "state": NormStats(home, np.full(8, 0.3)),
+        "actions": NormStats(np.zeros(8), np.full(8, 0.05)),
+    }
+    tokenizer = folder.parent / "tokenizer.model"
+    train_tokenizer([scene.instruction for scene in SCENES], tokenizer, config.model.vocab_size)
+    save_checkpoint(folder, model, config, stats, Tokenizer(tokenizer))
+    return folder
+
+
+@pytest.fixture
+def droid_policy(request) -> str:
+    """What ``--policy`` takes: the bundled policy, or, where it is not there, one with random weights."""
+    if BUNDLED_POLICY in list_policies():
+        return BUNDLED_POLICY
+    return str(request.getfixturevalue("untrained_policy"))
