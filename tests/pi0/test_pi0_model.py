@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from pi0_cases import SMALL, SMALL_PI05, batch_for, randomised
 from torch import nn
 
-from headless_eval.pi0.config import CONFIGS
-from headless_eval.pi0.gemma import RMSNorm
+from headless_eval.pi0.config import CONFIGS, GemmaConfig
+from headless_eval.pi0.gemma import KeysValues, RMSNorm, attention_mask, grouped_attention
 from headless_eval.pi0.model import Pi0, drop_unused, sample_time, time_embedding
 
 
@@ -199,6 +199,26 @@ def test_every_weight_is_used_through_its_module(small):
     assert held == {id(p) for p in small.parameters()}
     # Samples, samples by views, flow steps, or what all samples share.
     assert first_dimensions <= {3, 6, 5, 1}
+
+
+def test_grouped_attention_is_attention_with_repeated_keys():
+    batch, tokens, stored, size = 2, 5, 9, 8
+    config = GemmaConfig(width=1, depth=1, mlp_dim=1, num_heads=6, num_kv_heads=2, head_dim=size)
+    queries = torch.randn(batch, tokens, 6, size)
+    keys, values = torch.randn(2, batch, 2, stored, size)
+    allowed = torch.rand(batch, tokens, stored) < 0.6
+    allowed[..., 0] = True
+    found = grouped_attention(
+        queries, KeysValues(keys, values), attention_mask(allowed, config, torch.float32)
+    )
+    # Consecutive heads share a key and value head.
+    expected = F.scaled_dot_product_attention(
+        queries.transpose(1, 2),
+        keys.repeat_interleave(3, dim=1),
+        values.repeat_interleave(3, dim=1),
+        attn_mask=allowed[:, None],
+    )
+    _close(found, expected.transpose(1, 2).flatten(2))
 
 
 def test_rms_norm_is_torchs():
