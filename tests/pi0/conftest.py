@@ -1,9 +1,6 @@
-import json
-
-import numpy as np
 import pytest
 import torch
-from pi0_cases import GOLDEN, SMALL, SMALL_PI05, Golden, randomised, small_config, small_stats
+from pi0_cases import SMALL, SMALL_PI05, Golden, load_golden, randomised, small_config, small_stats
 
 from headless_eval.pi0.model import Pi0
 from headless_eval.pi0.policy import Pi0Policy
@@ -20,11 +17,7 @@ def _one_thread():
 
 @pytest.fixture(params=["pi0_droid", "pi0_libero", "pi05_droid", "pi05_libero"])
 def golden(request) -> Golden:
-    folder = GOLDEN / "openpi_pytorch" / request.param
-    if not folder.is_dir():
-        pytest.skip(f"no golden data at {folder}")
-    with np.load(folder / "io.npz") as values:
-        return Golden(folder, json.loads((folder / "meta.json").read_text()), dict(values))
+    return load_golden("openpi_pytorch", request.param)
 
 
 @pytest.fixture(params=[SMALL, SMALL_PI05], ids=["pi0", "pi05"])

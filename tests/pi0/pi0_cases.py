@@ -1,10 +1,12 @@
 """Models, inputs and reference cases that the tests of this folder share."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from headless_eval.pi0.config import (
@@ -48,6 +50,14 @@ class Golden:
 
     def policy(self) -> Pi0Policy:
         return Pi0Policy.from_checkpoint(self.folder / "checkpoint", self.config, GOLDEN / "tokenizer.model")
+
+
+def load_golden(kind: str, name: str) -> Golden:
+    folder = GOLDEN / kind / name
+    if not folder.is_dir():
+        pytest.skip(f"no golden data at {folder}")
+    with np.load(folder / "io.npz") as values:
+        return Golden(folder, json.loads((folder / "meta.json").read_text()), dict(values))
 
 
 SMALL = Pi0Config(

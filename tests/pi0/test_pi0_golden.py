@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from pi0_cases import GOLDEN
+from pi0_cases import GOLDEN, load_golden
 
 from headless_eval.pi0.checkpoint import from_openpi, is_unread, to_openpi
 from headless_eval.pi0.config import CONFIGS
 from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.norm_stats import read_norm_stats
+from headless_eval.pi0.policy import Pi0Policy
+from headless_eval.pi0.tokenizer import Tokenizer
 
 
 def _error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -40,6 +43,20 @@ def test_inputs_equal_the_reference_inputs(golden):
         np.testing.assert_array_equal(data["tokens"], golden.values[f"{index}/tokens"])
         np.testing.assert_array_equal(data["token_mask"], golden.values[f"{index}/token_mask"])
         np.testing.assert_allclose(data["state"], golden.values[f"{index}/state"], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["pi0_droid", "pi0_libero", "pi05_droid", "pi05_libero"])
+def test_inputs_equal_those_of_the_jax_reference(name):
+    case = load_golden("openpi_jax", name)
+    config = case.config
+    stats = read_norm_stats(case.folder / "checkpoint" / "assets" / config.asset_id / "norm_stats.json")
+    policy = Pi0Policy(Pi0(config.model), config, stats, Tokenizer(GOLDEN / "tokenizer.model"))
+    for index, obs in enumerate(case.observations):
+        data = policy.prepare(obs)
+        np.testing.assert_array_equal(data["images"]["base_0_rgb"], case.values[f"{index}/image0"])
+        np.testing.assert_array_equal(data["tokens"], case.values[f"{index}/tokens"])
+        np.testing.assert_array_equal(data["token_mask"], case.values[f"{index}/token_mask"])
+        np.testing.assert_allclose(data["state"], case.values[f"{index}/state"], rtol=1e-12, atol=1e-12)
 
 
 def test_noise_and_images_reach_the_actions(golden):
