@@ -158,7 +158,9 @@ def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int 
 def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except SafetensorError as error:
         with path.open("rb") as file:
             start = file.read(4)
         if start[:1] == b"\x80" or start == b"PK\x03\x04":

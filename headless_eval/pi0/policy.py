@@ -255,7 +255,8 @@ def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None
     needed = {"state": ROBOTS[config.observation].state_dims, "actions": config.action_dims}
     for kind, dims in needed.items():
         of = stats[kind]
-        if len(of) < dims:
+        # openpi's oldest statistics cover the padding too.
+        if len(of) not in (dims, config.model.action_dim):
             raise UserError(
                 f"the normalisation statistics of {kind} have {len(of)} numbers, the robot {dims}: "
                 "they are those of another robot"

@@ -144,6 +144,14 @@ def test_truncated_files(folder, keep):
     assert str(file) in message
 
 
+def test_a_file_that_cannot_be_read(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("headless_eval.pi0.checkpoint.safe_open", refuse)
+    assert _refusal(folder) == f"cannot read {folder / 'model.safetensors'}: Permission denied"
+
+
 class _Bomb:
     def __reduce__(self):
         return (pytest.fail, ("the pickle was opened",))

@@ -94,8 +94,9 @@ def test_a_gripper_without_an_axis_is_a_vector_of_one(policy):
 
 def test_statistics_and_tokenizer_have_to_fit(tokenizer):
     model, config = randomised(SMALL), small_config(SMALL)
-    with pytest.raises(UserError, match="state have 6 numbers, the robot 8"):
-        Pi0Policy(model, config, small_stats(6), tokenizer)
+    for dims in (6, 14):
+        with pytest.raises(UserError, match=f"state have {dims} numbers, the robot 8"):
+            Pi0Policy(model, config, small_stats(dims), tokenizer)
     plain = {kind: NormStats(np.zeros(8), np.ones(8)) for kind in ("state", "actions")}
     with pytest.raises(UserError, match="no quantiles"):
         Pi0Policy(model, replace(config, use_quantile_norm=True), plain, tokenizer)
@@ -105,9 +106,10 @@ def test_statistics_and_tokenizer_have_to_fit(tokenizer):
 
 
 def test_statistics_may_cover_the_padding(tokenizer):
-    stats = small_stats(32)
+    padded = replace(SMALL, action_dim=12)
+    stats = small_stats(12)
     short = {kind: NormStats(of.mean[:8], of.std[:8], of.q01[:8], of.q99[:8]) for kind, of in stats.items()}
-    model, config = randomised(SMALL), small_config(SMALL)
+    model, config = randomised(padded), small_config(padded)
     noise = torch.zeros(model.noise_shape)
     long_one, short_one = (
         Pi0Policy(model, config, of, tokenizer).infer(droid_observation(), noise) for of in (stats, short)
