@@ -59,7 +59,7 @@ def test_a_view_masked_for_one_sample_only(small):
         _close(together[one], alone)
 
 
-def test_no_views_and_no_prompt_at_all(small):
+def test_no_views_at_all(small):
     batch = batch_for(small.config)
     batch.image_masks[:2] = [torch.zeros(3, dtype=torch.bool)] * 2
     only_prompt = small.sample_actions(*batch.prefix, batch.state, batch.noise)
