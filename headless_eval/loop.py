@@ -3,8 +3,9 @@
 The slots go in rounds: all of them are observed and inferred as one batch, then they step until their chunks
 of actions are used up. A slot whose episode ends in the middle of a round starts its next trial when the round
 is over, at most a chunk later, so that every inference is a full batch: what a batch costs hardly depends on
-how many are in it. A trial depends on its task, its seed and its own actions alone, so neither the rounds nor
-the number of slots change a result.
+how many are in it. Every step moves all slots that have an episode under way, as simulators that compute all
+at once want it. A trial depends on its task, its seed and its own actions alone, so neither the rounds nor the
+number of slots change a result.
 """
 
 import hashlib

@@ -90,6 +90,9 @@ def _rehearse(config: RunConfig, simulator: Simulator, policy: LocalPolicy, task
     try:
         policy.warmup(observation)
         actions = policy.infer(observation)["actions"]
+        policy.set_precision(config.precisions[-1])
+        policy.infer(observation)
+        policy.set_precision(Precision())
     except UserError:
         raise
     except Exception as error:
@@ -106,8 +109,6 @@ def _rehearse(config: RunConfig, simulator: Simulator, policy: LocalPolicy, task
         raise UserError(
             f"the suite {config.suite} cannot execute the actions of the policy {policy.name} ({fault})"
         ) from fault
-    policy.set_precision(config.precisions[-1])
-    policy.set_precision(Precision())
 
 
 def _manifest(
@@ -143,12 +144,12 @@ def _evaluate(
     interval = max(1, round(simulator.control_hz / config.video_fps))
     trials = make_trials(precisions, tasks, config.episodes, config.seed)
     names = [precision.name for precision in precisions]
-    spent, reached = None, {}
+    spent, quantized = None, {}
     with RunProgress(console, names, len(tasks) * config.episodes) as progress:
 
         def on_episode(record: EpisodeRecord) -> None:
             directory.append(record)
-            reached[record.configuration] = policy.describe_precision()
+            quantized[record.configuration] = policy.describe_precision()
             progress.update(record)
 
         def open_video(trial: Trial) -> Video | None:
@@ -168,7 +169,7 @@ def _evaluate(
     summary = build(directory)
     done = summary.episodes + summary.errors
     status = 130 if spent is None else 1 if summary.errors else 0
-    directory.update_manifest(reached=reached, peak_memory_bytes=_peak_memory())
+    directory.update_manifest(quantized=quantized, peak_memory_bytes=_peak_memory())
     if spent:
         directory.update_manifest(time=_time(spent, done))
     directory.finish(status, "interrupted" if spent is None else "finished")

@@ -273,20 +273,9 @@ def test_report_rebuilds_what_was_lost(run, capsys):
 
 def test_an_interrupt_keeps_what_is_done(tmp_path):
     folder = tmp_path / "run"
-    flags = [
-        "--policy",
-        "zero",
-        "--dtypes",
-        "float32",
-        "--tasks",
-        "1",
-        "--episodes",
-        "50",
-        "--results",
-        str(folder),
-    ]
+    flags = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1", "--episodes", "50", "--slots", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "headless_eval", "run", *flags],
+        [sys.executable, "-m", "headless_eval", "run", *flags, "--results", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,6 +1,7 @@
 """The same trial gives the same actions: real simulator, real policy, real quantizers, through the commands."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import BUNDLED_POLICY
@@ -11,7 +12,7 @@ from headless_eval.policies import load_policy
 from headless_eval.precision import DTYPES, MODES, Precision, configurations
 from headless_eval.sims.droid import mujoco_sim
 
-DTYPES_TRIED = ["float32", "bfloat16", "int8"]
+DTYPES_TRIED = ["float32", "int8"]
 
 
 def evaluate(folder, policy, *flags):
@@ -35,17 +36,18 @@ def rows(records):
 
 def test_slots_order_and_repetition_change_nothing(droid_policy, short_episodes, tmp_path):
     one = evaluate(tmp_path / "one", droid_policy, "--slots", "1")
-    assert len(one) == 3 * 3 * 2
+    assert len(one) == 2 * 3 * 2
     assert len({sha for *_, sha in one.values()}) == len(one)
 
-    assert evaluate(tmp_path / "four", droid_policy, "--slots", "4") == one
-    assert evaluate(tmp_path / "again", droid_policy, "--slots", "4") == one
-    turned = ["--tasks", "3", "1", "2", "--dtypes", *DTYPES_TRIED[::-1], "--videos", "all"]
-    assert evaluate(tmp_path / "turned", droid_policy, "--slots", "3", *turned) == one
-
-    part = evaluate(tmp_path / "part", droid_policy, "--tasks", "2", "--dtypes", "int8", "--episodes", "1")
-    assert part == {("int8_both", 2, 0): one["int8_both", 2, 0]}
-    other = evaluate(tmp_path / "seed", droid_policy, "--dtypes", "float32", "--seed", "8")
+    four = evaluate(tmp_path / "four", droid_policy, "--slots", "4")
+    assert four == one
+    again = evaluate(tmp_path / "again", droid_policy, "--slots", "4", "--tasks", "2")
+    assert again == {trial: row for trial, row in one.items() if trial[1] == 2}
+    turned = ["--tasks", "3", "1", "--dtypes", "int8", "--episodes", "1", "--videos", "all"]
+    assert evaluate(tmp_path / "turned", droid_policy, *turned) == {
+        trial: one[trial] for trial in [("int8_both", 3, 0), ("int8_both", 1, 0)]
+    }
+    other = evaluate(tmp_path / "seed", droid_policy, "--dtypes", "float32", "--tasks", "1", "--seed", "8")
     assert {sha for *_, sha in other.values()}.isdisjoint(sha for *_, sha in one.values())
 
 
@@ -53,14 +55,15 @@ def bits(policy):
     return {name: tensor.numpy().tobytes() for name, tensor in policy.module.state_dict().items()}
 
 
-def test_float32_after_every_precision_is_the_same_to_the_bit(droid_policy, short_episodes):
+def test_float32_after_every_precision_is_the_same_to_the_bit(droid_policy):
     simulator = mujoco_sim.DroidMujoco(num_slots=1)
+    task = replace(mujoco_sim.TASKS[0], max_steps=8)
     records = []
     with load_policy(droid_policy) as policy:
         before, fingerprint = bits(policy), policy.fingerprint()
         quantized = [precision for precision in configurations(DTYPES, MODES) if precision.dtype != "float32"]
         for precisions in ([Precision()], quantized, [Precision()]):
-            trials = make_trials(precisions, mujoco_sim.TASKS[:1], 1, seed=7)
+            trials = make_trials(precisions, [task], 1, seed=7)
             run_trials(simulator, policy, trials, on_episode=records.append, open_loop_horizon=8)
         assert bits(policy) == before
         assert policy.fingerprint() == fingerprint
