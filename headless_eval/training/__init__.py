@@ -1,3 +1,12 @@
 """Demonstrations and flow-matching training of the bundled policies."""
 
 import headless_eval.sims  # noqa: F401  chooses the GL backend before any module here imports mujoco
+from headless_eval.training.config import TrainConfig
+
+
+def cli_main(settings: TrainConfig) -> int:
+    """Train as ``headless-eval train`` does; returns the exit status."""
+    from headless_eval.training.train import run
+
+    run(settings)
+    return 0

@@ -40,7 +40,7 @@ class InverseKinematics:
             error = np.empty(6)
             error[:3] = position - data.site_xpos[indices.tcp_site]
             now = data.site_xmat[indices.tcp_site].reshape(3, 3)
-            error[3:] = 0.5 * sum(np.cross(now[:, i], goal[:, i]) for i in range(3))
+            error[3:] = 0.5 * np.cross(now.T, goal.T).sum(axis=0)
             if np.linalg.norm(error) < 1e-4:
                 break
             mujoco.mj_jacSite(indices.model, data, self._jacobian[:3], self._jacobian[3:], indices.tcp_site)

@@ -43,7 +43,7 @@ def build_model(scene: Scene) -> mujoco.MjModel:
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10
-    option.iterations, option.ls_iterations = 20, 20
+    option.iterations, option.ls_iterations = 100, 50
     _add_surroundings(spec)
     _add_shape(spec.worldbody, TABLE, friction=0.8, group=2)
     for body in scene.bodies:

@@ -124,9 +124,9 @@ class Scene:
     target: Body
     container: Body
     distractors: tuple[Body, ...]
-    target_region: Region
-    container_region: Region
-    distractor_region: Region
+    target_region: Region = Region((0.36, 0.58), (-0.26, -0.02))
+    container_region: Region = Region((0.38, 0.60), (0.09, 0.29))
+    distractor_region: Region = Region((0.34, 0.66), (-0.34, 0.36))
 
     @property
     def bodies(self) -> tuple[Body, ...]:
@@ -191,8 +191,16 @@ def _cube(name: str, half: float) -> Body:
     )
     stickers = tuple(Shape("box", size, rgb, pos, collides=False) for pos, size, rgb in faces)
     volume = _box_volume((half, half, half), half)
-    return Body(name, (core, *stickers), 0.1, half * 1.5, volume=volume, grasp_width=2 * half, grasp_height=half + 0.003,
-                grasp_symmetry=4)  # fmt: skip
+    return Body(
+        name,
+        (core, *stickers),
+        mass=0.1,
+        footprint=half * 1.5,
+        volume=volume,
+        grasp_width=2 * half,
+        grasp_height=half + 0.003,
+        grasp_symmetry=4,
+    )
 
 
 def _bowl(name: str) -> Body:
@@ -255,8 +263,16 @@ def _banana(name: str) -> Body:
         angle = sign * (span / 2 + 0.1)
         tip = (bend * (math.cos(angle) - 1) + 0.012, bend * math.sin(angle), radius)
         shapes.append(Shape("sphere", (0.009,), (0.35, 0.25, 0.1), tip, collides=False))
-    return Body(name, tuple(shapes), 0.12, 0.085, volume=tuple(volume), grasp_width=2 * radius, grasp_height=0.027,
-                grasp_symmetry=2)  # fmt: skip
+    return Body(
+        name,
+        tuple(shapes),
+        mass=0.12,
+        footprint=0.085,
+        volume=tuple(volume),
+        grasp_width=2 * radius,
+        grasp_height=0.027,
+        grasp_symmetry=2,
+    )
 
 
 def _bin(name: str) -> Body:
@@ -285,24 +301,36 @@ def _bottle(name: str, rgb: Rgb) -> Body:
     return Body(name, shapes, 0.2, 0.027)
 
 
-_TARGET_REGION = Region((0.36, 0.58), (-0.26, -0.02))
-_CONTAINER_REGION = Region((0.38, 0.60), (0.09, 0.29))
-_DISTRACTOR_REGION = Region((0.34, 0.66), (-0.34, 0.36))
-
 SCENES: tuple[Scene, ...] = (
     Scene(
-        1, "put the cube in the bowl", _cube("cube", 0.026), _bowl("bowl"),
-        (_bottle("bottle", (0.5, 0.25, 0.6)), _block("sponge", (0.045, 0.03, 0.014), (0.55, 0.75, 0.2))),
-        _TARGET_REGION, _CONTAINER_REGION, _DISTRACTOR_REGION,
+        1,
+        "put the cube in the bowl",
+        target=_cube("cube", 0.026),
+        container=_bowl("bowl"),
+        distractors=(
+            _bottle("bottle", (0.5, 0.25, 0.6)),
+            _block("sponge", (0.045, 0.03, 0.014), (0.55, 0.75, 0.2)),
+        ),
     ),
     Scene(
-        2, "put the can in the mug", _can("can"), _mug("mug"),
-        (_block("butter", (0.045, 0.024, 0.018), (0.93, 0.88, 0.62)), _block("brick", (0.03, 0.03, 0.02), (0.2, 0.55, 0.3))),
-        _TARGET_REGION, _CONTAINER_REGION, _DISTRACTOR_REGION,
+        2,
+        "put the can in the mug",
+        target=_can("can"),
+        container=_mug("mug"),
+        distractors=(
+            _block("butter", (0.045, 0.024, 0.018), (0.93, 0.88, 0.62)),
+            _block("brick", (0.03, 0.03, 0.02), (0.2, 0.55, 0.3)),
+        ),
     ),
     Scene(
-        3, "put banana in the bin", _banana("banana"), _bin("bin"),
-        (_bottle("ketchup", (0.78, 0.1, 0.08)), _block("box", (0.025, 0.025, 0.03), (0.25, 0.35, 0.7))),
-        _TARGET_REGION, Region((0.38, 0.58), (0.12, 0.32)), _DISTRACTOR_REGION,
+        3,
+        "put banana in the bin",
+        target=_banana("banana"),
+        container=_bin("bin"),
+        distractors=(
+            _bottle("ketchup", (0.78, 0.1, 0.08)),
+            _block("box", (0.025, 0.025, 0.03), (0.25, 0.35, 0.7)),
+        ),
+        container_region=Region((0.38, 0.58), (0.12, 0.32)),
     ),
-)  # fmt: skip
+)

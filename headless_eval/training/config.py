@@ -1,0 +1,50 @@
+"""The settings of a training run."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a policy from scratch by flow matching on demonstrations of a scripted expert.
+
+    Collects the demonstrations first, then trains. Both continue where an interrupted run stopped: give the
+    same output folder again.
+    """
+
+    policy: str = "pi0-droid-tiny"
+    """Configuration of the policy to train, by name (see `headless-eval list`)."""
+
+    out: Path = Path("train_out")
+    """Folder for demonstrations, training state and, in `policy/`, the trained policy."""
+
+    episodes: int = 4000
+    """Demonstrations for each scene."""
+
+    steps: int = 16000
+    """Optimizer steps."""
+
+    batch: int = 1024
+    """Observations in a batch."""
+
+    flow_samples: int = 4
+    """Noise and flow-time draws for each observation; they share its prefix."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; 500 warm-up steps, then cosine decay to zero."""
+
+    seed: int = 20261121
+    """Seed of demonstrations, weights and batches."""
+
+    device: str = "cuda"
+    """Torch device to train on."""
+
+    workers: int = os.cpu_count() or 1
+    """Processes that collect demonstrations."""
+
+    minutes: float | None = None
+    """Stop after this many minutes of training, the decay finished by then; overrides `steps`."""
+
+    compile: bool = True
+    """Compile the loss with torch.compile on CUDA."""

@@ -1,0 +1,212 @@
+"""Collects demonstrations of the scripted expert, in parallel, block by block, so that a stop loses little."""
+
+import multiprocessing
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.numpy import save_file
+
+from headless_eval.sims.droid.mujoco_sim import SceneModel, Slot
+from headless_eval.sims.droid.placement import InitialState, draw_initial_state
+from headless_eval.sims.droid.scenes import SCENES, Scene
+from headless_eval.training.expert import Expert, InverseKinematics
+
+BLOCK = 25  # episodes in a file
+STRIDE = 2  # control steps between two stored observations
+MAX_STEPS = 260
+AFTER_SUCCESS = 6  # control steps recorded beyond success
+# Apart from every stream of a trial (seeding.py): no evaluation seed can meet a training episode.
+_SPAWN_KEY = 1000
+
+_START_ELSEWHERE = 0.35
+_CLEAN_EPISODES = 0.2
+_BURST_START = 0.035
+_BURST_STEPS = (2, 8)
+_BURST_JOINT_STD = 0.07  # radians
+_BURST_DROPS = 0.2
+_JITTER_STD = 0.006  # radians
+
+
+@dataclass(frozen=True)
+class Block:
+    """A file's worth of demonstrations of one scene."""
+
+    scene: int
+    first: int
+    count: int
+    seed: int
+    horizon: int
+    image_size: int
+
+    def path(self, folder: Path) -> Path:
+        """Return the file of this block."""
+        return folder / f"scene_{self.scene}_{self.first:06d}.safetensors"
+
+
+def collect(
+    folder: Path, episodes: int, seed: int, horizon: int, image_size: int, workers: int
+) -> list[Path]:
+    """Collect ``episodes`` demonstrations for each scene; blocks already on disk are kept.
+
+    A file holds, for N observations: ``exterior`` and ``wrist`` uint8 (N, size, size, 3), ``state`` float32
+    (N, 8), ``actions`` float32 (N, horizon, 8) of absolute joint targets and gripper, ``valid`` bool (N, horizon)
+    and ``scene`` int64 (N,).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = [
+        Block(scene.id, first, min(BLOCK, episodes - first), seed, horizon, image_size)
+        for first in range(0, episodes, BLOCK)
+        for scene in SCENES
+    ]
+    missing = [block for block in blocks if not block.path(folder).exists()]
+    columns = (TextColumn("demonstrations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("", total=sum(block.count for block in blocks))
+        progress.advance(bar, sum(block.count for block in blocks) - sum(block.count for block in missing))
+        if missing:
+            # Spawned, not forked: a GL context does not survive a fork.
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(min(workers, len(missing)), initializer=_limit_threads) as pool:
+                for count in pool.imap_unordered(_collect_block, [(block, folder) for block in missing]):
+                    progress.advance(bar, count)
+    return [block.path(folder) for block in blocks]
+
+
+def _limit_threads() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+_models: dict[int, SceneModel] = {}
+
+
+def _collect_block(job: tuple[Block, Path]) -> int:
+    block, folder = job
+    scene = SCENES[block.scene - 1]
+    if scene.id not in _models:
+        _models[scene.id] = SceneModel(scene)
+    rows: list[dict[str, np.ndarray]] = []
+    for episode in range(block.first, block.first + block.count):
+        sequence = np.random.SeedSequence([block.seed, scene.id, episode], spawn_key=(_SPAWN_KEY,))
+        rows += demonstrate(
+            _models[scene.id], np.random.default_rng(sequence), block.horizon, block.image_size
+        )
+    arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    part = block.path(folder).with_suffix(".part")
+    save_file(arrays, part)
+    part.replace(block.path(folder))
+    return block.count
+
+
+def demonstrate(
+    scene_model: SceneModel, generator: np.random.Generator, horizon: int, image_size: int
+) -> list[dict[str, np.ndarray]]:
+    """Return the observations of one successful demonstration with the expert's action chunks.
+
+    The arm is disturbed in bursts; what the expert does from where it then finds itself teaches recovery. A
+    chunk's entry is valid while every executed action before it in the chunk was the expert's own.
+    """
+    while True:
+        rows = _attempt(scene_model, generator, horizon, image_size)
+        if rows is not None:
+            return rows
+
+
+def _attempt(
+    scene_model: SceneModel, generator: np.random.Generator, horizon: int, image_size: int
+) -> list[dict[str, np.ndarray]] | None:
+    slot = Slot(scene_model)
+    slot.reset(_start(scene_model, generator))
+    expert = Expert(slot, generator)
+    disturbance = _Disturbance(generator)
+    observations: dict[int, dict] = {}
+    actions: list[np.ndarray] = []
+    own: list[bool] = []
+    phase = int(generator.integers(STRIDE))
+    left = MAX_STEPS
+    done = False
+    while left > 0:
+        if len(actions) % STRIDE == phase:
+            observations[len(actions)] = slot.observe(image_size)
+        action = expert.action()
+        executed, undisturbed = disturbance.apply(action)
+        actions.append(action)
+        own.append(undisturbed)
+        left -= 1
+        try:
+            reached = slot.step(executed)
+        except FloatingPointError:
+            return None
+        if reached and not done:
+            done, left = True, AFTER_SUCCESS
+    if not done:
+        return None
+    return [
+        _row(
+            observation,
+            actions[step : step + horizon],
+            own[step : step + horizon],
+            horizon,
+            scene_model.scene,
+        )
+        for step, observation in observations.items()
+    ]
+
+
+def _start(scene_model: SceneModel, generator: np.random.Generator) -> InitialState:
+    state = draw_initial_state(scene_model.scene, generator)
+    if generator.random() >= _START_ELSEWHERE:
+        return state
+    goal = generator.uniform([0.32, -0.32, 0.13], [0.62, 0.36, 0.40])
+    yaw = generator.uniform(-0.8, 0.8)
+    joints = InverseKinematics(scene_model).solve(state.joints, goal, yaw, iterations=60)
+    return InitialState(joints, state.poses)
+
+
+class _Disturbance:
+    """Bursts of a constant joint offset, some of which also open the gripper, over a little jitter."""
+
+    def __init__(self, generator: np.random.Generator):
+        self._generator = generator
+        self._active = generator.random() >= _CLEAN_EPISODES
+        self._jitter = _JITTER_STD * generator.random() if self._active else 0.0
+        self._left = 0
+        self._offset = np.zeros(7)
+        self._drops = False
+
+    def apply(self, action: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return the action to execute and whether it is the expert's own, jitter aside."""
+        generator, executed = self._generator, action.copy()
+        if not self._active:
+            return executed, True
+        if self._left == 0 and generator.random() < _BURST_START:
+            self._left = int(generator.integers(*_BURST_STEPS, endpoint=True))
+            self._offset = generator.normal(0.0, _BURST_JOINT_STD, 7)
+            self._drops = generator.random() < _BURST_DROPS
+        executed[:7] += generator.normal(0.0, self._jitter, 7) if self._jitter else 0.0
+        if self._left == 0:
+            return executed, True
+        self._left -= 1
+        executed[:7] += self._offset
+        if self._drops:
+            executed[7] = 0.0
+        return executed, False
+
+
+def _row(observation: dict, actions: list[np.ndarray], own: list[bool], horizon: int, scene: Scene) -> dict:
+    chunk = np.stack(actions + [actions[-1]] * (horizon - len(actions))).astype(np.float32)
+    before = np.concatenate([[True], np.cumprod(own).astype(bool)[:-1]])
+    valid = np.zeros(horizon, bool)
+    valid[: len(before)] = before
+    return {
+        "exterior": observation["observation/exterior_image_1_left"],
+        "wrist": observation["observation/wrist_image_left"],
+        "state": np.concatenate(
+            [observation["observation/joint_position"], observation["observation/gripper_position"]]
+        ),
+        "actions": chunk,
+        "valid": valid,
+        "scene": np.int64(scene.id),
+    }

@@ -1,0 +1,26 @@
+"""The finished policy: its tokenizer and its folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headless_eval.pi0.config import PolicyConfig
+from headless_eval.pi0.tokenizer import Tokenizer, train_tokenizer
+
+
+def instruction_tokens(
+    config: PolicyConfig, instructions: Sequence[str], path: Path
+) -> tuple[Tokenizer, Tensor]:
+    """Train a tokenizer on the instructions and apply it.
+
+    Returns:
+        The tokenizer, written to ``path``; and int64 (instructions, slots, 2), tokens beside 1 where used.
+    """
+    train_tokenizer(instructions, path, config.model.vocab_size)
+    tokenizer = Tokenizer(path)
+    slots = config.model.max_token_len
+    pairs = [tokenizer.slots(instruction, None, slots) for instruction in instructions]
+    return tokenizer, torch.from_numpy(np.stack([np.stack(pair, axis=-1).astype(np.int64) for pair in pairs]))

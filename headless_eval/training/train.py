@@ -1,0 +1,217 @@
+"""Flow-matching training of a policy from scratch on demonstrations."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from headless_eval.pi0.config import CONFIGS, PolicyConfig
+from headless_eval.pi0.model import Pi0, sample_time
+from headless_eval.pi0.norm_stats import make_norm_stats
+from headless_eval.pi0.policy import save_checkpoint
+from headless_eval.pi0.tokenizer import Tokenizer
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.training.config import TrainConfig
+from headless_eval.training.dataset import Demonstrations
+from headless_eval.training.demonstrations import collect
+from headless_eval.training.export import instruction_tokens
+
+_WARM_UP = 500
+_EMA_DECAY = 0.999
+_WEIGHT_DECAY = 0.01
+_CLIP = 1.0
+_STATE_NOISE = 0.02  # of a standard deviation
+_SAVE_EVERY = 2000
+_REPORT_EVERY = 200
+
+
+class Trainer:
+    """The state of a training run: weights, their moving average, the optimizer's moments and the step."""
+
+    def __init__(self, settings: TrainConfig, config: PolicyConfig, data: Demonstrations, tokens: Tensor):
+        device = torch.device(settings.device)
+        torch.manual_seed(settings.seed)
+        self.settings, self.data, self.device = settings, data, device
+        self.model = Pi0(config.model).to(device)
+        self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        matrices = [p for p in self.model.parameters() if p.ndim >= 2]
+        vectors = [p for p in self.model.parameters() if p.ndim < 2]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": _WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.95),
+            fused=device.type == "cuda",
+        )
+        self.generator = torch.Generator(device).manual_seed(settings.seed)
+        self.step = 0
+        self.seconds = 0.0
+        self.stats = data.norm_stats()
+        self.state_mean, self.state_std = _tensors(self.stats["state"], device)
+        self.action_mean, self.action_std = _tensors(self.stats["actions"], device)
+        # One row of tokens and mask for each scene's instruction.
+        self.tokens = tokens.to(device)
+        compiled = settings.compile and device.type == "cuda"
+        self._loss: Any = torch.compile(self._raw_loss) if compiled else self._raw_loss
+
+    def _raw_loss(
+        self,
+        views: list[Tensor],
+        tokens: Tensor,
+        state: Tensor,
+        actions: Tensor,
+        valid: Tensor,
+        noise: Tensor,
+        at: Tensor,
+    ) -> Tensor:
+        repeats = self.settings.flow_samples
+        masks = [torch.ones(len(state), dtype=torch.bool, device=state.device) for _ in views]
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=state.device.type == "cuda"):
+            error = self.model.flow_matching_loss(
+                views, masks, tokens[..., 0], tokens[..., 1].bool(), state, actions, noise, at, repeats
+            )
+        weight = valid.repeat_interleave(repeats, dim=0)[..., None].float()
+        return (error * weight).sum() / (weight.sum() * error.shape[-1])
+
+    def train_step(self, progress: float) -> Tensor:
+        """Take one step; ``progress`` from 0 to 1 sets the learning rate. Returns the loss, on the device."""
+        data, generator, batch = self.data, self.generator, self.settings.batch
+        rows = torch.randint(len(data), (batch,), generator=generator, device=self.device)
+        views = data.pictures(rows, generator)
+        state = (data.state[rows] - self.state_mean) / (self.state_std + 1e-6)
+        state = state + _STATE_NOISE * torch.randn(state.shape, generator=generator, device=self.device)
+        actions = (data.actions[rows] - self.action_mean) / (self.action_std + 1e-6)
+        draws = batch * self.settings.flow_samples
+        noise = torch.randn((draws, *actions.shape[1:]), generator=generator, device=self.device)
+        at = sample_time(draws, "beta", generator, self.device)
+        tokens = self.tokens[data.scene[rows] - 1]
+        rate = self.settings.learning_rate * min(1.0, (self.step + 1) / _WARM_UP)
+        rate *= 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(list(views), tokens, state, actions, data.valid[rows], noise, at)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(_EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            parameters = [p.detach() for p in self.model.parameters()]
+            torch._foreach_lerp_(list(self.average.values()), parameters, 1 - decay)
+        return loss.detach()
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to continue."""
+        arrays = {"random": self.generator.get_state().cpu()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
+        for name, value in self.model.state_dict().items():
+            arrays[f"model.{name}"] = value
+        for name, value in self.average.items():
+            arrays[f"average.{name}"] = value
+        for parameter, moments in self.optimizer.state.items():
+            for key in ("exp_avg", "exp_avg_sq", "step"):
+                arrays[f"{key}.{names[parameter]}"] = moments[key]
+        part = path.with_suffix(".part")
+        clock = {"step": str(self.step), "seconds": str(self.seconds)}
+        save_file({name: value.contiguous().clone() for name, value in arrays.items()}, part, clock)
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Continue from what ``save`` wrote."""
+        with safe_open(path, framework="pt") as stored:
+            clock = stored.metadata()
+        arrays = load_file(path)
+        self.step, self.seconds = int(clock["step"]), float(clock["seconds"])
+        self.generator.set_state(arrays["random"])
+        self.model.load_state_dict({name: arrays[f"model.{name}"] for name in self.model.state_dict()})
+        for name, parameter in self.model.named_parameters():
+            self.average[name].copy_(arrays[f"average.{name}"])
+            moments = {key: arrays[f"{key}.{name}"] for key in ("exp_avg", "exp_avg_sq", "step")}
+            self.optimizer.state[parameter] = {
+                key: value if key == "step" else value.to(self.device) for key, value in moments.items()
+            }
+            if self.device.type == "cuda":
+                self.optimizer.state[parameter]["step"] = moments["step"].to(self.device)
+
+    def export(self, folder: Path, config: PolicyConfig, tokenizer: Tokenizer) -> None:
+        """Write the policy that the moving average of the weights makes, in float32."""
+        model = Pi0(self.model.config)
+        state = self.model.state_dict()
+        model.load_state_dict({name: self.average.get(name, state[name]).cpu().float() for name in state})
+        save_checkpoint(folder, model, config, make_norm_stats(self.stats), tokenizer)
+
+
+def _tensors(stats: dict[str, list[float]], device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.tensor(stats["mean"], device=device), torch.tensor(stats["std"], device=device)
+
+
+def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> list[dict[str, float]]:
+    """Train to the end of the schedule, calling ``save`` on the way and at the end; return the loss curve."""
+    settings = trainer.settings
+    curve: list[dict[str, float]] = []
+    begun = time.monotonic() - trainer.seconds
+    limit = settings.minutes * 60 if settings.minutes else None
+    recent: list[Tensor] = []
+    while True:
+        trainer.seconds = time.monotonic() - begun
+        progress = trainer.seconds / limit if limit else trainer.step / settings.steps
+        if progress >= 1:
+            break
+        recent.append(trainer.train_step(progress))
+        if trainer.step % _REPORT_EVERY == 0:
+            loss = float(torch.stack(recent).mean())
+            recent.clear()
+            curve.append({"step": trainer.step, "seconds": trainer.seconds, "loss": loss})
+            left = trainer.seconds * (1 / max(progress, 1e-9) - 1)
+            console.print(
+                f"step {trainer.step}  loss {loss:.4f}  {trainer.seconds:.0f} s elapsed, {left:.0f} s left",
+                highlight=False,
+            )
+        if trainer.step % _SAVE_EVERY == 0:
+            save()
+    save()
+    return curve
+
+
+def run(settings: TrainConfig) -> Path:
+    """Collect demonstrations, train, and return the folder of the finished policy."""
+    console = Console()
+    config = CONFIGS[settings.policy]
+    paths = collect(
+        settings.out / "demonstrations",
+        settings.episodes,
+        settings.seed,
+        config.model.action_horizon,
+        config.model.siglip.image_size,
+        settings.workers,
+    )
+    tokenizer, tokens = instruction_tokens(
+        config,
+        [scene.instruction for scene in SCENES],
+        settings.out / "tokenizer.model",
+    )
+    data = Demonstrations(paths, torch.device(settings.device))
+    console.print(f"{len(data)} observations from {3 * settings.episodes} demonstrations", highlight=False)
+    trainer = Trainer(settings, config, data, tokens)
+    checkpoint = settings.out / "training.safetensors"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+        console.print(f"continuing from step {trainer.step}", highlight=False)
+    folder = settings.out / "policy"
+
+    def save() -> None:
+        trainer.save(checkpoint)
+        trainer.export(folder, config, tokenizer)
+
+    curve = fit(trainer, console, save)
+    (settings.out / "loss.json").write_text(json.dumps(curve, indent=1))
+    console.print(f"policy written to {folder}", highlight=False)
+    return folder
