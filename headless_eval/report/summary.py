@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from headless_eval.report.power import ALPHA, detectable_drop, pairs_needed
 from headless_eval.report.statistics import (
     Interval,
+    holm,
     mcnemar_exact,
     newcombe_paired_interval,
     wilson_interval,
@@ -27,6 +29,10 @@ class Comparison:
         difference: success rate here minus that of float32, over these pairs.
         interval: Newcombe's 95 % interval of the difference.
         p_value: McNemar's exact two-sided test that the rates are equal.
+        p_holm: the same after Holm's correction over all configurations; None for a single task, which is not
+            among the hypotheses tested.
+        detectable: the smallest drop that these pairs show with 80 % power (``detectable_drop``); None if not
+            even the largest possible, or for a single task.
     """
 
     pairs: int
@@ -35,6 +41,20 @@ class Comparison:
     difference: float
     interval: Interval
     p_value: float
+    p_holm: float | None = None
+    detectable: float | None = None
+
+    @property
+    def gain_rate(self) -> float:
+        """The rate of gains that power is computed with: as observed, with half a gain in one pair more."""
+        return (self.gained + 0.5) / (self.pairs + 1)
+
+    @property
+    def decided(self) -> str | None:
+        """``worse`` or ``better`` if the rates differ after Holm's correction (p at most 0.05), else None."""
+        if self.p_holm is None or self.p_holm > ALPHA:
+            return None
+        return "worse" if self.difference < 0 else "better"
 
 
 @dataclass(frozen=True)
@@ -137,7 +157,20 @@ def summarize(suite: str, records: Iterable[EpisodeRecord]) -> Summary:
         everything = [record for _, mine in done for record in mine]
         baseline = [record for task, _ in done for record in cells.get((BASELINE, task), [])]
         rows.append(_row(None, everything, baseline))
-    return Summary(suite, tasks, tuple(configurations), tuple(rows))
+    return Summary(suite, tasks, tuple(configurations), tuple(_judge_together(rows)))
+
+
+def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:
+    """Return for each configuration compared how many pairs show a drop in success rate with 80 % power.
+
+    The level is that of Holm's strictest step, 0.05 over the number of configurations.
+
+    Args:
+        summary: of a run.
+        drop: of the success rate, above 0 and at most 1.
+    """
+    compared = [(row.configuration, row.comparison) for row in summary.overall if row.comparison]
+    return {name: pairs_needed(drop, one.gain_rate, ALPHA / len(compared)) for name, one in compared}
 
 
 def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord]) -> Comparison | None:
@@ -161,6 +194,19 @@ def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord])
         interval=newcombe_paired_interval(both, gained, lost, neither),
         p_value=mcnemar_exact(gained, lost),
     )
+
+
+def _judge_together(rows: Sequence[Row]) -> list[Row]:
+    """Complete the comparisons over all tasks, which are one family of hypotheses."""
+    baseline = next((row.rate for row in rows if row.task is None and row.configuration == BASELINE), None)
+    family = {index: row.comparison for index, row in enumerate(rows) if row.task is None and row.comparison}
+    adjusted = dict(zip(family, holm([one.p_value for one in family.values()]), strict=True))
+    judged = list(rows)
+    for index, one in family.items():
+        # Holm's strictest step, so that the drop is found whatever the other configurations show.
+        drop = detectable_drop(one.pairs, one.gain_rate, baseline or 0.0, ALPHA / len(family))
+        judged[index] = replace(rows[index], comparison=replace(one, p_holm=adjusted[index], detectable=drop))
+    return judged
 
 
 def _row(task: str | None, records: Sequence[EpisodeRecord], baseline: Sequence[EpisodeRecord]) -> Row:

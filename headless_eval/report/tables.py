@@ -8,16 +8,15 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from headless_eval.report.summary import Comparison, Row, Summary
+from headless_eval.report.summary import Comparison, Row, Summary, pairs_to_detect
 
 _MAX_TASK_COLUMNS = 6
-_SIGNIFICANT = 0.05
 
 
 def rich_table(summary: Summary) -> RenderableType:
     """Return the summary for a terminal: a row per configuration; its tasks as columns, where they fit.
 
-    Configurations that differ from float32 with p < 0.05 are red if worse and green if better.
+    Configurations that differ from float32 are red if worse and green if better: p at most 0.05 after Holm.
     """
     layouts = ((True, 1), (False, 1), (False, 0))
     return _Fitting([_rich(summary, per_task=per_task, space=space) for per_task, space in layouts])
@@ -31,11 +30,34 @@ def markdown_table(summary: Summary) -> str:
     return f"{table}\n\n{content.caption}\n"
 
 
+def detection_text(summary: Summary, drop: float) -> str:
+    """Return, in lines, how many episodes each configuration needs to show a drop (above 0, at most 1)."""
+    needed = pairs_to_detect(summary, drop)
+    if not needed:
+        return "To detect a drop there is nothing to compare: float32 and another precision must have run."
+    lines = [
+        f"To detect a drop of {100 * drop:g} points with 80 % power, at 0.05 over {len(needed)} configurations, "
+        "in paired episodes:"
+    ]
+    width = max(map(len, needed))
+    for name, pairs in needed.items():
+        comparison = summary.row(name).comparison
+        said = "not possible: losses and gains would exceed all episodes" if pairs is None else f"{pairs:,}"
+        lines.append(f"  {name:{width}}  {said} (this run has {comparison.pairs if comparison else 0:,})")
+    return "\n".join(lines)
+
+
 def format_p(p_value: float) -> str:
     """Return a p-value to two significant digits, ``<0.001`` below that."""
     if p_value < 0.001:
         return "<0.001"
     return "1" if p_value >= 0.995 else f"{p_value:.2g}"
+
+
+def format_points(difference: float) -> str:
+    """Return a difference of rates in percentage points, with its sign."""
+    points = round(100 * difference)
+    return f"{points:+d}".replace("-", "−") if points else "0"
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,7 @@ def _content(summary: Summary, *, per_task: bool) -> _Content:
     header = ["precision", *tasks, "success", "rate %"]
     compared = any(row.comparison for row in summary.rows)
     if compared:
-        header += ["Δ float32", "p"]
+        header += ["Δ float32", "p", "sees"]
     if summary.errors:
         header.append("errors")
 
@@ -97,7 +119,8 @@ def _content(summary: Summary, *, per_task: bool) -> _Content:
 
     caption = "In brackets 95 % intervals, of the rate after Wilson"
     if compared:
-        caption += ", of the paired difference (percentage points) after Newcombe; p: McNemar, exact"
+        caption += ", of the paired difference (percentage points) after Newcombe"
+        caption += "; p: McNemar's exact test, after Holm; sees: smallest drop found with 80 % power"
     if summary.errors:
         caption += f". Episodes with an error ({summary.errors}) count nowhere else"
     return _Content(f"{summary.suite}: success by precision", caption + ".", header, rows)
@@ -115,18 +138,14 @@ def _rate(row: Row) -> str:
 
 def _comparison(comparison: Comparison | None) -> list[str]:
     if comparison is None:
-        return ["", ""]
+        return ["", "", ""]
     low, high = comparison.interval
-    difference = f"{_points(comparison.difference)} [{_points(low)}, {_points(high)}]"
-    return [difference, format_p(comparison.p_value)]
-
-
-def _points(difference: float) -> str:
-    points = round(100 * difference)
-    return f"{points:+d}".replace("-", "−") if points else "0"
+    difference = f"{format_points(comparison.difference)} [{format_points(low)}, {format_points(high)}]"
+    p_value = comparison.p_value if comparison.p_holm is None else comparison.p_holm
+    sees = "–" if comparison.detectable is None else f"{100 * comparison.detectable:.0f}"
+    return [difference, format_p(p_value), sees]
 
 
 def _style(comparison: Comparison | None) -> str:
-    if comparison is None or comparison.p_value >= _SIGNIFICANT:
-        return ""
-    return "red" if comparison.difference < 0 else "green"
+    decided = None if comparison is None else comparison.decided
+    return {"worse": "red", "better": "green", None: ""}[decided]

@@ -18,8 +18,10 @@ from rich.console import Console
 from headless_eval.errors import UserError
 from headless_eval.report import Summary, build, summarize
 from headless_eval.report.exports import TIMING_COLUMNS
+from headless_eval.report.power import detectable_drop, pairs_needed
 from headless_eval.report.statistics import newcombe_paired_interval, wilson_interval
-from headless_eval.report.tables import format_p, markdown_table, rich_table
+from headless_eval.report.summary import pairs_to_detect
+from headless_eval.report.tables import detection_text, format_p, markdown_table, rich_table
 from headless_eval.results import EpisodeRecord, RunDirectory
 from headless_eval.sims.simulator import Task
 
@@ -67,6 +69,54 @@ class TestSummary:
         comparison = summary.row("int8_both").comparison
         assert comparison is not None
         assert (comparison.pairs, comparison.gained, comparison.lost) == (8, 1, 0)
+
+    def test_all_tasks_together_are_one_family_of_hypotheses(self, summary: Summary) -> None:
+        compared = {row.configuration: row.comparison for row in summary.overall if row.comparison}
+        raw = [one.p_value for one in compared.values()]
+        assert raw == pytest.approx([7 / 32, 1 / 8, 1.0])
+        assert [one.p_holm for one in compared.values()] == pytest.approx([2 * 7 / 32, 3 / 8, 1.0])
+        tasks = [row.comparison for row in summary.rows if row.task and row.comparison]
+        assert tasks
+        assert all(one.p_holm is None and one.detectable is None for one in tasks)
+
+    def test_what_the_pairs_could_have_shown(self, summary: Summary) -> None:
+        one = summary.row("float8_e4m3_weights_only").comparison
+        assert one is not None
+        assert one.detectable is None  # nine pairs see no drop that leaves room for as many gains
+        needed = pairs_to_detect(summary, 0.1)
+        assert list(needed) == ["float8_e4m3_weights_only", "boolean_weights_only", "int8_both"]
+        assert needed["float8_e4m3_weights_only"] == pairs_needed(0.1, 1.5 / 10, 0.05 / 3)
+        # Nothing gained of five and one gained of eight: rates of 0.083 and 0.167.
+        assert needed["int8_both"] > needed["float8_e4m3_weights_only"] > needed["boolean_weights_only"] > 100
+
+    def test_decided_after_the_correction(self, record_maker: Callable[..., EpisodeRecord]) -> None:
+        task = Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450)
+        letters = {
+            "float32": "s" * 20 + "f" * 20,
+            "int8_both": "f" * 6 + "s" * 14 + "f" * 20,  # p = 1/32, the third smallest of four: 2/32
+            "boolean_both": "f" * 40,
+            "bfloat16_both": "s" * 40,
+            "float16_both": "s" * 20 + "f" * 20,
+        }
+        records = [
+            record_maker(name, task, episode, letter)
+            for name, outcomes in letters.items()
+            for episode, letter in enumerate(outcomes)
+        ]
+        rows = summarize("droid", records).overall
+        assert [row.comparison and row.comparison.decided for row in rows] == [
+            None,
+            None,
+            "worse",
+            "better",
+            None,
+        ]
+        alone = summarize("droid", [one for one in records if one.configuration in ("float32", "int8_both")])
+        comparison = alone.row("int8_both").comparison
+        assert comparison is not None
+        assert (comparison.decided, comparison.p_holm) == ("worse", 1 / 32)
+        assert comparison.detectable == detectable_drop(40, 0.5 / 41, 0.5, 0.05)
+        assert 0.1 < comparison.detectable < 0.3
 
     def test_float32_is_compared_with_nothing(self, summary: Summary) -> None:
         assert summary.row("float32").comparison is None
@@ -263,10 +313,13 @@ class TestPlots:
 class TestTables:
     def test_markdown(self, summary: Summary) -> None:
         lines = markdown_table(summary).splitlines()
-        assert lines[0] == "| precision | scene_1 | scene_2 | success | rate % | Δ float32 | p | errors |"
-        assert lines[2] == "| float32 | 4/5 | 4/4 | 8/9 | 89 [57, 98] |  |  | 1 |"
+        assert (
+            lines[0] == "| precision | scene_1 | scene_2 | success | rate % | Δ float32 | p | sees | errors |"
+        )
+        assert lines[2] == "| float32 | 4/5 | 4/4 | 8/9 | 89 [57, 98] |  |  |  | 1 |"
         assert lines[3].startswith("| float8_e4m3_weights_only | 3/5 | 2/5 | 5/10 | 50 [24, 76] | −44 [")
-        assert lines[3].endswith("| 0.22 |  |")
+        # Alone McNemar's p is 0.22; the second smallest of three is doubled.
+        assert lines[3].endswith("| 0.44 | – |  |")
         assert lines[4].startswith("| boolean_weights_only | 0/5 | – | 0/5 | 0 [0, 43] |")
         assert "Episodes with an error (7)" in lines[-1]
 
@@ -284,6 +337,15 @@ class TestTables:
         text = markdown_table(summarize("droid", [one for one in records if one.configuration == "float32"]))
         assert "Δ" not in text
         assert "McNemar" not in text
+
+    def test_how_many_episodes_a_drop_needs(self, summary: Summary, records: list[EpisodeRecord]) -> None:
+        text = detection_text(summary, 0.1)
+        needed = pairs_to_detect(summary, 0.1)
+        assert text.splitlines()[0].startswith("To detect a drop of 10 points with 80 % power")
+        assert f"int8_both  {needed['int8_both']} (this run has 8)" in text
+        assert detection_text(summary, 0.9).count("not possible") == 3
+        alone = summarize("droid", [one for one in records if one.configuration == "float32"])
+        assert "nothing to compare" in detection_text(alone, 0.1)
 
     def test_p_values(self) -> None:
         assert [format_p(p) for p in (1.0, 0.25, 0.03125, 0.00123, 1e-9)] == [

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from scipy.stats import norm
 
-from headless_eval.report.statistics import mcnemar_exact, newcombe_paired_interval, wilson_interval
+from headless_eval.report.statistics import holm, mcnemar_exact, newcombe_paired_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,25 @@ def test_newcombe_refuses_impossible_counts() -> None:
 )
 def test_mcnemar(b: int, c: int, p: float) -> None:
     assert mcnemar_exact(b, c) == pytest.approx(p, abs=5e-5)
+
+
+def test_holm_as_in_textbooks() -> None:
+    # The example that the article "Holm-Bonferroni method" (Wikipedia) and its many copies work through.
+    adjusted = holm([0.01, 0.04, 0.03, 0.005])
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_rejects_three_of_benjamini_and_hochbergs_fifteen() -> None:
+    # Journal of the Royal Statistical Society B 57 (1995) 289-300, section 4: at 0.05 Bonferroni's and Hochberg's
+    # procedures both reject the three smallest; Holm's rejects at least the former's and at most the latter's.
+    p_values = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
+    p_values += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
+    adjusted = holm(p_values)
+    assert [p <= 0.05 for p in adjusted] == [True] * 3 + [False] * 12
+    assert adjusted == sorted(adjusted)
+    assert adjusted[-1] == 1
+
+
+def test_holm_of_none_and_one() -> None:
+    assert holm([]) == []
+    assert holm([0.03]) == [0.03]

@@ -1,0 +1,87 @@
+"""A test of pairs that may be looked at after every episode, and stopped as soon as it is decided.
+
+Looking again and again at an ordinary p-value until it is small finds differences that are not there. A bettor's
+wealth does not have this flaw. He starts with 1 and, before each pair, stakes part of it on the pair being a loss,
+at odds that are fair or worse for him while a hypothesis is true: then the chance that his wealth *ever* reaches
+1 / alpha is at most alpha, whenever one stops and whatever one does next (Ville, "Étude critique de la notion de
+collectif", 1939; Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", Journal of
+the Royal Statistical Society B 86 (2024) 1-27; Ramdas, Grünwald, Vovk, Shafer, "Game-theoretic statistics and safe
+anytime-valid inference", Statistical Science 38 (2023) 576-601).
+"""
+
+from typing import Literal
+
+import numpy as np
+
+Decision = Literal["continue", "worse", "not_worse"]
+
+_STAKES = (np.arange(100) + 0.5) / 100
+
+
+class SequentialTest:
+    """Decides whether a precision succeeds less often than float32, pair by pair.
+
+    Two hypotheses are bet against at once. ``worse`` says that success drops, and is wrong with probability alpha
+    at most if at no pair the expected drop is above 0. ``not_worse`` says that it does not drop by ``margin``, and
+    is wrong with probability alpha at most if at each pair the expected drop is ``margin`` or more. Without an
+    answer the wealth is spread evenly over a hundred constant stakes, so that it grows nearly as fast as with the
+    best of them. A decision, once made, stays.
+
+    The state follows from the pairs alone: to go on after an interruption, feed the journal's pairs again.
+
+    Args:
+        alpha: the chance of a wrong decision of either kind that is accepted; with several configurations,
+            divide it by their number.
+        margin: the drop that would matter, above 0 and below 1; None never decides ``not_worse``.
+
+    Attributes:
+        decision: ``continue`` until it is made.
+        pairs: how many were seen.
+
+    Raises:
+        ValueError: if alpha or margin is out of range.
+    """
+
+    def __init__(self, alpha: float = 0.05, margin: float | None = 0.05) -> None:
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha is {alpha:g}; it must be between 0 and 1")
+        if margin is not None and not 0 < margin < 1:
+            raise ValueError(f"the margin is {margin:g}; it must be between 0 and 1")
+        self.alpha, self.margin = alpha, margin
+        self.decision: Decision = "continue"
+        self.pairs = 0
+        self._against_equal = np.zeros_like(_STAKES)
+        self._against_drop = np.zeros_like(_STAKES)
+
+    def update(self, success_reference: bool, success_other: bool) -> Decision:
+        """Take one pair, of the same task and episode, and return the decision so far."""
+        self.pairs += 1
+        drop = int(success_reference) - int(success_other)
+        if drop:
+            self._against_equal += np.log1p(_STAKES * drop)
+        if self.margin is not None:
+            # The largest stake loses all of it on a lost pair: the odds are worse than even by the margin.
+            self._against_drop += np.log1p(_STAKES / (1 - self.margin) * (self.margin - drop))
+        if self.decision == "continue":
+            if self.evidence_worse >= 1 / self.alpha:
+                self.decision = "worse"
+            elif self.evidence_not_worse >= 1 / self.alpha:
+                self.decision = "not_worse"
+        return self.decision
+
+    @property
+    def evidence_worse(self) -> float:
+        """The wealth (e-value) against "no drop", now."""
+        return _mean_exp(self._against_equal)
+
+    @property
+    def evidence_not_worse(self) -> float:
+        """The wealth (e-value) against "a drop of ``margin`` or more", now; 1 without a margin."""
+        return _mean_exp(self._against_drop)
+
+
+def _mean_exp(logarithms: np.ndarray) -> float:
+    """Return the mean of exponentials; infinite only where a float cannot hold it."""
+    highest = float(logarithms.max())
+    with np.errstate(over="ignore"):
+        return float(np.exp(highest) * np.exp(logarithms - highest).mean())
