@@ -59,6 +59,9 @@ class ReportConfig:
     directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
     """Folder of the run."""
 
+    detect: Annotated[float | None, tyro.conf.arg(metavar="DROP", help_behavior_hint="")] = None
+    """Also say how many episodes would show a drop of the success rate, such as 0.05."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -110,7 +113,7 @@ def _report(flags: list[str]) -> int:
     config = _parse(ReportConfig, "report", flags)
     from headless_eval.run import report
 
-    return report(config.directory)
+    return report(config.directory, config.detect)
 
 
 def _train(flags: list[str]) -> int:

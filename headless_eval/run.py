@@ -18,7 +18,7 @@ from headless_eval.manifest import build_manifest
 from headless_eval.precision import Precision
 from headless_eval.progress import RunProgress, duration
 from headless_eval.report import build
-from headless_eval.report.tables import rich_table
+from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims.registry import find_suite, find_tasks
@@ -56,13 +56,22 @@ def run(config: RunConfig) -> int:
             return _evaluate(config, simulator, tasks, policy, directory, console)
 
 
-def report(folder: Path) -> int:
+def report(folder: Path, detect: float | None = None) -> int:
     """Rebuild what derives from a run's journal, and print the summary.
 
+    Args:
+        folder: of the run.
+        detect: also say how many episodes would show this drop of the success rate.
+
     Raises:
-        UserError: if the folder holds no run, a damaged one, or cannot be written.
+        UserError: if the folder holds no run, a damaged one, or cannot be written; if there can be no such drop.
     """
-    Console().print(rich_table(build(folder)))
+    if detect is not None and not 0 < detect <= 1:
+        raise UserError(f"--detect is {detect:g}; it must be above 0 and at most 1 (0.05 for 5 points)")
+    summary = build(folder)
+    Console().print(rich_table(summary))
+    if detect is not None:
+        print(detection_text(summary, detect), end="\n\n")
     print(folder)
     return 0
 
