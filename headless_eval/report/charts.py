@@ -1,0 +1,123 @@
+"""What the four charts of a run show: success by precision, for each mode and overall. Drawing is done elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headless_eval.report.summary import BASELINE, Row, Summary
+
+MODES = {
+    "weights_only": "Weights only",
+    "activations_only": "Activations only",
+    "both": "Weights and activations",
+}
+COLOURS = 8
+"""How many colours a chart may use."""
+
+_MAX_NAME = 28
+
+
+@dataclass(frozen=True)
+class Series:
+    """Bars of one colour: a label, the colour's number (None: the baseline's), a row (or None) for each group."""
+
+    label: str
+    colour: int | None
+    rows: Sequence[Row | None]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Groups of bars.
+
+    Args:
+        name: what follows ``success_rate_`` in file names.
+        title: its heading.
+        labels: of the groups.
+        series: the bars, each with its Wilson interval.
+        points: per group the rows of single tasks, where one bar stands for all; else empty.
+        reference: float32's rate over all tasks, if it ran.
+    """
+
+    name: str
+    title: str
+    labels: Sequence[str]
+    series: Sequence[Series]
+    points: Sequence[Sequence[Row]] = field(default=())
+    reference: float | None = None
+
+    def group(self, index: int) -> list[tuple[Series, Row]]:
+        """Return the bars of a group that exist: a mode that did not run for a dtype leaves no hole."""
+        return [(one, row) for one in self.series if (row := one.rows[index]) is not None]
+
+    @property
+    def note(self) -> str:
+        """What a reader needs to know, in one line."""
+        note = "Bars: rate and 95 % Wilson interval"
+        note += "; points: single tasks" if self.points else ""
+        errors = sum(row.errors for one in self.series for row in one.rows if row is not None)
+        return note + (f"; not counted: {errors} with errors" if errors else "")
+
+    @property
+    def counts(self) -> str:
+        """How many episodes a bar stands for."""
+        counts = {row.episodes for one in self.series for row in one.rows if row and row.episodes} or {0}
+        low, high = min(counts), max(counts)
+        return f"{high} episodes per bar" if low == high else f"{low}–{high} episodes per bar"
+
+
+def charts(summary: Summary) -> dict[str, Chart | str]:
+    """Return the four charts by name; where there is nothing to show, the reason."""
+    return {mode: _mode_chart(summary, mode) for mode in MODES} | {"overall": _overall_chart(summary)}
+
+
+def _mode_chart(summary: Summary, mode: str) -> Chart | str:
+    """Groups: the precisions of one mode after float32; bars: tasks."""
+    found = [row for row in summary.overall if row.configuration != BASELINE and row.mode == mode]
+    if not found:
+        return f"{MODES[mode]}: no precision ran in this mode."
+    groups = [row for row in summary.overall if row.configuration == BASELINE] + found
+    per_task = {(row.configuration, row.task): row for row in summary.rows}
+    points: list[list[Row]] = []
+    if 1 < len(summary.tasks) <= COLOURS:
+        long = any(len(name) > _MAX_NAME for name in summary.tasks.values())
+        series = [
+            Series(
+                key if long else name, index, [per_task.get((group.configuration, key)) for group in groups]
+            )
+            for index, (key, name) in enumerate(summary.tasks.items())
+        ]
+    else:  # too many tasks for a bar each: one bar for all, and a point for each
+        series = [Series("All tasks", 0, groups)]
+        if len(summary.tasks) > 1:
+            points = [
+                [row for key in summary.tasks if (row := per_task.get((group.configuration, key)))]
+                for group in groups
+            ]
+    labels = [_label(group, mode) for group in groups]
+    return Chart(mode, MODES[mode], labels, series, points, _reference(summary))
+
+
+def _overall_chart(summary: Summary) -> Chart | str:
+    """Groups: dtypes; bars: modes, all tasks together."""
+    if not summary.overall:
+        return "No episode has run."
+    baseline = [row for row in summary.overall if row.configuration == BASELINE]
+    others = [row for row in summary.overall if row.configuration != BASELINE]
+    labels = list(dict.fromkeys(_label(row, row.mode) for row in others))
+    series = [Series("", None, [*baseline, *[None] * len(labels)])] if baseline else []
+    for index, (mode, name) in enumerate(MODES.items()):
+        rows = {_label(row, mode): row for row in others if row.mode == mode}
+        if rows:
+            gap: list[Row | None] = [None] * len(baseline)
+            series.append(Series(name, index, gap + [rows.get(label) for label in labels]))
+    labels = [*(_label(row, "") for row in baseline), *labels]
+    return Chart("overall", "All modes", labels, series, reference=_reference(summary))
+
+
+def _reference(summary: Summary) -> float | None:
+    return next((row.rate for row in summary.overall if row.configuration == BASELINE), None)
+
+
+def _label(row: Row, mode: str) -> str:
+    """Return a configuration's name without its mode."""
+    return row.configuration.replace(f"_{mode}", "", 1) if mode else row.configuration
