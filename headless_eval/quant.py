@@ -118,7 +118,9 @@ def _lower_median(rows: Tensor) -> Tensor:
 
 
 def _symmetric(rows: Tensor, largest: int) -> Tensor:
-    scale = rows.abs().amax(dim=1, keepdim=True).div_(largest).clamp_(min=1e-38)
+    scale = rows.abs().amax(dim=1, keepdim=True)
+    # By a tensor: CUDA divides by a number as a product with its reciprocal, which rounds otherwise.
+    scale = scale.div_(torch.full_like(scale, largest)).clamp_(min=1e-38)
     return (rows / scale).round_().mul_(scale)
 
 
