@@ -23,6 +23,7 @@ __all__ = ["LocalPolicy", "Timing", "example_observation", "list_policies", "loa
 _log = logging.getLogger(__name__)
 
 _OPEN_LOOP_HORIZON = 8  # of policies that name none
+_IMAGE_SIZE = 224
 _CPU_BATCH, _GPU_BATCH = 4, 8
 
 
@@ -44,7 +45,7 @@ def example_observation(kind: str) -> dict[str, Any]:
     Args:
         kind: ``"droid"`` or ``"libero"``.
     """
-    image = np.zeros((224, 224, 3), np.uint8)
+    image = np.zeros((_IMAGE_SIZE, _IMAGE_SIZE, 3), np.uint8)
     if kind == "droid":
         return {
             "observation/exterior_image_1_left": image,
@@ -143,6 +144,12 @@ class LocalPolicy:
             if horizon is not None:
                 return int(horizon)
         return _OPEN_LOOP_HORIZON
+
+    @property
+    def image_size(self) -> int:
+        """Return the side in pixels of the pictures that the model sees; 224 where the policy does not say."""
+        model = getattr(self.config, "model", None)
+        return int(model.siglip.image_size) if model is not None else _IMAGE_SIZE
 
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of the model's unquantized weights and buffers, whatever the precision it is in.

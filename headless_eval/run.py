@@ -41,11 +41,15 @@ def run(config: RunConfig) -> int:
     if config.videos != "none":
         find_ffmpeg()
     slots = min(config.slots, len(tasks) * config.episodes)
-    with closing(suite.make(config.sim, num_slots=slots)) as simulator, ExitStack() as stack:
+    with ExitStack() as stack:
         with console.status(f"Loading {config.policy}"):
             began = perf_counter()
             policy = stack.enter_context(_load(config))
             loaded = perf_counter()
+            # Pictures of the size that the policy reads: rendering larger ones would only cost time.
+            simulator = stack.enter_context(
+                closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size))
+            )
             _rehearse(config, simulator, policy, tasks[0])
         console.print(
             f"{policy.name} on {policy.device}: loaded in {loaded - began:.1f} s, "
