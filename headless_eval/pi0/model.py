@@ -21,6 +21,7 @@ from headless_eval.pi0.gemma import (
 )
 from headless_eval.pi0.siglip import Siglip
 
+_SLOTS = 8
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 4e-3, 4.0
 
 
@@ -45,7 +46,7 @@ class Surroundings(NamedTuple):
     """What is the same in every flow step: the suffix's rotary tables, its mask and the state's token."""
 
     by: Rotation
-    mask: Tensor | None
+    mask: Tensor
     state: Tensor | None
 
 
@@ -79,16 +80,25 @@ def sample_time(
     return uniform * 0.999 + 0.001
 
 
+def slots_for(used: int, there: int) -> int:
+    """Return how many of the prompt slots there are to compute for a prompt that uses so many of them.
+
+    Rounded up, so that prompts of about one length share a batch and its shapes; a masked slot costs little.
+    """
+    return min(there, -(-used // _SLOTS) * _SLOTS)
+
+
 def drop_unused(
     images: Sequence[Tensor], image_masks: Sequence[Tensor], tokens: Tensor, token_mask: Tensor
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
-    """Leave out views masked for the whole batch, and the prompt slots after the last one that is used.
+    """Leave out views masked for the whole batch, and the prompt slots beyond ``slots_for`` the longest prompt.
 
     Nothing attends to them and positions count valid tokens only, so the model's result is the same. The
     shapes depend on the masks' values: masks on the CPU spare the accelerator a synchronisation.
     """
     used = [index for index, mask in enumerate(image_masks) if bool(mask.any())]
-    slots = int(token_mask.any(dim=0).nonzero().max()) + 1 if bool(token_mask.any()) else 0
+    last = int(token_mask.any(dim=0).nonzero().max()) + 1 if bool(token_mask.any()) else 0
+    slots = slots_for(last, token_mask.shape[1])
     return (
         [images[index] for index in used],
         [image_masks[index] for index in used],
@@ -166,35 +176,31 @@ class Pi0(nn.Module):
         return torch.cat(parts, dim=1), torch.cat(masks, dim=1)
 
     def prefix(
-        self,
-        images: Sequence[Tensor],
-        image_masks: Sequence[Tensor],
-        tokens: Tensor,
-        token_mask: Tensor,
-        *,
-        all_valid: bool = False,
+        self, images: Sequence[Tensor], image_masks: Sequence[Tensor], tokens: Tensor, token_mask: Tensor
     ) -> Prefix:
-        """Run images and prompt through the language model; ``all_valid`` promises that nothing is masked."""
+        """Run images and prompt through the language model.
+
+        The mask is applied even if nothing is masked: attention without one rounds differently, and a row of a
+        batch would depend on the others.
+        """
         x, mask = self.embed_prefix(images, image_masks, tokens, token_mask)
         by = rotation(mask.cumsum(dim=1) - 1, self.config.gemma.head_dim)
-        scores = None if all_valid else attention_mask(mask[:, None], self.config.gemma, self.dtype)
+        scores = attention_mask(mask[:, None], self.config.gemma, self.dtype)
         return Prefix(self.language(x, by, scores), mask)
 
-    def surroundings(self, prefix: Prefix, state: Tensor, *, all_valid: bool = False) -> Surroundings:
+    def surroundings(self, prefix: Prefix, state: Tensor) -> Surroundings:
         """Prepare what every flow step on this prefix and state (B, A) shares."""
         batch, before = prefix.mask.shape
         horizon, has_state = self.config.action_horizon, not self.config.pi05
         tokens = horizon + has_state
         device = prefix.mask.device
         positions = prefix.mask.sum(dim=1, keepdim=True) + torch.arange(tokens, device=device)
-        mask = None
-        if has_state or not all_valid:
-            own = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
-            if has_state:
-                own[0, 1:] = False
-            earlier = prefix.mask[:, None].expand(batch, tokens, before)
-            allowed = torch.cat([earlier, own.expand(batch, tokens, tokens)], dim=-1)
-            mask = attention_mask(allowed, self.config.expert, self.dtype)
+        own = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
+        if has_state:
+            own[0, 1:] = False
+        earlier = prefix.mask[:, None].expand(batch, tokens, before)
+        allowed = torch.cat([earlier, own.expand(batch, tokens, tokens)], dim=-1)
+        mask = attention_mask(allowed, self.config.expert, self.dtype)
         embedded = self.state_proj(state.to(self.dtype))[:, None] if has_state else None
         return Surroundings(rotation(positions, self.config.expert.head_dim), mask, embedded)
 
@@ -242,15 +248,13 @@ class Pi0(nn.Module):
         """
         steps = num_steps or self.config.num_steps
         images, image_masks, tokens, token_mask = drop_unused(images, image_masks, tokens, token_mask)
-        all_valid = all(bool(mask.all()) for mask in (*image_masks, token_mask))
         prefix = self.prefix(
             [image.to(self.device) for image in images],
             [mask.to(self.device) for mask in image_masks],
             tokens.to(self.device),
             token_mask.to(self.device),
-            all_valid=all_valid,
         )
-        around = self.surroundings(prefix, state.to(self.device), all_valid=all_valid)
+        around = self.surroundings(prefix, state.to(self.device))
         embeddings, modulations = self.condition(_times(steps, self.device))
         x_t = noise.to(self.device, torch.float32)
         for step in range(steps):

@@ -13,7 +13,7 @@ from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.pi0.checkpoint import load_model, save_weights
 from headless_eval.pi0.config import ROBOTS, PolicyConfig, write_config
-from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.model import Pi0, slots_for
 from headless_eval.pi0.norm_stats import NormStats, read_norm_stats, write_norm_stats
 from headless_eval.pi0.tokenizer import Tokenizer
 from headless_eval.pi0.transforms import (
@@ -156,6 +156,23 @@ class Pi0Policy:
         actions = [self.finish(chunk, data) for chunk, data in zip(chunks, inputs, strict=True)]
         timing = {"infer_ms": 1e3 * (time.perf_counter() - begin)}
         return [{"actions": chunk, "policy_timing": dict(timing)} for chunk in actions]
+
+    def batch_key(self, obs: dict[str, Any]) -> int:
+        """Return what observations of one batch have to agree in, so that no row of it depends on the others.
+
+        It is how many prompt slots the model computes; everything else about a batch's shapes is fixed.
+
+        Raises:
+            UserError: a key is missing or holds something else.
+        """
+        observed = self._observation(obs)
+        sizes = self.config.model
+        state = None
+        if sizes.discrete_state_input:
+            quantiles = self.config.use_quantile_norm
+            state = self.norm_stats["state"].normalize(observed["state"], quantiles)
+        used = len(self.tokenizer.prompt_tokens(observed["prompt"], state))
+        return slots_for(used, sizes.max_token_len)
 
     def prepare(self, obs: dict[str, Any]) -> dict[str, Any]:
         """Turn an observation into the model's inputs: the steps of ``transforms`` before the model.

@@ -8,7 +8,7 @@ from torch import nn
 
 from headless_eval.pi0.config import CONFIGS, GemmaConfig
 from headless_eval.pi0.gemma import KeysValues, RMSNorm, attention_mask, grouped_attention
-from headless_eval.pi0.model import Pi0, drop_unused, sample_time, time_embedding
+from headless_eval.pi0.model import Pi0, drop_unused, sample_time, slots_for, time_embedding
 
 
 def _close(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -19,7 +19,7 @@ def test_masked_views_and_unused_slots_change_nothing(small):
     batch = batch_for(small.config)
     images, masks, tokens, token_mask = drop_unused(*batch.prefix)
     assert len(images) == 2
-    assert tokens.shape == (3, 7)
+    assert tokens.shape == token_mask.shape == (3, 8)
     with torch.inference_mode():
         whole = small.prefix(*batch.prefix)
         part = small.prefix(images, masks, tokens, token_mask)
@@ -32,6 +32,10 @@ def test_masked_views_and_unused_slots_change_nothing(small):
         ]
     assert whole.mask.shape[1] > part.mask.shape[1]
     _close(*velocities)
+
+
+def test_slots_are_rounded_up_but_not_beyond_those_there():
+    assert [slots_for(used, 12) for used in (0, 1, 8, 9, 12, 20)] == [0, 8, 8, 12, 12, 12]
 
 
 def test_content_of_masked_views_and_slots_is_not_seen(small):

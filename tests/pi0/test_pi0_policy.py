@@ -8,6 +8,7 @@ import torch
 from pi0_cases import SMALL, droid_observation, randomised, small_config, small_stats
 
 from headless_eval.errors import UserError
+from headless_eval.pi0.config import CONFIGS
 from headless_eval.pi0.norm_stats import NormStats
 from headless_eval.pi0.policy import Pi0Policy
 
@@ -22,6 +23,36 @@ def test_batched_and_single_agree(policy):
         assert alone.shape == (4, 8)
         np.testing.assert_allclose(reply["actions"], alone, rtol=1e-4, atol=1e-5)
     assert policy.infer_batch([]) == []
+
+
+def test_a_row_of_a_batch_does_not_depend_on_the_others_of_its_key(tokenizer):
+    """To the last bit, whether its prompt fills its slots, like none of the others, or is the shortest."""
+    config = CONFIGS["pi0-droid-tiny"]
+    policy = Pi0Policy(randomised(config.model), config, small_stats(), tokenizer)
+    prompts = ["put the cube in the bowl", "put", "put the can in", "can"]
+    observations = [{**droid_observation(seed), "prompt": prompt} for seed, prompt in enumerate(prompts)]
+    assert {policy.batch_key(obs) for obs in observations} == {8}
+    assert len({len(tokenizer.prompt_tokens(prompt)) for prompt in prompts}) > 2
+    noise = np.random.default_rng(0).normal(size=(4, *policy.noise_shape)).astype(np.float32)
+
+    def actions(rows: list[int]) -> list[bytes]:
+        replies = policy.infer_batch([observations[row] for row in rows], noise[rows])
+        return [reply["actions"].tobytes() for reply in replies]
+
+    together = actions([0, 1, 2, 3])
+    for row in range(4):
+        assert actions([row] * 4) == [together[row]] * 4
+
+
+def test_the_key_is_the_number_of_slots_computed(policy):
+    seen = []
+    embed = policy.model.language.embed_tokens
+    embed.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[1]))
+    for prompt in ("put", "put the cube in the bowl " * 3, "put the cube in the bowl " * 30):
+        obs = {**droid_observation(), "prompt": prompt}
+        policy.infer(obs)
+        assert seen[-1] == policy.batch_key(obs)
+    assert len(set(seen)) > 1
 
 
 def test_noise_comes_from_torchs_generator(policy):
