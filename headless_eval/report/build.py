@@ -4,13 +4,14 @@ from pathlib import Path
 
 from headless_eval.errors import UserError
 from headless_eval.report.exports import write_csv, write_rates_json, write_suite_json
+from headless_eval.report.page import write_page
 from headless_eval.report.plots import write_plots
 from headless_eval.report.summary import Summary, summarize
 from headless_eval.results import RunDirectory
 
 
 def build(run: RunDirectory | str | Path) -> Summary:
-    """Rebuild CSV, JSON and plots from manifest and journal; the same journal gives the same files.
+    """Rebuild CSV, JSON, plots and page from manifest and journal; the same journal gives the same files.
 
     Args:
         run: a run, or its folder; it may still be running.
@@ -30,6 +31,7 @@ def build(run: RunDirectory | str | Path) -> Summary:
         write_suite_json(run.path / f"{summary.suite}_results.json", records, summary, run.manifest)
         write_rates_json(run.path / "results.json", summary)
         write_plots(run.path, summary)
+        write_page(run.path / "report.html", run.manifest, summary, records)
     except OSError as error:
         raise UserError(f"cannot write the results to {run.path}: {error.strerror}") from error
     return summary

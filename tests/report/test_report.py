@@ -141,6 +141,7 @@ class TestFiles:
                 "journal.jsonl",
                 "manifest.json",
                 "results.json",
+                "report.html",
                 *PLOTS,
             ]
         )

@@ -1,0 +1,64 @@
+"""The report page: one HTML file that needs nothing but itself and, to play them, the run's videos."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from headless_eval.files import replacing
+from headless_eval.report.page import sections
+from headless_eval.report.page.episodes import embed
+from headless_eval.report.summary import Summary
+from headless_eval.results.record import EpisodeRecord
+
+
+def write_page(
+    path: Path, manifest: Mapping[str, Any], summary: Summary, records: Sequence[EpisodeRecord]
+) -> None:
+    """Write ``report.html``.
+
+    A content security policy in it allows this page's own style and script, known by their hashes, and media
+    from the page's own place: whatever an instruction or a traceback holds, the browser loads and runs nothing.
+
+    Args:
+        path: of the file; videos are linked relative to its folder.
+        manifest: of the run.
+        summary: of the records.
+        records: one per trial, as ``RunDirectory.records`` sorts them.
+
+    Raises:
+        OSError: if it cannot be written; the file is then as it was.
+    """
+    style, script = _read("page.css"), _read("page.js")
+    with replacing(path) as file:
+        file.write(
+            Template(_read("template.html")).substitute(
+                title=escape(f"{sections.title(manifest)}: success by precision"),
+                policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+                "media-src 'self' file:; base-uri 'none'; form-action 'none'",
+                style=style,
+                script=script,
+                header=sections.header(manifest, summary),
+                summary=sections.summary_table(summary) if summary.rows else "",
+                charts=sections.drawn_charts(summary),
+                heat=sections.drawings.heat_map(summary) if summary.rows else "",
+                forest=sections.forest(summary),
+                timing=sections.timing(manifest, records),
+                manifest=sections.manifest_fold(manifest),
+                files=sections.files(manifest),
+                data=embed(records),
+            )
+        )
+
+
+def _read(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return the hash by which a content security policy knows an inline style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,122 @@
+"""The episodes as the page's script reads them: small, and in blocks of one precision and task."""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import Any
+
+from headless_eval.report.page.markup import Markup
+from headless_eval.report.summary import BASELINE
+from headless_eval.results.record import EpisodeRecord
+
+_LETTERS = {"success": "s", "failure": "f", "error": "e"}
+
+MAX_TRACEBACK = 8_000
+"""Characters kept of a traceback's end."""
+
+MAX_ERRORS = 4_000_000
+"""Characters of different errors that a page holds; the journal has them all."""
+
+
+def embed(records: Sequence[EpisodeRecord]) -> Markup:
+    """Return the data of the table of episodes as JSON that may stand in an HTML element.
+
+    It holds ``configurations``, ``tasks`` (key, name, instruction), ``baseline`` (index of float32 or -1),
+    ``blocks``, and ``errors`` (type, message, traceback), each different one once. A block has columns for its
+    episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video``
+    (``+`` the usual name, ``-`` none, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1
+    for one left out) for each status ``e``.
+
+    Args:
+        records: sorted as ``RunDirectory.records`` returns them.
+    """
+    configurations: dict[str, int] = {}
+    tasks: dict[int, int] = {}
+    described: list[list[str]] = []
+    errors = _Errors()
+    blocks = []
+    for (configuration, task), group in groupby(records, key=lambda one: (one.configuration, one.task_id)):
+        episodes = list(group)
+        first = episodes[0]
+        if task not in tasks:
+            tasks[task] = len(tasks)
+            described.append([first.task_key, first.task_name, first.instruction])
+        block = {
+            "c": configurations.setdefault(configuration, len(configurations)),
+            "t": tasks[task],
+            "max": first.max_steps,
+            "seed": first.seed,
+            "episode": [one.episode for one in episodes],
+            "status": "".join(_LETTERS[one.status] for one in episodes),
+            "steps": [one.steps for one in episodes],
+            "replans": [one.replans for one in episodes],
+            "tenths": [round(10 * one.total_s) for one in episodes],
+        }
+        marks = [_video(one) for one in episodes]
+        block["video"] = "".join(mark for mark, _ in marks)
+        block["paths"] = [path for mark, path in marks if mark == "?"]
+        block["error"] = [errors.add(one.error) for one in episodes if one.error is not None]
+        blocks.append(block)
+    content = {
+        "configurations": list(configurations),
+        "tasks": described,
+        "baseline": configurations.get(BASELINE, -1),
+        "blocks": blocks,
+        "errors": errors.kept,
+    }
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    # In a script element only "</script" and "<!--" end or change the text; without any "<" neither is there.
+    return Markup(text.replace("<", "\\u003c"))
+
+
+class _Errors:
+    """Errors by index, each different one once."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, str, str]] = []
+        self._index: dict[tuple[str, str, str], int] = {}
+        self._size = 0
+
+    def add(self, error: dict[str, str]) -> int:
+        """Return the error's index, or -1 if there is no room for it."""
+        traceback = str(error.get("traceback", ""))
+        if len(traceback) > MAX_TRACEBACK:
+            traceback = f"[…]\n{traceback[-MAX_TRACEBACK:]}"
+        key = str(error.get("type", "")), str(error.get("message", ""))[:MAX_TRACEBACK], traceback
+        if key not in self._index:
+            size = sum(map(len, key))
+            if self._size + size > MAX_ERRORS:
+                return -1
+            self._size += size
+            self._index[key] = len(self.kept)
+            self.kept.append(key)
+        return self._index[key]
+
+
+def _video(record: EpisodeRecord) -> tuple[str, str | None]:
+    path = record.video
+    if path is None or not is_inside(path):
+        return "-", None
+    usual = f"videos/{record.configuration}/{record.task_key}_ep{record.episode:03d}_{record.status}.mp4"
+    return ("+", None) if path == usual else ("?", path)
+
+
+def is_inside(path: str) -> bool:
+    """Tell whether a relative path stays in the run's folder: a run may come from somebody else."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path
+
+
+def time_per_configuration(records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:
+    """Return sums by configuration: ``episodes``, ``replans``, ``sim_s``, ``render_s``, ``infer_s``, ``total_s``."""
+    sums: dict[str, dict[str, Any]] = {}
+    for record in records:
+        one = sums.setdefault(record.configuration, dict.fromkeys(_SUMS, 0))
+        one["episodes"] += 1
+        for name in _SUMS[1:]:
+            one[name] += getattr(record, name)
+    return sums
+
+
+_SUMS = ("episodes", "replans", "sim_s", "render_s", "infer_s", "total_s")

@@ -1,0 +1,260 @@
+"""The page's sections, from the header to the manifest."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headless_eval.report.charts import Chart, charts
+from headless_eval.report.page import drawings
+from headless_eval.report.page.episodes import time_per_configuration
+from headless_eval.report.page.markup import Markup, join, tag
+from headless_eval.report.summary import BASELINE, Row, Summary
+from headless_eval.report.tables import format_p, format_points
+from headless_eval.report.verdict import verdicts
+from headless_eval.results.record import EpisodeRecord
+
+_SIGNS = {"reference": "●", "worse": "▼", "better": "▲", "undecided": "○", "same": "=", "nothing": "–"}
+_STATES = {
+    "running": "still running",
+    "interrupted": "interrupted: a part of its episodes",
+    "failed": "broken off: a part of its episodes",
+}
+_ACTIVITIES = {
+    "sim_s": "simulator",
+    "render_s": "pictures",
+    "infer_s": "policy",
+    "precision_s": "changing precision",
+    "rest_s": "everything else",
+}
+
+
+def title(manifest: Mapping[str, Any]) -> str:
+    """Return what was evaluated on what."""
+    return f"{_entry(manifest, 'policy', 'name') or 'policy'} on {manifest['suite']}"
+
+
+def header(manifest: Mapping[str, Any], summary: Summary) -> Markup:
+    """Return the heading, the facts of the run and a verdict on each configuration."""
+    counts = [
+        _count(summary.episodes + summary.errors, "episode"),
+        _count(len(summary.configurations), "precision"),
+        _count(len(summary.tasks), "task"),
+        f"seed {manifest.get('seed')}",
+    ]
+    if summary.errors:
+        counts.append(tag("b", _count(summary.errors, "error"), class_="bad"))
+    state = _STATES.get(str(manifest.get("status")))
+    began = str(manifest.get("started_at") or "").replace("T", " ").removesuffix("+00:00")
+    gpus = _entry(manifest, "hardware", "gpus")
+    on_gpu = str(_entry(manifest, "policy", "device")).startswith("cuda") and isinstance(gpus, list) and gpus
+    place = gpus[0] if on_gpu else _entry(manifest, "hardware", "cpu")
+    facts = [*counts, f"{began} UTC" if began else None, place]
+    lines = [
+        tag("h1", title(manifest)),
+        tag("p", *_between(" · ", [fact for fact in facts if fact]), class_="facts"),
+    ]
+    if state:
+        lines.append(
+            tag("p", f"This run was {state}." if state != "still running" else "This run is still running.")
+        )
+    judged = [
+        tag(
+            "li",
+            tag("span", _SIGNS[one.kind], class_="sign", aria_hidden="true"),
+            tag("span", tag("b", one.configuration), " ", one.sentence),
+            class_=one.kind,
+        )
+        for one in verdicts(summary)
+    ]
+    lines.append(tag("ul", *judged, class_="verdicts") if judged else tag("p", "No episode has run."))
+    return join(*lines)
+
+
+def summary_table(summary: Summary) -> Markup:
+    """Return the table with a row per configuration."""
+    errors = summary.errors > 0
+    compared = any(row.comparison for row in summary.overall)
+    heads = ["Precision", "Success", "Rate, 95 % interval"]
+    heads += ["Δ float32, points", "p", "Would show"] if compared else []
+    heads += ["Errors"] if errors else []
+    rows = []
+    for row in summary.overall:
+        decided = row.comparison.decided if row.comparison else None
+        cells = [
+            tag("th", row.configuration, scope="row"),
+            tag("td", f"{row.successes}/{row.episodes}" if row.episodes else "–", class_="number"),
+            tag("td", tag("div", drawings.rate_bar(row), tag("span", _rate(row)), class_="rated")),
+        ]
+        if compared:
+            difference, p_value, shown = _comparison(row)
+            news = f"number {decided or ''}".strip()
+            cells += [tag("td", difference, class_=news), tag("td", p_value, class_=news)]
+            cells.append(tag("td", shown, class_="number"))
+        if errors:
+            cells.append(tag("td", str(row.errors) if row.errors else "", class_="number bad"))
+        rows.append(tag("tr", *cells))
+    table = tag(
+        "table",
+        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
+        tag("tbody", *rows),
+        class_="summary",
+    )
+    note = "Intervals of the rate after Wilson."
+    if compared:
+        note += (
+            f" Δ: success minus that of {BASELINE} over the same episodes, with Newcombe's interval. p: McNemar's exact"
+            " test after Holm's correction over all precisions. Would show: the smallest drop that these pairs show"
+            " with 80 % power."
+        )
+    note += " Episodes that ended in an error count nowhere else." if errors else ""
+    return join(_scrolling(table, "Summary"), tag("p", note, class_="note"))
+
+
+def drawn_charts(summary: Summary) -> Markup:
+    """Return the four charts; those without anything to show are named below."""
+    found = charts(summary)
+    # All modes first: it is what most came for.
+    order = sorted(found, key=lambda name: name != "overall")
+    drawn = [drawings.bar_chart(chart) for name in order if isinstance(chart := found[name], Chart)]
+    missing = [chart for name in order if isinstance(chart := found[name], str)]
+    return join(
+        tag("div", *drawn, class_="charts"), tag("p", " ".join(missing), class_="note") if missing else None
+    )
+
+
+def forest(summary: Summary) -> Markup:
+    """Return the plot of paired differences, or why there is none."""
+    drawing = drawings.forest_plot(summary)
+    if drawing is None:
+        return tag("p", f"Nothing to compare: {BASELINE} and another precision must have run.", class_="note")
+    note = (
+        "Points: percentage points of success gained (right) or lost (left) on the same episodes, with Newcombe's 95 %"
+        " interval. Red and green: different after Holm's correction. Grey band: a drop in it could have gone unseen"
+        " (less than 80 % power)."
+    )
+    return tag("figure", drawing, tag("figcaption", note))
+
+
+def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Markup:
+    """Return where the time went: of the whole run from its manifest, and per configuration from its episodes."""
+    if not records:
+        return tag("p", "No episode has run.", class_="note")
+    sums = time_per_configuration(records)
+    time = manifest.get("time")
+    parts: list[Markup] = []
+    if isinstance(time, dict) and all(isinstance(value, int | float) for value in time.values()):
+        shares = {name: float(time[key]) for key, name in _ACTIVITIES.items() if key in time}
+        total = float(time.get("total_s") or sum(shares.values()))
+        said = f"{_duration(total)} for {_count(len(records), 'episode')}"
+        if "episodes_per_minute" in time:
+            said += f", {float(time['episodes_per_minute']):.1f} a minute"
+        memory = manifest.get("peak_memory_bytes")
+        said += f", {memory / 2**30:.1f} GiB of memory at most" if isinstance(memory, int) else ""
+        names = [f"{name} {100 * value / (total or 1):.1f} %" for name, value in shares.items()]
+        parts = [tag("p", f"{said}."), drawings.stacked_bar(shares), drawings.legend(names)]
+    heads = [
+        "Precision",
+        "Episodes",
+        "s per episode",
+        "simulator",
+        "pictures",
+        "policy",
+        "ms per action chunk",
+    ]
+    rows = []
+    for name, one in sums.items():
+        episodes = one["episodes"]
+        seconds = [one[key] / episodes for key in ("total_s", "sim_s", "render_s", "infer_s")]
+        chunk = f"{1000 * one['infer_s'] / one['replans']:.1f}" if one["replans"] else "–"
+        cells = [f"{episodes:,}", *(f"{value:.2f}" for value in seconds), chunk]
+        rows.append(
+            tag("tr", tag("th", name, scope="row"), *(tag("td", cell, class_="number") for cell in cells))
+        )
+    table = tag(
+        "table",
+        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
+        tag("tbody", *rows),
+        class_="numbers",
+    )
+    note = "Seconds as an episode sees them: those that ran at once share the clock."
+    return join(*parts, _scrolling(table, "Time by precision"), tag("p", note, class_="note"))
+
+
+def manifest_fold(manifest: Mapping[str, Any]) -> Markup:
+    """Return the command and the manifest, folded."""
+    command = manifest.get("command")
+    words = [str(word) for word in command] if isinstance(command, list) else []
+    if words:
+        words[0] = Path(words[0]).name
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    return join(
+        tag("p", tag("code", shlex.join(words), class_="command")) if words else None,
+        tag(
+            "details",
+            tag("summary", "Settings, versions, hardware, hashes"),
+            tag("pre", text, tabindex=0, role="region", aria_label="Manifest"),
+        ),
+    )
+
+
+def files(manifest: Mapping[str, Any]) -> Markup:
+    """Return links to the run's other files."""
+    suite = manifest["suite"]
+    names = [
+        f"{suite}_results.csv",
+        f"{suite}_results.json",
+        "results.json",
+        "journal.jsonl",
+        "manifest.json",
+    ]
+    names += [f"success_rate_{name}.png" for name in ("weights_only", "activations_only", "both", "overall")]
+    return tag(
+        "p", "Beside this page: ", *_between(", ", [tag("a", name, href=f"./{name}") for name in names]), "."
+    )
+
+
+def _entry(manifest: Mapping[str, Any], section: str, name: str) -> Any:
+    """Return an entry of a manifest's section, or None where it is not as this version writes it."""
+    found = manifest.get(section)
+    return found.get(name) if isinstance(found, dict) else None
+
+
+def _comparison(row: Row) -> list[str]:
+    one = row.comparison
+    if one is None:
+        return ["", "", ""]
+    low, high = one.interval
+    return [
+        f"{format_points(one.difference)} ({format_points(low)} to {format_points(high)})",
+        format_p(one.p_value if one.p_holm is None else one.p_holm),
+        "–" if one.detectable is None else f"−{100 * one.detectable:.0f}",
+    ]
+
+
+def _rate(row: Row) -> str:
+    if row.rate is None or row.interval is None:
+        return "only errors"
+    return f"{100 * row.rate:.0f} % ({100 * row.interval.low:.0f} to {100 * row.interval.high:.0f})"
+
+
+def _scrolling(table: Markup, label: str) -> Markup:
+    """Return something wide in a box that scrolls sideways, with the keyboard too."""
+    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _between(separator: str, items: Sequence[Any]) -> list[Any]:
+    return [part for item in items for part in (separator, item)][1:]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
