@@ -106,11 +106,11 @@ def run_folder(tmp_path: Path, records: list[EpisodeRecord]) -> Path:
     return make_run(tmp_path / "run", records[::-1], list(dict.fromkeys(name for name, _ in OUTCOMES)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_maker() -> Callable[..., Path]:
     return make_run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record_maker() -> Callable[..., EpisodeRecord]:
     return make_record
