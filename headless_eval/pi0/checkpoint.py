@@ -1,21 +1,24 @@
-"""Weights on disk: openpi's PyTorch names in safetensors, in one file or several."""
+"""Weights on disk: openpi's JAX arrays, or openpi's PyTorch names in safetensors, in one file or several.
+
+LeRobot's files have the same PyTorch names after ``model.``.
+"""
 
 import re
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.pi0.config import Pi0Config
+from headless_eval.pi0.jax_checkpoint import find_params, stored_parameters, to_jax
 from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.safetensors_file import SafetensorsFile
 from headless_eval.pi0.weights import Stored, build_model
 
 SHARD_BYTES = 14_500_000  # with its header, a file stays under 15 MB
@@ -39,11 +42,14 @@ _TIED_HEAD = f"{_PALIGEMMA}lm_head.weight"
 _EXPERT_HEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
 _EMBED_TOKENS = "language.embed_tokens.weight"
 
+_LEROBOT = "model."
+
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def from_openpi(name: str) -> str:
-    """Return our name of a parameter for openpi's, or the name itself where they agree."""
+    """Return our name of a parameter for openpi's or LeRobot's, or the name itself where they agree."""
+    name = name.removeprefix(_LEROBOT)
     for theirs, ours in _NAMES:
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
@@ -101,7 +107,7 @@ def find_weights(directory: Path) -> list[Path]:
             f"{directory / pickles[0]} is a pickle, which can run code when it is read: "
             "convert it to model.safetensors"
         )
-    raise UserError(f"no weights in {directory}: model.safetensors is missing")
+    raise UserError(f"no weights in {directory}: there is neither model.safetensors nor params/")
 
 
 def shard_name(index: int, count: int) -> str:
@@ -110,24 +116,45 @@ def shard_name(index: int, count: int) -> str:
 
 
 def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: torch.dtype) -> Pi0:
-    """Read a model from a checkpoint's safetensors, tensor by tensor, straight to its device and type.
+    """Read a model from a checkpoint, tensor by tensor, straight to its device and type.
 
     Parameters that openpi keeps but nothing uses are passed over.
 
     Raises:
-        UserError: a file is missing, truncated or no safetensors; or see ``build_model``.
+        UserError: see ``open_weights`` and ``build_model``.
     """
+    with open_weights(directory, config) as stored:
+        read = {name: of for name, of in stored.items() if not is_unread(name, config)}
+        their_name = to_openpi if find_params(directory) is None else to_jax
+        return build_model(config, read, directory, device, dtype, their_name)
+
+
+@contextmanager
+def open_weights(directory: Path, config: Pi0Config) -> Iterator[dict[str, Stored]]:
+    """Open a checkpoint's weights, whatever their format, and give what they hold by our names.
+
+    Raises:
+        UserError: a file is missing, truncated or of another kind; there are weights in two formats.
+    """
+    params = find_params(directory)
+    if params is not None:
+        if any(directory.glob("model*.safetensors")):
+            raise UserError(
+                f"{directory} holds weights twice, in {params.name}/ (JAX) and in safetensors (PyTorch): "
+                "move one of them elsewhere"
+            )
+        yield stored_parameters(params, config)
+        return
     with ExitStack() as stack:
         stored: dict[str, Stored] = {}
         for path in find_weights(directory):
-            file = stack.enter_context(_open(path))
-            for name in file.keys():  # noqa: SIM118, it is no dict
-                shape = tuple(file.get_slice(name).get_shape())
-                stored[from_openpi(name)] = Stored(name, shape, partial(file.get_tensor, name))
+            file = SafetensorsFile(path)
+            stack.callback(file.close)
+            for name, shape in file.shapes.items():
+                stored[from_openpi(name)] = Stored(name, shape, partial(file.read, name))
         if _EMBED_TOKENS not in stored and _TIED_HEAD in stored:
             stored[_EMBED_TOKENS] = stored[_TIED_HEAD]
-        read = {name: of for name, of in stored.items() if not is_unread(name, config)}
-        return build_model(config, read, directory, device, dtype, to_openpi)
+        yield stored
 
 
 def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> list[Path]:
@@ -153,18 +180,3 @@ def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int 
         if old not in paths:
             old.unlink(missing_ok=True)
     return paths
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt", device="cpu")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except SafetensorError as error:
-        with path.open("rb") as file:
-            start = file.read(4)
-        if start[:1] == b"\x80" or start == b"PK\x03\x04":
-            raise UserError(
-                f"{path} is a pickle, which can run code when it is read: convert it to safetensors"
-            ) from None
-        raise UserError(f"{path} is truncated or no safetensors file ({error}): copy it again") from None

@@ -14,7 +14,7 @@ from headless_eval.pi0.model import Pi0
 
 @dataclass(frozen=True)
 class Stored:
-    """A parameter where it lies: its name there, its shape once read, and how to read it."""
+    """A parameter where it lies: its name there, its shape once read, and how to read it (maybe as a view)."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ def build_model(
 
     Args:
         config: the model's sizes.
-        stored: what there is, by our names.
+        stored: what there is, by our names, in the order to read it in.
         where: the checkpoint, for messages.
         device: where each parameter goes at once.
         dtype: what it becomes.
@@ -47,15 +47,21 @@ def build_model(
     wanted = model.state_dict()
     _check(stored, wanted, where, config, their_name)
     state, finite = {}, {}
-    for name in wanted:
-        # A copy: what a file hands out may be a view of it.
-        state[name] = stored[name].read().to(device=device, dtype=dtype, copy=True)
+    for name, of in stored.items():
+        state[name] = _own(of.read().to(device=device, dtype=dtype))
         finite[name] = state[name].isfinite().all()
     broken = [stored[name].name for name, value in finite.items() if not bool(value)]
     if broken:
         raise UserError(f"the weights in {where} hold NaN or infinity: {_some(broken)}")
     model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def _own(value: Tensor) -> Tensor:
+    """Return a contiguous tensor that keeps nothing but itself in memory; what was read may be a view."""
+    if value.untyped_storage().nbytes() > value.nbytes:
+        return value.clone(memory_format=torch.contiguous_format)
+    return value.contiguous()
 
 
 def _check(

@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_read(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("headless_eval.pi0.checkpoint.safe_open", refuse)
+    monkeypatch.setattr("headless_eval.pi0.safetensors_file.safe_open", refuse)
     assert _refusal(folder) == f"cannot read {folder / 'model.safetensors'}: Permission denied"
 
 
@@ -180,7 +180,7 @@ def test_missing_pieces(folder, monkeypatch, tmp_path):
     cached.write_bytes(content)
     Pi0Policy.from_checkpoint(folder, read_config(folder / "config.toml"))
     (folder / "model.safetensors").unlink()
-    assert "model.safetensors is missing" in _refusal(folder)
+    assert "neither model.safetensors nor params" in _refusal(folder)
     stats = folder / "assets" / "droid" / "norm_stats.json"
     stats.unlink()
     assert f"no normalisation statistics at {stats}" in _refusal(folder)

@@ -1,12 +1,14 @@
 """The reference implementation's own answers, from raw observation to final actions."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 from pi0_cases import GOLDEN, load_golden
 
+from headless_eval import load_policy
 from headless_eval.pi0.checkpoint import from_openpi, is_unread, to_openpi
 from headless_eval.pi0.config import CONFIGS
 from headless_eval.pi0.model import Pi0
@@ -18,6 +20,30 @@ from headless_eval.pi0.tokenizer import Tokenizer
 def _error(found: np.ndarray, expected: np.ndarray) -> float:
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("kind", "error"), [("openpi_jax", 1e-4), ("openpi_pytorch", 1e-5)])
+@pytest.mark.parametrize("name", ["pi0_droid", "pi0_libero", "pi05_droid", "pi05_libero"])
+def test_loaded_policies_give_the_reference_actions(kind, error, name):
+    """From raw observation to final actions, through the function that users call."""
+    if kind == "openpi_jax" and find_spec("tensorstore") is None:
+        pytest.skip("tensorstore is not installed (extra openpi)")
+    case = load_golden(kind, name)
+    noise, expected = case.stacked("noise"), case.stacked("actions")
+    with load_policy(
+        checkpoint=case.folder / "checkpoint",
+        config_file=case.folder / "meta.json",
+        tokenizer=GOLDEN / "tokenizer.model",
+    ) as policy:
+        single = [
+            policy.infer(obs, draw)["actions"] for obs, draw in zip(case.observations, noise, strict=True)
+        ]
+        batched = [reply["actions"] for reply in policy.infer_batch(case.observations, noise)]
+    assert _error(np.stack(single), expected) < error
+    assert _error(np.stack(batched), expected) < error
+    print(
+        f"{kind}/{name}: {_error(np.stack(single), expected):.1e}, batched {_error(np.stack(batched), expected):.1e}"
+    )
 
 
 def test_single_observations_give_the_reference_actions(golden):

@@ -1,0 +1,262 @@
+"""openpi's JAX checkpoints: orbax's ``params/``, read with tensorstore alone, so that no JAX is ever started."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headless_eval.errors import UserError
+from headless_eval.pi0.config import Pi0Config
+from headless_eval.pi0.weights import Stored
+
+_MARKERS = ("manifest.ocdbt", "_METADATA")
+_ARRAYS = {"/.zarray": "zarr", "/zarr.json": "zarr3"}
+
+Transform = Callable[[Tensor], Tensor]
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return x.t()
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(-1)
+
+
+def _heads_last(x: Tensor) -> Tensor:
+    """Kernel (width, heads, head size) to weight (heads * head size, width)."""
+    return x.flatten(1).t()
+
+
+def _heads_in(x: Tensor) -> Tensor:
+    """Kernel (heads, head size, width) to weight (width, heads * head size)."""
+    return x.flatten(0, 1).t()
+
+
+def _heads_first(x: Tensor) -> Tensor:
+    """Kernel (heads, width, head size) to weight (heads * head size, width)."""
+    return x.permute(0, 2, 1).flatten(0, 1)
+
+
+# JAX's names after params/, and for each what becomes of it: our name, which part, and in which order of axes.
+# ``{}`` is the layer, whose axis comes first in arrays that hold all layers.
+_Part = tuple[str, tuple[int, ...], Transform]
+_BLOCK = "PaliGemma/img/Transformer/encoderblock/"
+_ATTENTION = f"{_BLOCK}MultiHeadDotProductAttention_0/"
+
+
+def _table() -> dict[str, list[_Part]]:
+    table: dict[str, list[_Part]] = {
+        "PaliGemma/img/embedding/kernel": [
+            ("vision.patch_embedding.weight", (), lambda x: x.permute(3, 2, 0, 1))
+        ],
+        "PaliGemma/img/embedding/bias": [("vision.patch_embedding.bias", (), _same)],
+        "PaliGemma/img/pos_embedding": [("vision.position_embedding.weight", (0,), _same)],
+        "PaliGemma/img/Transformer/encoder_norm/scale": [("vision.post_layernorm.weight", (), _same)],
+        "PaliGemma/img/Transformer/encoder_norm/bias": [("vision.post_layernorm.bias", (), _same)],
+        "PaliGemma/img/head/kernel": [("image_projector.weight", (), _transposed)],
+        "PaliGemma/img/head/bias": [("image_projector.bias", (), _same)],
+        "PaliGemma/llm/embedder/input_embedding": [("language.embed_tokens.weight", (), _same)],
+    }
+    for index in (0, 1):
+        norm, dense = f"vision.layers.{{}}.layer_norm{index + 1}.", f"vision.layers.{{}}.mlp.fc{index + 1}."
+        table[f"{_BLOCK}LayerNorm_{index}/scale"] = [(f"{norm}weight", (), _same)]
+        table[f"{_BLOCK}LayerNorm_{index}/bias"] = [(f"{norm}bias", (), _same)]
+        table[f"{_BLOCK}MlpBlock_0/Dense_{index}/kernel"] = [(f"{dense}weight", (), _transposed)]
+        table[f"{_BLOCK}MlpBlock_0/Dense_{index}/bias"] = [(f"{dense}bias", (), _same)]
+    for theirs, ours in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"), ("out", "out_proj")):
+        turn = _heads_in if theirs == "out" else _heads_last
+        name = f"vision.layers.{{}}.self_attn.{ours}."
+        table[f"{_ATTENTION}{theirs}/kernel"] = [(f"{name}weight", (), turn)]
+        table[f"{_ATTENTION}{theirs}/bias"] = [(f"{name}bias", (), _flat)]
+    for suffix, model in (("", "language"), ("_1", "expert")):
+        layers, layer = "PaliGemma/llm/layers/", f"{model}.layers.{{}}."
+        attention, mlp = f"{layer}self_attn.", f"{layer}mlp."
+        table[f"{layers}attn/q_einsum{suffix}/w"] = [(f"{attention}q_proj.weight", (), _heads_first)]
+        table[f"{layers}attn/kv_einsum{suffix}/w"] = [
+            (f"{attention}k_proj.weight", (0,), _heads_first),
+            (f"{attention}v_proj.weight", (1,), _heads_first),
+        ]
+        table[f"{layers}attn/attn_vec_einsum{suffix}/w"] = [(f"{attention}o_proj.weight", (), _heads_in)]
+        table[f"{layers}mlp{suffix}/gating_einsum"] = [
+            (f"{mlp}gate_proj.weight", (0,), _transposed),
+            (f"{mlp}up_proj.weight", (1,), _transposed),
+        ]
+        table[f"{layers}mlp{suffix}/linear"] = [(f"{mlp}down_proj.weight", (), _transposed)]
+        for theirs, ours in (
+            (f"{layers}pre_attention_norm{suffix}", f"{layer}input_layernorm."),
+            (f"{layers}pre_ffw_norm{suffix}", f"{layer}post_attention_layernorm."),
+            (f"PaliGemma/llm/final_norm{suffix}", f"{model}.norm."),
+        ):
+            table[f"{theirs}/scale"] = [(f"{ours}weight", (), _same)]
+            table[f"{theirs}/Dense_0/kernel"] = [(f"{ours}dense.weight", (), _transposed)]
+            table[f"{theirs}/Dense_0/bias"] = [(f"{ours}dense.bias", (), _same)]
+    for name in ("state_proj", "action_in_proj", "action_out_proj"):
+        table |= _projection(name)
+    for name in ("time_mlp_in", "time_mlp_out", "action_time_mlp_in", "action_time_mlp_out"):
+        table |= _projection(name)
+    return table
+
+
+def _projection(name: str) -> dict[str, list[_Part]]:
+    return {
+        f"{name}/kernel": [(f"{name}.weight", (), _transposed)],
+        f"{name}/bias": [(f"{name}.bias", (), _same)],
+    }
+
+
+_TABLE = _table()
+
+
+def to_jax(name: str) -> str:
+    """Return openpi's JAX name of a parameter for ours; that of all layers for one of a layer."""
+    pattern = ".".join("{}" if part.isdigit() else part for part in name.split("."))
+    for theirs, parts in _TABLE.items():
+        if any(ours == pattern for ours, _, _ in parts):
+            return theirs
+    return name
+
+
+def find_params(directory: Path) -> Path | None:
+    """Return the folder with orbax's arrays: ``params`` in a checkpoint, or in that one again; None if none."""
+    for folder in (directory / "params", directory / "params" / "params"):
+        if any((folder / marker).is_file() for marker in _MARKERS):
+            return folder
+    return None
+
+
+class _Arrays:
+    """The arrays of one folder; the one read last is kept, as one array holds a parameter of every layer."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._store = _open_store(folder)
+        self._name: str | None = None
+        self._array: Tensor | None = None
+
+    def names(self) -> dict[str, str]:
+        """Return each array's path in the folder and its driver."""
+        keys = [key.decode() for key in self._call(self._store.list().result)]
+        return {
+            key.removesuffix(end): driver
+            for key in sorted(keys)
+            for end, driver in _ARRAYS.items()
+            if key.endswith(end)
+        }
+
+    def open(self, names: dict[str, str]) -> dict[str, Any]:
+        """Open all arrays at once, without reading their content."""
+        import tensorstore
+
+        opening = {
+            name: tensorstore.open({"driver": driver}, kvstore=self._store / f"{name}/", open=True, read=True)
+            for name, driver in names.items()
+        }
+        return {name: self._call(future.result) for name, future in opening.items()}
+
+    def read(self, name: str, array: Any) -> Tensor:
+        """Return an array's content."""
+        if self._name != name:
+            self._name = self._array = None  # freed before the next one comes
+            self._array = _as_tensor(self._call(lambda: array.read().result()))
+            self._name = name
+        assert self._array is not None
+        return self._array
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (ValueError, OSError, KeyError) as error:
+            first = str(error).splitlines()[0][:160]
+            raise UserError(f"{self.folder} is incomplete or damaged ({first}): copy it again") from None
+
+
+def _open_store(folder: Path) -> Any:
+    try:
+        import tensorstore
+    except ImportError:
+        raise UserError(
+            f"{folder} is a JAX checkpoint, and tensorstore, which reads it, is not installed: "
+            "pip install 'headless-eval[openpi]'"
+        ) from None
+    path = f"{folder.resolve()}/"
+    plain = {"driver": "file", "path": path}
+    spec = {"driver": "ocdbt", "base": plain} if (folder / "manifest.ocdbt").is_file() else plain
+    try:
+        return tensorstore.KvStore.open(spec).result()
+    except (ValueError, OSError) as error:
+        raise UserError(f"cannot open the JAX checkpoint {folder}: {error}") from None
+
+
+def _as_tensor(array: np.ndarray) -> Tensor:
+    array = np.asarray(array)
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    if array.dtype.kind != "f":
+        raise UserError(f"a parameter of the JAX checkpoint is {array.dtype}, not a floating-point number")
+    return torch.from_numpy(array)
+
+
+def stored_parameters(folder: Path, config: Pi0Config) -> dict[str, Stored]:
+    """Return what a JAX checkpoint's ``params`` holds, by our names, largest arrays first.
+
+    An array holds a parameter of all layers. It is read once, whole, and let go when the next one is: the
+    largest come while the model is still small, so that host memory stays below 1.3 times the checkpoint's.
+
+    Args:
+        folder: as ``find_params`` finds it.
+        config: the model's sizes; parameters that nothing reads are not left out here.
+
+    Raises:
+        UserError: tensorstore is not installed, or the files are incomplete or damaged.
+    """
+    arrays = _Arrays(folder)
+    opened = arrays.open(arrays.names())
+    if not opened:
+        raise UserError(f"{folder} holds no arrays: copy the checkpoint again, with its hidden files")
+    stored: dict[str, Stored] = {}
+    for path, array in sorted(opened.items(), key=lambda item: -int(np.prod(item[1].shape))):
+        name = _plain_name(path)
+        for ours, index, transform in _parts(name, tuple(array.shape)):
+            stored[ours] = _one(arrays, path, array, name, index, transform)
+    return stored
+
+
+def _one(
+    arrays: _Arrays, path: str, array: Any, name: str, index: tuple[int, ...], transform: Transform
+) -> Stored:
+    def read() -> Tensor:
+        return transform(arrays.read(path, array)[index])
+
+    try:
+        shape = tuple(transform(torch.empty(array.shape, device="meta")[index]).shape)
+    except (IndexError, RuntimeError):
+        shape = tuple(array.shape)  # of too few axes: the check of shapes says so
+    at = "".join(f"[{part}]" for part in index)
+    return Stored(name + at, shape, read)
+
+
+def _parts(name: str, shape: tuple[int, ...]) -> Iterator[_Part]:
+    for ours, index, transform in _TABLE.get(name, [(name, (), _same)]):
+        if "{}" not in ours:
+            yield ours, index, transform
+            continue
+        for layer in range(shape[0] if shape else 0):
+            yield ours.format(layer), (layer, *index), transform
+
+
+def _plain_name(path: str) -> str:
+    """Return ``PaliGemma/img/...`` for ``params.PaliGemma.img...``, in which training wraps it or not."""
+    parts = path.replace("/", ".").split(".")
+    if parts[0] == "params":
+        parts = parts[1:]
+    if parts[-1] == "value":
+        parts = parts[:-1]
+    return "/".join(parts)
