@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from headless_eval.cli import main
 from headless_eval.errors import UserError
 from headless_eval.report import Summary, build, summarize
 from headless_eval.report.exports import TIMING_COLUMNS
@@ -349,6 +350,14 @@ class TestTables:
         assert detection_text(summary, 0.9).count("not possible") == 3
         alone = summarize("droid", [one for one in records if one.configuration == "float32"])
         assert "nothing to compare" in detection_text(alone, 0.1)
+
+    def test_the_command_says_how_many_episodes(
+        self, run_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["report", str(run_folder), "--detect", "0.1"]) == 0
+        assert "To detect a drop of 10 points" in capsys.readouterr().out
+        assert main(["report", str(run_folder), "--detect", "5"]) == 2
+        assert "--detect is 5; it must be above 0 and at most 1" in capsys.readouterr().err
 
     def test_p_values(self) -> None:
         assert [format_p(p) for p in (1.0, 0.25, 0.03125, 0.00123, 1e-9)] == [

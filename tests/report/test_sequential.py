@@ -75,7 +75,7 @@ def test_errs_in_at_most_alpha_of_all_runs_though_it_looks_after_every_pair(
     runs, alpha = 400, 0.1
     rng = np.random.default_rng([7, round(100 * lost), round(100 * gained)])
     errors = [simulate(rng, lost, gained, 250, alpha, margin) for _ in range(runs)].count(wrong)
-    # Three standard errors above alpha; an ordinary test looked at 250 times errs in about 40 % of the runs.
+    # Three standard errors above alpha at most.
     assert errors / runs <= alpha + 3 * (alpha * (1 - alpha) / runs) ** 0.5
     assert errors > 0, "the test has power, so that it errs now and then"
 

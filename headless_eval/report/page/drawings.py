@@ -48,14 +48,14 @@ def bar_chart(chart: Chart) -> Markup:
 
 def heat_map(summary: Summary) -> Markup:
     """Draw success by precision (rows) and task (columns); the columns' heads stand upright if there are many."""
-    tasks = [*summary.tasks, None] if len(summary.tasks) > 1 else [None]
+    tasks = [None, *summary.tasks] if len(summary.tasks) > 1 else [None]
     wide = len(tasks) <= 8
-    width, height, label = (88 if wide else 44), 30, 14 + round(7.7 * max(map(len, summary.configurations)))
+    width, height, label = (88 if wide else 44), 30, 18 + round(7.7 * max(map(len, summary.configurations)))
     head = 24 if wide else 14 + round(6.2 * min(24, max(len(str(task)) for task in tasks)))
     found = {(row.configuration, row.task): row for row in summary.rows}
     marks = []
     for column, task in enumerate(tasks):
-        middle = label + (column + 0.5) * width
+        middle = label + (column + 0.5) * width - (8 if task is None else 0)
         place = (
             {"x": middle, "y": head - 8, "text_anchor": "middle"}
             if wide
@@ -66,7 +66,7 @@ def heat_map(summary: Summary) -> Markup:
         marks.append(tag("text", tag("title", name), shown, **place))
     for line, configuration in enumerate(summary.configurations):
         y = head + line * height
-        marks.append(tag("text", configuration, x=label - 10, y=y + 19, text_anchor="end", class_="label"))
+        marks.append(tag("text", configuration, x=label - 18, y=y + 19, text_anchor="end", class_="label"))
         for column, task in enumerate(tasks):
             row = found.get((configuration, task))
             name = "all tasks" if task is None else summary.tasks[task]
@@ -255,13 +255,8 @@ def _describe(chart: Chart) -> str:
 
 def _cell(x: float, y: float, width: float, height: float, row: Row | None, name: str, apart: bool) -> Markup:
     """Draw a rate as a filled rectangle; the column of all tasks stands a little apart."""
-    box = {
-        "x": x + (7 if apart else 1),
-        "y": y + 1,
-        "width": width - (8 if apart else 2),
-        "height": height - 2,
-    }
-    middle = {"x": x + width / 2 + (3 if apart else 0), "y": y + 19, "text_anchor": "middle"}
+    box = {"x": x + (-7 if apart else 1), "y": y + 1, "width": width - 2, "height": height - 2}
+    middle = {"x": x + width / 2 - (8 if apart else 0), "y": y + 19, "text_anchor": "middle"}
     if row is None or row.rate is None:
         told, shown = ("only errors", "error") if row is not None else ("not run", "–")
         title = tag("title", f"{name}: {told}")
@@ -273,7 +268,7 @@ def _cell(x: float, y: float, width: float, height: float, row: Row | None, name
         "g",
         tag("title", f"{name}: {row.successes}/{row.episodes}, {_range(row)}"),
         tag("rect", **box, rx=3, class_="cell", fill_opacity=opacity),
-        tag("text", f"{100 * row.rate:.0f}", **middle, class_="strong" if opacity > 0.55 else None),
+        tag("text", f"{100 * row.rate:.0f}", **middle, class_="strong" if opacity > 0.78 else None),
     )
 
 
