@@ -40,9 +40,11 @@ def load_policy(
     Args:
         policy: one of ``list_policies()``, or a folder with ``config.toml``, weights (``model.safetensors`` or
             its shards), ``assets/<asset_id>/norm_stats.json`` and ``tokenizer.model``.
-        checkpoint: a folder with weights and statistics in openpi's layout, instead of ``policy``.
+        checkpoint: a folder with weights and statistics, instead of ``policy``: openpi's (JAX or PyTorch), LeRobot's
+            or ours; or the address of one in openpi's cache (``gs://...``), or a hub id in Hugging Face's.
         config: its configuration by name, one of ``headless_eval.pi0.config.CONFIGS``.
-        config_file: its configuration as a TOML or JSON file, instead of ``config``.
+        config_file: its configuration as a TOML or JSON file, instead of ``config``; by default ``config.toml``
+            in the folder, or LeRobot's ``config.json``.
         tokenizer: SentencePiece model; by default ``tokenizer.model`` beside the weights, or PaliGemma's in
             openpi's cache (``$OPENPI_DATA_HOME``).
         device: ``cpu``, ``cuda`` or ``cuda:0``.
@@ -68,8 +70,8 @@ def load_policy(
                 f"policy {policy!r} has neither configuration, tokenizer nor flow steps: leave them out"
             )
         return LocalPolicy(BASELINES[str(policy)](), str(policy))
-    folder, name = _find_folder(policy) if checkpoint is None else _find_checkpoint(Path(checkpoint))
-    settings = _find_config(folder, config, None if config_file is None else Path(config_file))
+    folder, name = _find_folder(policy) if checkpoint is None else _find_checkpoint(checkpoint)
+    settings = find_config(folder, config, None if config_file is None else Path(config_file))
     if flow_steps is not None:
         settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
     from headless_eval.pi0.policy import Pi0Policy
@@ -116,13 +118,19 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
     raise unknown("policy", str(policy), list_policies())
 
 
-def _find_checkpoint(folder: Path) -> tuple[Path, str]:
-    if not folder.is_dir():
-        raise UserError(f"no checkpoint at {folder}: it has to be a folder")
+def _find_checkpoint(checkpoint: str | Path) -> tuple[Path, str]:
+    from headless_eval.pi0.locate import find_checkpoint
+
+    folder = find_checkpoint(checkpoint)
     return folder, folder.resolve().name
 
 
-def _find_config(folder: Path, name: str | None, file: Path | None) -> "PolicyConfig":
+def find_config(folder: Path, name: str | None = None, file: Path | None = None) -> "PolicyConfig":
+    """Return a checkpoint's configuration, by its name, from a file, or from the folder.
+
+    Raises:
+        UserError: there is none, or both are given.
+    """
     from headless_eval.pi0.config import CONFIGS
 
     if name is not None and file is not None:
@@ -131,6 +139,10 @@ def _find_config(folder: Path, name: str | None, file: Path | None) -> "PolicyCo
         if name not in CONFIGS:
             raise unknown("config", name, CONFIGS)
         return CONFIGS[name]
+    from headless_eval.pi0.lerobot import is_lerobot, read_lerobot_config
+
+    if file is None and not (folder / _CONFIG).is_file() and is_lerobot(folder):
+        return read_lerobot_config(folder)
     file = file if file is not None else folder / _CONFIG
     if not file.is_file():
         raise UserError(

@@ -18,13 +18,15 @@ _EPSILON = 1e-6
 class NormStats:
     """Statistics of each dimension of states or actions, float64; the quantiles are the 1st and 99th percentile.
 
-    They may be longer than the vectors they are applied to: openpi's oldest cover the padding too.
+    They may be longer than the vectors they are applied to: openpi's oldest cover the padding too. ``epsilon`` is
+    what is added to a deviation or a range, so that none is zero.
     """
 
     mean: np.ndarray
     std: np.ndarray
     q01: np.ndarray | None = None
     q99: np.ndarray | None = None
+    epsilon: float = _EPSILON
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -34,16 +36,16 @@ class NormStats:
         dims = x.shape[-1]
         if use_quantiles:
             low, high = self._quantiles()
-            return (x - low[:dims]) / (high[:dims] - low[:dims] + _EPSILON) * 2.0 - 1.0
-        return (x - self.mean[:dims]) / (self.std[:dims] + _EPSILON)
+            return (x - low[:dims]) / (high[:dims] - low[:dims] + self.epsilon) * 2.0 - 1.0
+        return (x - self.mean[:dims]) / (self.std[:dims] + self.epsilon)
 
     def unnormalize(self, x: np.ndarray, use_quantiles: bool) -> np.ndarray:
         """Undo ``normalize``."""
         dims = x.shape[-1]
         if use_quantiles:
             low, high = self._quantiles()
-            return (x + 1.0) / 2.0 * (high[:dims] - low[:dims] + _EPSILON) + low[:dims]
-        return x * (self.std[:dims] + _EPSILON) + self.mean[:dims]
+            return (x + 1.0) / 2.0 * (high[:dims] - low[:dims] + self.epsilon) + low[:dims]
+        return x * (self.std[:dims] + self.epsilon) + self.mean[:dims]
 
     def _quantiles(self) -> tuple[np.ndarray, np.ndarray]:
         if self.q01 is None or self.q99 is None:
@@ -80,7 +82,12 @@ def _make(kind: str, lists: Any) -> NormStats:
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
         raise UserError(f"the normalisation statistics of {kind} differ in length: {lengths}")
-    return NormStats(**arrays)
+    epsilon = lists.get("epsilon", _EPSILON)
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon < 1:
+        raise UserError(
+            f"the normalisation statistics' 'epsilon' of {kind} is {epsilon!r}, not between 0 and 1"
+        )
+    return NormStats(**arrays, epsilon=float(epsilon))
 
 
 def read_norm_stats(path: Path) -> dict[str, NormStats]:
@@ -109,12 +116,13 @@ def read_norm_stats(path: Path) -> dict[str, NormStats]:
 
 def write_norm_stats(path: Path, stats: Mapping[str, NormStats]) -> None:
     """Write statistics as ``read_norm_stats`` reads them; folders are made."""
-    table = {
+    table: dict[str, dict[str, Any]] = {
         kind: {
             name: array.tolist()
             for name, array in (("mean", of.mean), ("std", of.std), ("q01", of.q01), ("q99", of.q99))
             if array is not None
         }
+        | ({} if of.epsilon == _EPSILON else {"epsilon": of.epsilon})
         for kind, of in stats.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)

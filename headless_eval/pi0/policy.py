@@ -1,6 +1,5 @@
 """A π0 or π0.5 policy: from a robot's observations to its actions."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.pi0.checkpoint import load_model, save_weights
 from headless_eval.pi0.config import ROBOTS, PolicyConfig, write_config
+from headless_eval.pi0.lerobot import has_statistics, is_lerobot, read_statistics
+from headless_eval.pi0.locate import openpi_cache
 from headless_eval.pi0.model import Pi0, slots_for
 from headless_eval.pi0.norm_stats import NormStats, read_norm_stats, write_norm_stats
 from headless_eval.pi0.tokenizer import Tokenizer
@@ -87,10 +88,11 @@ class Pi0Policy:
         device: torch.device | str = "cpu",
         dtype: torch.dtype | str = "float32",
     ) -> "Pi0Policy":
-        """Read a policy from safetensors weights and ``assets/<asset_id>/norm_stats.json`` in a folder.
+        """Read a policy from a folder with weights and statistics.
 
         Args:
-            directory: openpi's PyTorch layout.
+            directory: of openpi, JAX (``params/``) or PyTorch (``model.safetensors``), with
+                ``assets/<asset_id>/norm_stats.json``; or LeRobot's.
             config: what the checkpoint holds.
             tokenizer_path: a SentencePiece model; by default ``tokenizer.model`` in the folder, else
                 PaliGemma's in openpi's cache (``$OPENPI_DATA_HOME``, by default ``~/.cache/openpi``).
@@ -103,9 +105,8 @@ class Pi0Policy:
         directory = Path(directory)
         if not directory.is_dir():
             raise UserError(f"no checkpoint at {directory}: it has to be a folder")
-        stats = read_norm_stats(directory / "assets" / config.asset_id / "norm_stats.json")
-        _check_norm_stats(stats, config)
-        tokenizer = Tokenizer(_find_tokenizer(directory, tokenizer_path))
+        stats = find_norm_stats(directory, config)
+        tokenizer = Tokenizer(find_tokenizer(directory, tokenizer_path))
         as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         model = load_model(config.model, directory, torch.device(device), as_type)
         return cls(model, config, stats, tokenizer)
@@ -255,17 +256,38 @@ def save_checkpoint(
     write_config(directory / "config.toml", config)
 
 
-def _find_tokenizer(directory: Path, given: Path | str | None) -> Path:
+def find_norm_stats(directory: Path, config: PolicyConfig) -> dict[str, NormStats]:
+    """Read a checkpoint's statistics: ``assets/<asset_id>/norm_stats.json``, or those in LeRobot's folders.
+
+    Raises:
+        UserError: there are none, or they do not fit the configuration.
+    """
+    file = directory / "assets" / config.asset_id / "norm_stats.json"
+    if not file.is_file() and (is_lerobot(directory) or has_statistics(directory)):
+        stats = read_statistics(directory)
+    else:
+        stats = read_norm_stats(file)
+    _check_norm_stats(stats, config)
+    return stats
+
+
+def find_tokenizer(directory: Path, given: Path | str | None = None) -> Path:
+    """Return the tokenizer's file: the one given, the folder's, or PaliGemma's in openpi's cache.
+
+    Raises:
+        UserError: there is none.
+    """
     if given is not None:
         return Path(given)
     beside = directory / _TOKENIZER
     if beside.is_file():
         return beside
-    home = Path(os.environ.get("OPENPI_DATA_HOME") or Path.home() / ".cache" / "openpi")
-    cached = home / "big_vision" / "paligemma_tokenizer.model"
+    cached = openpi_cache() / "big_vision" / "paligemma_tokenizer.model"
     if cached.is_file():
         return cached
-    raise UserError(f"no tokenizer: neither {beside} nor {cached} is there; name a SentencePiece model")
+    raise UserError(
+        f"no tokenizer: neither {beside} nor {cached} is there; name a SentencePiece model (--tokenizer FILE)"
+    )
 
 
 def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None:

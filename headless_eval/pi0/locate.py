@@ -1,0 +1,68 @@
+"""Where checkpoints lie: folders, openpi's cache and Hugging Face's, without opening a connection."""
+
+import os
+import re
+from pathlib import Path
+
+from headless_eval.errors import UserError
+
+
+def openpi_cache() -> Path:
+    """Return openpi's cache: ``$OPENPI_DATA_HOME``, by default ``~/.cache/openpi``."""
+    return Path(os.environ.get("OPENPI_DATA_HOME") or Path.home() / ".cache" / "openpi").expanduser()
+
+
+def cached_path(address: str) -> Path:
+    """Return where openpi keeps a copy of an address such as ``gs://openpi-assets/checkpoints/pi05_droid``."""
+    return openpi_cache() / address.split(":", 1)[1].strip("/")
+
+
+def huggingface_cache() -> Path:
+    """Return the folder in which Hugging Face's library keeps what it has downloaded."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.environ[variable]).expanduser()
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def find_checkpoint(checkpoint: Path | str) -> Path:
+    """Return the folder of a checkpoint: itself, the cached copy of an address, or a hub id's last snapshot.
+
+    Args:
+        checkpoint: a folder, ``gs://...`` already fetched, or ``owner/name`` already in Hugging Face's cache.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return folder
+    name = str(checkpoint)
+    address = re.fullmatch(r"([a-z0-9]+):/{1,2}(.+)", name)  # a Path has swallowed one slash
+    if address:
+        full = f"{address[1]}://{address[2]}"
+        cached = cached_path(full)
+        if cached.is_dir():
+            return cached
+        raise UserError(f"no copy of {full} at {cached}: run headless-eval fetch {full}")
+    if folder.exists():
+        raise UserError(f"the checkpoint {folder} is a file: it has to be a folder")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        repository = huggingface_cache() / f"models--{name.replace('/', '--')}"
+        snapshot = _snapshot(repository)
+        if snapshot is not None:
+            return snapshot
+        raise UserError(f"no checkpoint at {folder}: neither a folder nor, at {repository}, a cached hub id")
+    raise UserError(f"no checkpoint at {folder}: it has to be a folder")
+
+
+def _snapshot(repository: Path) -> Path | None:
+    """Return the snapshot that ``main`` stands for, or else the newest one."""
+    main = repository / "refs" / "main"
+    if main.is_file():
+        named = repository / "snapshots" / main.read_text(encoding="utf-8").strip()
+        if named.is_dir():
+            return named
+    snapshots = [path for path in repository.glob("snapshots/*") if path.is_dir()]
+    return max(snapshots, key=lambda path: path.stat().st_mtime, default=None)
