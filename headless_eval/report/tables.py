@@ -36,8 +36,8 @@ def detection_text(summary: Summary, drop: float) -> str:
     if not needed:
         return "To detect a drop there is nothing to compare: float32 and another precision must have run."
     lines = [
-        f"To detect a drop of {100 * drop:g} points with 80 % power, at 0.05 over {len(needed)} configurations, "
-        "in paired episodes:"
+        f"To detect a drop of {100 * drop:g} points with 80 % power at a level of {0.05 / len(needed):.2g}, "
+        "each needs this many paired episodes:"
     ]
     width = max(map(len, needed))
     for name, pairs in needed.items():

@@ -248,12 +248,14 @@ def test_names_of_videos_may_hold_anything(page: Shown) -> None:
 
 def test_a_video_that_is_gone_is_said_to_be(browser: Any, folder: Path) -> None:
     page = Shown(browser, folder / "report.html")
+    page.choose("configuration", "1")
     page.run("document.querySelectorAll('.opener')[2].click()")
     text = browser.execute_async_script(
         "const done = arguments[0]; const check = () => { const found = document.querySelector('.missing');"
         " found ? done(found.textContent) : setTimeout(check, 20) }; check();"
     )
-    assert text == "The video is not there: videos/float32/scene_1_ep002_success.mp4"
+    assert text == "The video is not there: videos/int8_weights_only/scene_1_ep002_success.mp4"
+    assert page.run("return document.querySelector('.both')") is None
 
 
 def test_tracebacks_fold(page: Shown) -> None:

@@ -210,8 +210,10 @@
       src: source, controls: "", preload: "auto", playsinline: "", "aria-label": `${configuration}: ${status}`,
     });
     video.muted = true;
-    video.addEventListener("error", () =>
-      video.replaceWith(make("div", { class: "missing" }, `The video is not there: ${path}`)));
+    video.addEventListener("error", () => {
+      video.closest(".sheet")?.querySelector(".both")?.remove();
+      video.replaceWith(make("div", { class: "missing" }, `The video is not there: ${path}`));
+    });
     figure.append(video);
     return figure;
   }

@@ -178,7 +178,7 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
         tag("tbody", *rows),
         class_="numbers",
     )
-    note = "Seconds as an episode sees them: those that ran at once share the clock."
+    note = "Means over episodes; time spent on several at once is divided among them."
     return join(*parts, _scrolling(table, "Time by precision"), tag("p", note, class_="note"))
 
 
