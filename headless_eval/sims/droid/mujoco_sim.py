@@ -59,6 +59,11 @@ class SceneModel:
                 raise gl.failure(error) from error
         return self._renderers[size]
 
+    @property
+    def has_drawn(self) -> bool:
+        """Return whether a GL context exists."""
+        return bool(self._renderers)
+
     def close(self) -> None:
         """Free the GL contexts."""
         for renderer in self._renderers.values():
@@ -86,7 +91,20 @@ class Slot:
         self._tracker = SuccessTracker(indices.scene)
 
     def step(self, action: np.ndarray) -> bool:
-        """Hold one action, joint targets (7, radians) and gripper (0 open, 1 closed), for a control step."""
+        """Hold one action, joint targets (7, radians) and gripper (0 open, 1 closed), for a control step.
+
+        Returns:
+            Whether the task is done.
+
+        Raises:
+            ValueError: the action is not a finite (8,) vector.
+            FloatingPointError: the simulation diverged.
+        """
+        action = np.asarray(action)
+        if action.shape != (ACTION_DIM,) or not np.isfinite(action).all():
+            raise ValueError(
+                f"an action is {ACTION_DIM} finite numbers (7 joint targets, gripper), not {action.shape}"
+            )
         indices, data = self.scene_model, self.data
         data.ctrl[:7] = action[:7]
         data.ctrl[7] = np.clip(action[7], 0.0, 1.0) * FINGER_CLOSED
@@ -204,6 +222,7 @@ class DroidMujoco:
             "timestep_s": TIMESTEP,
             "substeps": SUBSTEPS,
             "control_hz": CONTROL_HZ,
+            "gl_renderer": self._gl_renderer(),
             "image_size": self._image_size,
             "frame_size": self._frame_size,
             "cameras": [asdict(EXTERIOR_CAMERA), asdict(WRIST_CAMERA)],
@@ -217,6 +236,14 @@ class DroidMujoco:
         self._models.clear()
         self._slots.clear()
         self._idle.clear()
+
+    def _gl_renderer(self) -> str | None:
+        """Return what draws, as OpenGL names it; None while nothing has been drawn."""
+        if not any(scene_model.has_drawn for scene_model in self._models.values()):
+            return None
+        from OpenGL import GL
+
+        return str(GL.glGetString(GL.GL_RENDERER).decode())
 
     def _scene_model(self, task_id: int) -> SceneModel:
         if task_id not in self._models:

@@ -1,0 +1,146 @@
+"""Demonstrations and training, on the CPU and at a small scale."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.numpy import load_file
+
+from headless_eval.local_policy import load_policy
+from headless_eval.pi0.config import CONFIGS
+from headless_eval.sims.droid.mujoco_sim import SceneModel
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.training import demonstrations
+from headless_eval.training.config import TrainConfig
+from headless_eval.training.dataset import Demonstrations, augment
+from headless_eval.training.export import instruction_tokens
+from headless_eval.training.train import Trainer, fit
+
+CONFIG = CONFIGS["pi0-droid-tiny"]
+SETTINGS = TrainConfig(steps=3, batch=4, flow_samples=2, device="cpu", compile=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    demonstrations.collect(
+        folder / "demonstrations", episodes=1, seed=5, horizon=10, image_size=96, workers=1
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return Demonstrations(sorted((folder / "demonstrations").glob("*.safetensors")), torch.device("cpu"))
+
+
+def test_blocks_hold_observations_with_action_chunks(folder):
+    for scene in SCENES:
+        block = load_file(folder / "demonstrations" / f"scene_{scene.id}_000000.safetensors")
+        count = len(block["scene"])
+        assert count > 20
+        assert (block["scene"] == scene.id).all()
+        assert block["exterior"].shape == block["wrist"].shape == (count, 96, 96, 3)
+        assert block["actions"].shape == (count, 10, 8)
+        assert block["valid"][:, 0].all()
+        assert (np.diff(block["valid"].astype(int), axis=1) <= 0).all()  # valid, then never again
+        gripper = block["actions"][..., 7]
+        assert set(np.unique(gripper)) == {0.0, 1.0}
+        # After the worst disturbances the arm takes another way round; mostly a setpoint is near.
+        ahead = np.abs(block["actions"][:, 0, :7] - block["state"][:, :7]).max(axis=1)
+        assert 0.01 < np.median(ahead) < 0.4
+
+
+def test_finished_blocks_are_kept(folder, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("a finished block was collected again")
+
+    monkeypatch.setattr(demonstrations, "_collect_block", refuse)
+    paths = demonstrations.collect(folder / "demonstrations", 1, 5, 10, 96, workers=1)
+    assert all(path.exists() for path in paths)
+
+
+def test_demonstrations_repeat_bit_by_bit():
+    model = SceneModel(SCENES[1])
+    first, second = (demonstrations.demonstrate(model, np.random.default_rng(4), 10, 96) for _ in range(2))
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_training_draws_from_other_streams_than_trials():
+    # A trial's streams have spawn keys of their own: no seed of an evaluation can meet these.
+    assert demonstrations._SPAWN_KEY > 100
+
+
+def test_statistics_and_relative_actions(data):
+    stats = data.norm_stats()
+    for kind in ("state", "actions"):
+        assert all(len(stats[kind][key]) == 8 for key in ("mean", "std", "q01", "q99"))
+        assert np.isfinite(stats[kind]["std"]).all()
+    assert abs(np.array(stats["actions"]["mean"][:7])).max() < 0.3
+
+
+def test_augmentation_keeps_the_picture_recognisable(data):
+    rows = torch.arange(4)
+    plain, _ = data.pictures(rows, None)
+    jittered = augment(plain, torch.Generator().manual_seed(0))
+    assert jittered.shape == plain.shape
+    assert jittered.min() >= -1
+    assert jittered.max() <= 1
+    assert not torch.equal(jittered, plain)
+    together = torch.stack([plain.flatten(), jittered.flatten()])
+    assert torch.corrcoef(together)[0, 1] > 0.6
+
+
+def _trainer(data, folder, settings=SETTINGS):
+    _, tokens = instruction_tokens(
+        CONFIG, [scene.instruction for scene in SCENES], folder / "tokenizer.model"
+    )
+    return Trainer(settings, CONFIG, data, tokens)
+
+
+def test_a_resumed_training_goes_on_where_it_stopped(data, folder):
+    console = Console(quiet=True)
+    whole = _trainer(data, folder)
+    for step in range(3):
+        whole.train_step(step / 3)
+    halted = _trainer(data, folder)
+    halted.train_step(0.0)
+    halted.save(folder / "training.safetensors")
+    resumed = _trainer(data, folder)
+    resumed.load(folder / "training.safetensors")
+    fit(resumed, console, lambda: None)
+    assert resumed.step == whole.step == 3
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    for name, value in whole.average.items():
+        assert torch.equal(value, resumed.average[name]), name
+
+
+def test_the_loss_falls_on_one_batch(data, folder):
+    trainer = _trainer(data, folder, replace(SETTINGS, learning_rate=3e-3))
+    losses = [float(trainer.train_step(0.0)) for _ in range(12)]
+    assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:2])
+
+
+def test_the_exported_policy_is_one_that_runs(data, folder):
+    trainer = _trainer(data, folder)
+    tokenizer, _ = instruction_tokens(
+        CONFIG, [scene.instruction for scene in SCENES], folder / "tokenizer.model"
+    )
+    trainer.export(folder / "policy", CONFIG, tokenizer)
+    with load_policy(str(folder / "policy")) as policy:
+        observation = {
+            "observation/exterior_image_1_left": data.exterior[0].numpy(),
+            "observation/wrist_image_left": data.wrist[0].numpy(),
+            "observation/joint_position": data.state[0, :7].numpy(),
+            "observation/gripper_position": data.state[0, 7:].numpy(),
+            "prompt": SCENES[0].instruction,
+        }
+        actions = policy.infer(observation)["actions"]
+    assert actions.shape == (10, 8)
+    assert np.isfinite(actions).all()
