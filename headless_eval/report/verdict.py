@@ -51,7 +51,7 @@ def _judge(row: Row) -> tuple[Kind, str]:
     sees = (
         f"{pairs} are too few to show any drop"
         if one.detectable is None
-        else f"{pairs} would show a drop of {100 * one.detectable:.0f} points"
+        else f"{pairs} would show a drop of {100 * one.detectable:.0f} points or more"
     )
     if one.gained == one.lost == 0:
         return "same", f"succeeds and fails in the same episodes as {BASELINE}; {sees}."
