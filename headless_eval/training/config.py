@@ -19,10 +19,10 @@ class TrainConfig:
     out: Path = Path("train_out")
     """Folder for demonstrations, training state and, in `policy/`, the trained policy."""
 
-    episodes: int = 4000
+    episodes: int = 3000
     """Demonstrations for each scene."""
 
-    steps: int = 16000
+    steps: int = 12200
     """Optimizer steps."""
 
     batch: int = 1024
