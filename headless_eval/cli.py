@@ -26,6 +26,9 @@ precision.
   {PROGRAM} list             what there is: policies, suites with their tasks, dtypes, modes
   {PROGRAM} report DIR       rebuild what derives from a run's journal: tables, plots, page
   {PROGRAM} train            train the bundled policy anew
+  {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
+  {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
+  {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
   {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
   {PROGRAM} --version        the version
 """
@@ -33,12 +36,14 @@ precision.
 _RUN = f"""Evaluate a policy at several numerical precisions, on the same episodes.
 
 Every precision meets the same initial states and the same flow-matching noise, so that configurations can be
-compared in pairs. An episode is on disk when it ends; Ctrl-C loses those under way and no other.
+compared in pairs. An episode is on disk when it ends; Ctrl-C loses those under way and no other, and --resume
+goes on from there.
 
 Examples:
   {PROGRAM} run
   {PROGRAM} run --tasks scene_1 --episodes 100 --dtypes float32 int8 --modes weights_only both
   {PROGRAM} run --policy DIR --gpu 0 --slots 16 --videos failures --results results/mine
+  {PROGRAM} run --resume results/mine
 
 Exit status: 0 all episodes ran; 1 some were errors, which count as neither success nor failure; 2 a mistake
 in what was asked; 130 interrupted."""
@@ -96,6 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(flags: list[str]) -> int:
     config = _parse(RunConfig, "run", flags, _RUN)
+    if config.resume is not None:
+        from headless_eval.resume import settings_of
+
+        # Once more, with the run's settings as defaults: what flags say now is compared with what they said.
+        config = _parse(RunConfig, "run", flags, _RUN, default=settings_of(config.resume))
     from headless_eval.run import run
 
     return run(config)
@@ -125,16 +135,39 @@ def _train(flags: list[str]) -> int:
     return cli_main(config)
 
 
+def _doctor(flags: list[str]) -> int:
+    from headless_eval.checkpoint_commands import DoctorConfig
+
+    return int(_parse(DoctorConfig, "doctor", flags).run())
+
+
+def _convert(flags: list[str]) -> int:
+    from headless_eval.checkpoint_commands import ConvertConfig
+
+    return int(_parse(ConvertConfig, "convert", flags).run())
+
+
+def _fetch(flags: list[str]) -> int:
+    from headless_eval.checkpoint_commands import FetchConfig
+
+    return int(_parse(FetchConfig, "fetch", flags).run())
+
+
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "list": _list,
     "report": _report,
     "train": _train,
+    "doctor": _doctor,
+    "convert": _convert,
+    "fetch": _fetch,
 }
 
 
-def _parse(config: type, command: str, flags: list[str], description: str | None = None) -> Any:
-    """Return the dataclass with its fields from the flags; ``--help`` ends the process.
+def _parse(
+    config: type, command: str, flags: list[str], description: str | None = None, default: Any = None
+) -> Any:
+    """Return the dataclass with its fields from the flags, or from ``default``; ``--help`` ends the process.
 
     Raises:
         UserError: if the flags do not fit.
@@ -147,6 +180,7 @@ def _parse(config: type, command: str, flags: list[str], description: str | None
                 prog=f"{PROGRAM} {command}",
                 description=description,
                 args=flags,
+                **({} if default is None else {"default": default}),
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as end:

@@ -95,17 +95,37 @@ class RunConfig:
     results: Annotated[Path | None, _flag("DIR", "results/<date>_<time>")] = None
     """Folder for the results; it may not hold a run yet."""
 
+    resume: Annotated[Path | None, _flag("DIR", "a new run")] = None
+    """Continue the run in this folder, with its settings; no other flag is needed."""
+
+    force: bool = False
+    """Continue although settings, code, versions or weights have changed; the manifest keeps the differences."""
+
+    retries: int = 0
+    """How often an episode that ends in an error is tried again."""
+
+    episode_timeout: float = 1800.0
+    """Seconds after which an episode that is not over is an error; also for a step that never returns."""
+
     quiet: bool = False
     """Print the path of the results and nothing else."""
 
+    log_json: bool = False
+    """Print a JSON line per event (start, episode, end) and nothing else."""
+
     def __post_init__(self) -> None:
         least = {"episodes": 1, "slots": 1, "seed": 0, "gpu": 0, "open_loop_horizon": 1, "flow_steps": 1}
+        least["retries"] = 0
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {bound} or more")
         if not (math.isfinite(self.video_fps) and self.video_fps > 0):
             raise UserError(f"--video-fps is {self.video_fps:g}; it must be above 0")
+        if not self.episode_timeout > 0:
+            raise UserError(f"--episode-timeout is {self.episode_timeout:g}; it must be above 0")
+        if self.force and self.resume is None:
+            raise UserError("--force goes with --resume only: a new run never overwrites anything")
         if self.videos not in get_args(VideoChoice):
             raise UserError(f"--videos is {self.videos!r}; it must be all, failures or none")
         _ = self.precisions

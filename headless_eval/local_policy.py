@@ -146,6 +146,11 @@ class LocalPolicy:
         return _OPEN_LOOP_HORIZON
 
     @property
+    def batch(self) -> int:
+        """Return the fixed size of batches; it is halved where the GPU's memory does not do for it."""
+        return self._batch
+
+    @property
     def image_size(self) -> int:
         """Return the side in pixels of the pictures that the model sees; 224 where the policy does not say."""
         model = getattr(self.config, "model", None)

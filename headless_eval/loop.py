@@ -9,9 +9,10 @@ number of slots change a result.
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import groupby
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_ACTION = 100.0
+"""No action's magnitude may exceed it: 16 turns of a joint, or a hundred times a normalised command."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -38,6 +42,11 @@ class Trial:
     precision: "Precision"
     task: Task
     seed: TrialSeed
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Return (configuration, task id, episode), the name that its record has too."""
+        return self.precision.name, self.task.id, self.seed.episode
 
 
 def make_trials(
@@ -124,24 +133,35 @@ def run_trials(
     policy: Policy,
     trials: Iterable[Trial],
     *,
-    on_episode: Callable[[EpisodeRecord], None],
+    on_episode: "OnEpisode",
     open_loop_horizon: int,
     open_video: Callable[[Trial], Video | None] = lambda trial: None,
     frame_interval: int = 1,
+    retries: int = 0,
+    attempts: Mapping[tuple[str, int, int], int] | None = None,
+    episode_timeout: float = math.inf,
+    watch: "Watch" = lambda activity, episodes: nullcontext(),
 ) -> TimeSpent:
     """Run the trials, those of one precision after those of another.
 
-    An exception within an episode (raised or reported by the simulator, raised by the policy, or actions that
-    are no finite (steps, dims) array) ends that episode as an error and no other.
+    An exception within an episode (raised or reported by the simulator, raised by the policy; actions that are
+    no finite (steps, dims) array of one width, or beyond ``MAX_ACTION``; a wall-clock time beyond
+    ``episode_timeout``) ends that episode as an error and no other.
 
     Args:
         simulator: gives the slots; all of them are used.
         policy: is left at the last precision.
         trials: those of one precision must follow each other.
-        on_episode: is called with the record of each episode when it ends.
+        on_episode: is called with the record of each episode and its executed actions, float32 (steps, dims),
+            when it ends; for each attempt, where an error is tried again.
         open_loop_horizon: how many actions of a chunk are executed before the policy is asked again.
         open_video: starts the video of a trial, or returns None for none.
         frame_interval: control steps between two frames of a video.
+        retries: how often a trial that ended as an error is tried again, after the others of its precision.
+        attempts: how many attempts at trials, by (configuration, task id, episode), were made before.
+        episode_timeout: seconds of wall-clock time after which an episode that is not over is an error.
+        watch: is entered around every call of the simulator and the policy, with the name of the activity and
+            the episodes that it is for; a watchdog that tells which of them hang.
 
     Returns:
         Where the wall-clock time went. A record's ``total_s`` is its episode's share of it: time spent on
@@ -150,10 +170,30 @@ def run_trials(
     Raises:
         UserError: if the policy cannot compute at a precision at all.
     """
-    rollout = _Rollout(simulator, policy, on_episode, open_loop_horizon, open_video, frame_interval)
+    rollout = _Rollout(
+        simulator,
+        policy,
+        on_episode,
+        open_loop_horizon,
+        open_video,
+        frame_interval,
+        retries,
+        Counter(attempts or {}),
+        episode_timeout,
+        watch,
+    )
     for precision, group in groupby(trials, key=lambda trial: trial.precision):
         rollout.run(precision, deque(group))
     return rollout.clock.stop()
+
+
+OnEpisode = Callable[[EpisodeRecord, np.ndarray], None]
+Fault = Exception | dict[str, str] | None  # an exception, or what ``describe_error`` says of one
+Watch = Callable[[str, "Sequence[_Episode]"], AbstractContextManager[None]]
+
+
+class EpisodeTimeout(TimeoutError):
+    """An episode took longer than it may."""
 
 
 class _Clock:
@@ -195,12 +235,21 @@ class _Episode:
     video: Video | None = None
     observation: dict[str, Any] = field(default_factory=dict)
     actions: deque[np.ndarray] = field(default_factory=deque)
-    executed: Any = field(default_factory=hashlib.sha256)
-    steps: int = 0
+    executed: list[np.ndarray] = field(default_factory=list)
     replans: int = 0
     success: bool = False
     spent: TimeSpent = field(default_factory=TimeSpent)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began: float = field(default_factory=perf_counter)
+
+    @property
+    def steps(self) -> int:
+        return len(self.executed)
+
+    @property
+    def taken(self) -> np.ndarray:
+        """Return the executed actions, (steps, dims)."""
+        return np.stack(self.executed) if self.executed else np.empty((0, 0), np.float32)
 
     @property
     def over(self) -> bool:
@@ -217,20 +266,27 @@ class _Episode:
         if not np.isfinite(chunk).all():
             bad = np.count_nonzero(~np.isfinite(chunk))
             raise ValueError(f"the policy returned actions with {bad} of {chunk.size} values NaN or infinite")
+        if self.executed and chunk.shape[1] != len(self.executed[-1]):
+            raise ValueError(
+                f"the policy returned actions of {chunk.shape[1]} dimensions, after {len(self.executed[-1])}"
+            )
+        if (most := float(np.abs(chunk[:horizon]).max())) > MAX_ACTION:
+            raise ValueError(
+                f"the policy returned an action of magnitude {most:.4g}; {MAX_ACTION:g} is the limit"
+            )
         self.actions.extend(chunk[:horizon])
         self.replans += 1
 
     def next_action(self) -> np.ndarray:
         """Return the action to execute now, and count it as executed."""
         action = self.actions.popleft()
-        self.executed.update(action.astype("<f4").tobytes())
-        self.steps += 1
+        self.executed.append(action)
         return action
 
-    def status(self, fault: Exception | None) -> str:
+    def status(self, fault: "Fault") -> str:
         return ERROR if fault else SUCCESS if self.success else FAILURE
 
-    def record(self, fault: Exception | None, video: str | None = None) -> EpisodeRecord:
+    def record(self, fault: "Fault", video: str | None = None) -> EpisodeRecord:
         precision, task, seed = self.trial.precision, self.trial.task, self.trial.seed
         status = self.status(fault)
         return EpisodeRecord(
@@ -249,14 +305,14 @@ class _Episode:
             max_steps=task.max_steps,
             seed=seed.seed,
             replans=self.replans,
-            actions_sha256=self.executed.hexdigest(),
+            actions_sha256=hashlib.sha256(self.taken.astype("<f4").tobytes()).hexdigest(),
             video=video,
             sim_s=self.spent.sim,
             render_s=self.spent.render,
             infer_s=self.spent.infer,
             total_s=self.spent.total,
             started_at=self.started_at.isoformat(timespec="milliseconds"),
-            error=describe_error(fault) if fault else None,
+            error=describe_error(fault) if isinstance(fault, Exception) else fault,
         )
 
 
@@ -266,23 +322,30 @@ class _Rollout:
 
     simulator: Simulator
     policy: Policy
-    on_episode: Callable[[EpisodeRecord], None]
+    on_episode: OnEpisode
     horizon: int
     open_video: Callable[[Trial], Video | None]
     frame_interval: int
+    retries: int
+    attempts: Counter[tuple[str, int, int]]
+    timeout: float
+    watch: Watch
+    pending: deque[Trial] = field(default_factory=deque)
     active: dict[int, _Episode] = field(default_factory=dict)
     clock: _Clock = field(default_factory=_Clock)
 
     def run(self, precision: "Precision", pending: deque[Trial]) -> None:
         """Run the trials of one precision."""
+        self.pending = pending
         try:
             with self.clock("precision", ()):
                 self.policy.set_precision(precision)
         except UserError:
             raise
         except Exception as fault:
-            for trial in pending:
-                self.on_episode(_Episode(trial).record(fault))
+            for trial in pending:  # a second attempt would meet the same
+                episode = _Episode(trial)
+                self.on_episode(episode.record(fault), episode.taken)
             return
         try:
             while pending or self.active:
@@ -300,7 +363,7 @@ class _Rollout:
     def start(self, episode: _Episode) -> None:
         self.active[episode.slot] = episode
         try:
-            with self.clock("sim", [episode]):
+            with self.doing("sim", [episode]):
                 self.policy.reset()
                 self.simulator.reset(episode.slot, episode.trial.task, episode.trial.seed)
             with self.clock("render", [episode]):
@@ -335,7 +398,7 @@ class _Rollout:
         if not episodes:
             return []
         try:
-            with self.clock(activity, episodes):
+            with self.doing(activity, episodes):
                 return list(zip(episodes, call(episodes), strict=True))
         except Exception as fault:
             if len(episodes) > 1:
@@ -346,7 +409,7 @@ class _Rollout:
     def step(self, episodes: list[_Episode]) -> None:
         """Execute the next action of each."""
         actions = {episode.slot: episode.next_action() for episode in episodes}
-        with self.clock("sim", episodes):
+        with self.doing("sim", episodes):
             try:
                 results = self.simulator.step(actions)
             except Exception as fault:  # Who has moved and who has not is unknown: all of them are spoilt.
@@ -361,15 +424,26 @@ class _Rollout:
             episode.success = result.success
             try:
                 self.film(episode)
+                self.check_time(episode)
             except Exception as error:
                 fault = error
         if fault is not None or episode.over:
             self.finish(episode, fault)
 
+    def check_time(self, episode: _Episode) -> None:
+        took = perf_counter() - episode.began
+        if took > self.timeout and not episode.over:
+            raise EpisodeTimeout(f"the episode was not over after {took:.0f} s, {episode.steps} steps")
+
+    @contextmanager
+    def doing(self, activity: str, episodes: list[_Episode]) -> Iterator[None]:
+        with self.watch(activity, episodes), self.clock(activity, episodes):
+            yield
+
     def film(self, episode: _Episode) -> None:
         """Add a frame to the episode's video, if it has one and a frame is due."""
         if episode.video and (episode.steps % self.frame_interval == 0 or episode.over):
-            with self.clock("render", [episode]):
+            with self.doing("render", [episode]):
                 seconds = episode.steps / self.simulator.control_hz
                 episode.video.add(self.simulator.frame(episode.slot), episode.steps, seconds)
 
@@ -383,4 +457,7 @@ class _Rollout:
             except Exception as error:
                 fault = fault or error
         del self.active[episode.slot]
-        self.on_episode(episode.record(fault, video))
+        self.attempts[episode.trial.key] += 1
+        if fault and self.attempts[episode.trial.key] <= self.retries:
+            self.pending.append(episode.trial)
+        self.on_episode(episode.record(fault, video), episode.taken)

@@ -1,33 +1,40 @@
 """A run from its settings to its results: simulator, policy, loop and folder put together."""
 
+import os
 import resource
+import signal
 import sys
-from contextlib import ExitStack, closing, suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from headless_eval.config import RunConfig
 from headless_eval.errors import UserError
-from headless_eval.local_policy import LocalPolicy, load_policy
-from headless_eval.loop import TimeSpent, Trial, Video, make_trials, run_trials
+from headless_eval.local_policy import LocalPolicy, list_policies, load_policy
+from headless_eval.loop import EpisodeTimeout, TimeSpent, Trial, Video, make_trials, run_trials
 from headless_eval.manifest import build_manifest
 from headless_eval.precision import Precision
-from headless_eval.progress import RunProgress, duration
+from headless_eval.progress import JsonProgress, RunProgress, duration, print_event
 from headless_eval.report import build
 from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
+from headless_eval.resume import check_unchanged, left_of
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims.registry import find_suite, find_tasks
 from headless_eval.sims.simulator import Simulator, Task
 from headless_eval.video import VideoWriter, find_ffmpeg
+from headless_eval.watchdog import Watchdog
 
 
 def run(config: RunConfig) -> int:
-    """Evaluate a policy, show how it gets on, and leave a folder of results.
+    """Evaluate a policy, show how it gets on, and leave a folder of results; or go on with such a run.
 
     Returns:
         The exit status: 0 all episodes ran, 1 some were errors, 130 interrupted.
@@ -35,16 +42,26 @@ def run(config: RunConfig) -> int:
     Raises:
         UserError: if the run cannot start; nothing is written then.
     """
-    console = Console(quiet=config.quiet)
+    console = Console(quiet=config.quiet or config.log_json)
+    if config.resume is None:
+        RunDirectory.check(config.results)
+    elif config.results is not None and config.results.resolve() != config.resume.resolve():
+        raise UserError(
+            "--results and --resume name two folders: a run goes on in its own; leave --results out"
+        )
     suite = find_suite(config.suite)
     tasks = find_tasks(suite.load_tasks(), config.tasks)
     if config.videos != "none":
         find_ffmpeg()
     slots = min(config.slots, len(tasks) * config.episodes)
     with ExitStack() as stack:
+        stack.enter_context(_terminated_as_interrupted())
+        directory = None
+        if config.resume is not None:
+            directory = stack.enter_context(RunDirectory.open(config.resume, write=True))
         with console.status(f"Loading {config.policy}"):
             began = perf_counter()
-            policy = stack.enter_context(_load(config))
+            policy = stack.enter_context(load(config))
             loaded = perf_counter()
             # Pictures of the size that the policy reads: rendering larger ones would only cost time.
             simulator = stack.enter_context(
@@ -56,8 +73,30 @@ def run(config: RunConfig) -> int:
             f"warmed up in {perf_counter() - loaded:.1f} s",
             highlight=False,
         )
-        with RunDirectory.create(config.results, _manifest(config, simulator, tasks, policy)) as directory:
-            return _evaluate(config, simulator, tasks, policy, directory, console)
+        manifest = describe(config, simulator, tasks, policy)
+        if directory is None:
+            directory = stack.enter_context(RunDirectory.create(config.results, manifest))
+        else:
+            check_unchanged(directory, manifest, force=config.force)
+            directory.clean()
+        return _evaluate(config, simulator, tasks, policy, directory, console)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat SIGTERM, which schedulers send, like Ctrl-C."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def report(folder: Path, detect: float | None = None) -> int:
@@ -80,7 +119,8 @@ def report(folder: Path, detect: float | None = None) -> int:
     return 0
 
 
-def _load(config: RunConfig) -> LocalPolicy:
+def load(config: RunConfig) -> LocalPolicy:
+    """Return the policy that a run's settings name."""
     return load_policy(
         config.policy,
         checkpoint=config.checkpoint,
@@ -124,12 +164,18 @@ def _rehearse(config: RunConfig, simulator: Simulator, policy: LocalPolicy, task
         ) from fault
 
 
-def _manifest(
+def describe(
     config: RunConfig, simulator: Simulator, tasks: tuple[Task, ...], policy: LocalPolicy
 ) -> dict[str, Any]:
+    """Return the manifest of a run that would start now."""
     settings = {
-        name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()
+        name: str(value.resolve()) if isinstance(value, Path) else value
+        for name, value in asdict(config).items()
+        if name not in ("resume", "force")
     }
+    if Path(config.policy).is_dir() and config.policy not in list_policies():
+        settings["policy"] = str(Path(config.policy).resolve())
+    settings["results"] = None if config.results is None else str(config.results)
     settings["open_loop_horizon"] = _horizon(config, policy)
     facts = simulator.describe()
     return build_manifest(
@@ -157,42 +203,103 @@ def _evaluate(
     interval = max(1, round(simulator.control_hz / config.video_fps))
     trials = make_trials(precisions, tasks, config.episodes, config.seed)
     names = [precision.name for precision in precisions]
-    spent, quantized = None, {}
-    with RunProgress(console, names, len(tasks) * config.episodes) as progress:
+    before = directory.records()
+    left = left_of(directory, config.retries)
+    to_do = [trial for trial in trials if left(trial.key)]
+    # What is to be tried again is shown as what is still to come.
+    shown_before = [record for record in before if not left(record.trial)]
+    progress: RunProgress | JsonProgress
+    if config.log_json:
+        progress = JsonProgress(len(trials), shown_before)
+    else:
+        if before:
+            console.print(f"{len(trials) - len(to_do)} of {len(trials)} episodes are there", highlight=False)
+        progress = RunProgress(console, names, len(tasks) * config.episodes, shown_before)
+    spent, quantized = None, dict(directory.manifest.get("quantized") or {})
+    ended = 0
 
-        def on_episode(record: EpisodeRecord) -> None:
-            directory.append(record)
-            quantized[record.configuration] = policy.describe_precision()
-            progress.update(record)
+    def on_episode(record: EpisodeRecord, actions: np.ndarray) -> None:
+        nonlocal ended
+        directory.append(record, actions)
+        ended += 1
+        quantized[record.configuration] = policy.describe_precision()
+        progress.update(record)
 
-        def open_video(trial: Trial) -> Video | None:
-            fps = simulator.control_hz / interval
-            return None if config.videos == "none" else _EpisodeVideo(directory, trial, fps, config.videos)
+    def open_video(trial: Trial) -> Video | None:
+        fps = simulator.control_hz / interval
+        return None if config.videos == "none" else _EpisodeVideo(directory, trial, fps, config.videos)
 
-        with suppress(KeyboardInterrupt):
-            spent = run_trials(
-                simulator,
-                policy,
-                trials,
-                on_episode=on_episode,
-                open_loop_horizon=_horizon(config, policy),
-                open_video=open_video,
-                frame_interval=interval,
-            )
+    def on_hang(activity: str, episodes: Sequence[Any], stack: str) -> None:
+        message = f"{activity} did not return within {config.episode_timeout:g} s"
+        error = {"type": EpisodeTimeout.__name__, "message": message, "traceback": stack}
+        for episode in episodes:
+            directory.append(episode.record(error), episode.taken)
+        directory.close()
+        _start_afresh(directory, config, message)
+
+    with progress, suppress(KeyboardInterrupt), Watchdog(config.episode_timeout, on_hang) as watchdog:
+        spent = run_trials(
+            simulator,
+            policy,
+            to_do,
+            on_episode=on_episode,
+            open_loop_horizon=_horizon(config, policy),
+            open_video=open_video,
+            frame_interval=interval,
+            retries=config.retries,
+            attempts=left.attempts,
+            episode_timeout=config.episode_timeout,
+            watch=watchdog.watch,
+        )
     summary = build(directory)
     done = summary.episodes + summary.errors
     status = 130 if spent is None else 1 if summary.errors else 0
-    directory.update_manifest(quantized=quantized, peak_memory_bytes=_peak_memory())
-    if spent:
-        directory.update_manifest(time=_time(spent, done))
+    peak = max(_peak_memory(), int(directory.manifest.get("peak_memory_bytes") or 0))
+    entries: dict[str, Any] = {"quantized": quantized, "peak_memory_bytes": peak, "batch": policy.batch}
+    if spent and ended:
+        entries["time"] = _time(spent, ended, directory.manifest.get("time"))
+    directory.update_manifest(**entries)
     directory.finish(status, "interrupted" if spent is None else "finished")
     console.print(rich_table(summary))
-    if spent:
-        console.print(_breakdown(spent, done), highlight=False, soft_wrap=True)
+    if spent is None:
+        print(
+            f"headless-eval: interrupted: {done} of {len(trials)} episodes are kept; "
+            f"go on with: headless-eval run --resume {directory.path}",
+            file=sys.stderr,
+        )
+    elif ended:
+        console.print(_breakdown(spent, ended), highlight=False, soft_wrap=True)
+    if spent and summary.errors:
+        console.print(
+            f"{summary.errors} of {done} episodes ended in an error and count as neither success nor failure; "
+            f"their tracebacks are in {directory.path / 'report.html'}. To try them again: "
+            f"headless-eval run --resume {directory.path} --retries {max(left_of(directory, 0).attempts.values())}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if config.log_json:
+        print_event(
+            "end",
+            status=directory.manifest["status"],
+            exit_status=status,
+            successes=summary.successes,
+            episodes=summary.episodes,
+            errors=summary.errors,
+            results=str(directory.path),
+        )
     else:
-        print(f"headless-eval: interrupted: {done} of {len(trials)} episodes are kept", file=sys.stderr)
-    print(directory.path)
+        print(directory.path)
     return status
+
+
+def _start_afresh(directory: RunDirectory, config: RunConfig, reason: str) -> None:
+    """Replace this process, in which something hangs, by a fresh one that goes on with the run."""
+    print(f"headless-eval: {reason}; going on in a fresh process", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    arguments = ["-m", "headless_eval", "run", "--resume", str(directory.path)]
+    arguments += ["--quiet"] * config.quiet + ["--log-json"] * config.log_json
+    os.execv(sys.executable, [sys.executable, *arguments])
 
 
 class _EpisodeVideo:
@@ -219,12 +326,14 @@ def _horizon(config: RunConfig, policy: LocalPolicy) -> int:
     return config.open_loop_horizon or policy.open_loop_horizon
 
 
-def _time(spent: TimeSpent, episodes: int) -> dict[str, float]:
-    """Return where the time went, for the manifest: seconds, and episodes a minute."""
-    return {f"{name}_s": seconds for name, seconds in asdict(spent).items()} | {
-        "total_s": spent.total,
-        "episodes_per_minute": 60 * episodes / spent.total,
-    }
+def _time(spent: TimeSpent, episodes: int, before: Any = None) -> dict[str, float]:
+    """Return where the time went, for the manifest: seconds, and episodes a minute; sessions add up."""
+    earlier = before if isinstance(before, dict) else {}
+    seconds = {f"{name}_s": value for name, value in asdict(spent).items()} | {"total_s": spent.total}
+    time = {name: value + earlier.get(name, 0.0) for name, value in seconds.items()}
+    # An earlier session that was killed left neither its time nor its number of episodes.
+    number = episodes + earlier.get("episodes", 0)
+    return time | {"episodes": number, "episodes_per_minute": 60 * number / time["total_s"]}
 
 
 def _breakdown(spent: TimeSpent, episodes: int) -> str:

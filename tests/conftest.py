@@ -15,6 +15,11 @@ SHORT_STEPS = 16
 @pytest.fixture
 def short_episodes(monkeypatch):
     """The real suite with episodes of about a second, so that a run takes seconds."""
+    short_tasks(monkeypatch)
+
+
+def short_tasks(monkeypatch):
+    """Shorten the real suite's episodes."""
     from headless_eval.sims.droid import mujoco_sim
 
     tasks = tuple(replace(task, max_steps=SHORT_STEPS) for task in mujoco_sim.TASKS)

@@ -292,7 +292,10 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
     done = len(journal(folder))
     assert process.returncode == 130
     assert 1 <= done < 50
-    assert said == f"headless-eval: interrupted: {done} of 50 episodes are kept\n"
+    assert said == (
+        f"headless-eval: interrupted: {done} of 50 episodes are kept; "
+        f"go on with: headless-eval run --resume {folder}\n"
+    )
     assert out.splitlines()[-1] == str(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["status"], manifest["exit_status"]) == ("interrupted", 130)

@@ -64,7 +64,13 @@ def test_float32_after_every_precision_is_the_same_to_the_bit(droid_policy):
         quantized = [precision for precision in configurations(DTYPES, MODES) if precision.dtype != "float32"]
         for precisions in ([Precision()], quantized, [Precision()]):
             trials = make_trials(precisions, [task], 1, seed=7)
-            run_trials(simulator, policy, trials, on_episode=records.append, open_loop_horizon=8)
+            run_trials(
+                simulator,
+                policy,
+                trials,
+                on_episode=lambda record, _: records.append(record),
+                open_loop_horizon=8,
+            )
         assert bits(policy) == before
         assert policy.fingerprint() == fingerprint
     simulator.close()

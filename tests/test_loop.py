@@ -138,7 +138,7 @@ def first_noise(task, episode, replan=0):
 def run(simulator, policy, trials=None, **options):
     records = []
     trials = make_trials(PRECISIONS, TASKS, 4, 7) if trials is None else trials
-    options = {"open_loop_horizon": HORIZON, "on_episode": records.append} | options
+    options = {"open_loop_horizon": HORIZON, "on_episode": lambda record, _: records.append(record)} | options
     return records, run_trials(simulator, policy, trials, **options)
 
 
@@ -358,7 +358,7 @@ def test_a_broken_video_is_an_error_of_its_episode(broken):
 def test_an_interrupt_discards_unfinished_videos_and_keeps_the_rest():
     records, log = [], {}
 
-    def on_episode(record):
+    def on_episode(record, actions):
         records.append(record)
         if len(records) == 3:
             raise KeyboardInterrupt
@@ -410,9 +410,9 @@ def test_journal_is_complete_at_each_moment(tmp_path):
     count = 0
     with RunDirectory.create(tmp_path / "run", manifest) as directory:
 
-        def on_episode(record):
+        def on_episode(record, actions):
             nonlocal count
-            directory.append(record)
+            directory.append(record, actions)
             count += 1
             lines = (tmp_path / "run" / "journal.jsonl").read_text().splitlines()
             assert len(lines) == count

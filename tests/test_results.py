@@ -98,7 +98,7 @@ class TestEpisodeRecord:
         assert list(json.loads(record().to_json())) == [
             *("configuration", "dtype", "mode", "scope", "task_id", "task_key", "task_name", "instruction"),
             *("episode", "status", "success", "steps", "max_steps", "seed", "replans", "actions_sha256"),
-            *("video", "sim_s", "render_s", "infer_s", "total_s", "started_at", "error"),
+            *("video", "sim_s", "render_s", "infer_s", "total_s", "started_at", "error", "actions"),
         ]
 
     @pytest.mark.parametrize(

@@ -1,15 +1,22 @@
 """A run's folder: manifest, journal, videos, and what is derived from them."""
 
+import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from headless_eval.errors import UserError
 from headless_eval.files import replacing
+from headless_eval.results.actions import FOLDER as ACTIONS
+from headless_eval.results.actions import ActionsWriter, read_actions
 from headless_eval.results.journal import JournalWriter, read_journal
 from headless_eval.results.record import EpisodeRecord
 
@@ -21,7 +28,7 @@ FORMAT = 1
 
 _JOURNAL = "journal.jsonl"
 _MANIFEST = "manifest.json"
-_MARKS = (_JOURNAL, _MANIFEST, "results.json", "*_results.csv", "*_results.json", "videos")
+_MARKS = (_JOURNAL, _MANIFEST, "results.json", "*_results.csv", "*_results.json", "videos", ACTIONS)
 
 
 class RunDirectory:
@@ -39,6 +46,29 @@ class RunDirectory:
         self.path = path
         self._manifest = manifest
         self._journal = journal
+        self._actions = ActionsWriter(path)
+
+    @classmethod
+    def check(cls, path: str | Path | None) -> None:
+        """Raise what ``create`` would, before a run is prepared at length; nothing is made or changed.
+
+        Raises:
+            UserError: if the folder holds a run already, or is none.
+        """
+        if path is None:
+            return
+        folder = Path(path)
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"{folder} is not a folder: choose another folder")
+            held = _held(folder)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
+        if held:
+            raise UserError(
+                f"{folder} already holds a run ({held[0]}): choose another folder, remove it, or continue "
+                "the run with --resume"
+            )
 
     @classmethod
     def create(cls, path: str | Path | None, manifest: Mapping[str, Any]) -> Self:
@@ -54,11 +84,7 @@ class RunDirectory:
         folder = _default_folder() if path is None else Path(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            held = [found.name for mark in _MARKS for found in folder.glob(mark)]
-            if held:
-                raise UserError(
-                    f"{folder} already holds a run ({held[0]}): choose another folder or remove it"
-                )
+            cls.check(folder)
             journal = JournalWriter(folder / _JOURNAL, new=True)
         except FileExistsError:
             what = "already holds a run" if folder.is_dir() else "is not a folder"
@@ -95,15 +121,42 @@ class RunDirectory:
         """What the run is: command, settings, versions, hardware, hashes, status."""
         return self._manifest
 
-    def append(self, record: EpisodeRecord) -> None:
+    def append(self, record: EpisodeRecord, actions: np.ndarray | None = None) -> None:
         """Add an episode to the journal; when this returns, the disk has it.
+
+        Args:
+            record: of the episode; its ``actions`` are set here.
+            actions: those executed, float32 (steps, dims), to be kept beside the journal; None keeps none.
 
         Raises:
             UserError: if the disk does not take it; the journal is then as it was.
         """
         if self._journal is None:
             raise RuntimeError("the run was opened for reading, or is closed")
+        if actions is not None and len(actions):
+            try:
+                place = self._actions.append(record.configuration, actions)
+            except OSError as error:
+                raise UserError(
+                    f"the actions cannot be written: {error.strerror}; free the disk and resume"
+                ) from error
+            record = replace(record, actions=place)
         self._journal.append(record)
+
+    def actions(self, record: EpisodeRecord) -> np.ndarray | None:
+        """Return a record's executed actions, float32 (steps, dims), or None if they are not there whole."""
+        return read_actions(self.path, record)
+
+    def attempts(self) -> Counter[tuple[str, int, int]]:
+        """Return how many records each trial has: more than one where errors were tried again."""
+        return Counter(record.trial for record in self.journal())
+
+    def clean(self) -> None:
+        """Remove what a killed process left half written; for a run that is open for writing."""
+        for pattern in ("videos/**/.*.mp4.part", ".*.tmp"):
+            for path in self.path.glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def journal(self) -> Iterator[EpisodeRecord]:
         """Yield every record in the order of writing, with the earlier attempts at a trial.
@@ -175,6 +228,7 @@ class RunDirectory:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+        self._actions.close()
 
     def __enter__(self) -> Self:
         return self
@@ -185,7 +239,8 @@ class RunDirectory:
         try:
             if error is not None and self._journal is not None and self._manifest["status"] == "running":
                 interrupted = isinstance(error, KeyboardInterrupt)
-                self.finish(130 if interrupted else 1, "interrupted" if interrupted else "failed")
+                with contextlib.suppress(UserError):  # on a full disk; what stopped the run is what to tell
+                    self.finish(130 if interrupted else 1, "interrupted" if interrupted else "failed")
         finally:
             self.close()
 
@@ -196,6 +251,11 @@ class RunDirectory:
                 file.write("\n")
         except OSError as error:
             raise UserError(f"cannot write {self.path / _MANIFEST}: {error.strerror}") from error
+
+
+def _held(folder: Path) -> list[str]:
+    """Return the names in a folder that say that it holds a run."""
+    return [found.name for mark in _MARKS for found in folder.glob(mark)]
 
 
 def _default_folder() -> Path:

@@ -16,8 +16,9 @@ STATUSES = (SUCCESS, FAILURE, ERROR)
 class EpisodeRecord:
     """One episode of one task under one configuration; a line of the journal.
 
-    A trial is named by (configuration, task_id, episode). Everything but the four ``*_s`` durations and
-    ``started_at`` follows from the run's settings and comes out the same when the run is repeated.
+    A trial is named by (configuration, task_id, episode). Everything but the four ``*_s`` durations,
+    ``started_at`` and the place of the ``actions`` follows from the run's settings and comes out the same when
+    the run is repeated.
 
     Args:
         configuration: the precision's name, such as ``float32`` or ``float8_e4m3_weights_only``.
@@ -40,9 +41,11 @@ class EpisodeRecord:
         sim_s: seconds spent stepping and resetting the simulator.
         render_s: seconds spent on observations and video frames.
         infer_s: seconds spent in the policy.
-        total_s: seconds from reset to end.
+        total_s: the episode's share of the wall-clock time: what was spent on several at once is divided.
         started_at: ISO 8601 time in UTC.
         error: ``type``, ``message`` and ``traceback`` of the exception that ended the episode, or None.
+        actions: where its actions lie in ``actions/<configuration>.f32``: ``offset`` in bytes and ``dims``; None
+            if they were not kept.
 
     Raises:
         ValueError: if status, success and error contradict each other.
@@ -71,6 +74,7 @@ class EpisodeRecord:
     total_s: float
     started_at: str
     error: dict[str, str] | None = None
+    actions: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -108,18 +112,21 @@ class EpisodeRecord:
         """
         if not isinstance(fields, dict):
             raise UserError("not an episode's record: a JSON object is expected")
-        missing = [name for name in FIELDS if name not in fields]
+        missing = [name for name in FIELDS if name not in fields and name not in _ADDED]
         if missing:
             raise UserError(f"the episode's record lacks {', '.join(missing)}")
         for name, types in _TYPES.items():
-            value = fields[name]
+            value = fields.get(name)
             if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
                 raise UserError(f"the episode's record has {name} = {value!r:.80}")
+        values: dict[str, Any] = {name: fields.get(name) for name in FIELDS}
         try:
-            return cls(**{name: fields[name] for name in FIELDS})
+            return cls(**values)
         except ValueError as error:
             raise UserError(f"the episode's record contradicts itself: {error}") from None
 
+
+_ADDED = ("actions",)  # journals of earlier versions lack them
 
 FIELDS = tuple(field.name for field in dataclasses.fields(EpisodeRecord))
 
@@ -130,6 +137,7 @@ _JSON_TYPES: dict[Any, Any] = {
     float: (int, float),
     str | None: (str, type(None)),
     dict[str, str] | None: (dict, type(None)),
+    dict[str, int] | None: (dict, type(None)),
 }
 _TYPES = {field.name: _JSON_TYPES[field.type] for field in dataclasses.fields(EpisodeRecord)}
 

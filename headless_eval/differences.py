@@ -1,0 +1,88 @@
+"""What differs between two manifests, of what results depend on or may depend on."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+# Settings that change no trial's result, and those that name files, whose content the policy's hashes tell.
+FREE_SETTINGS = frozenset(
+    [
+        *("slots", "videos", "video_fps", "results", "quiet", "log_json", "retries", "episode_timeout"),
+        *("resume", "force", "gpu", "policy", "checkpoint", "config", "config_file", "tokenizer"),
+    ]
+)
+_UNIMPORTANT = {"policy": {"name", "warmup_s", "loaded_s"}, "source": {"git_commit", "git_modified"}}
+_SECTIONS = ("settings", "policy", "simulator", "source", "versions", "hardware")
+_WORDS = {
+    ("policy", "fingerprint"): "the weights",
+    ("source", "sha256"): "headless-eval's code",
+    ("policy", "norm_stats_sha256"): "the normalisation statistics",
+    ("policy", "tokenizer_sha256"): "the tokenizer",
+    ("policy", "config_sha256"): "the policy's configuration",
+}
+
+
+class Difference(NamedTuple):
+    """An entry that is not the same in two manifests; ``section`` is that of the manifest."""
+
+    section: str
+    name: str
+    then: Any
+    now: Any
+
+    @property
+    def binding(self) -> bool:
+        """Whether a run may not go on with it: everything but the hardware."""
+        return self.section != "hardware"
+
+    def __str__(self) -> str:
+        what = _WORDS.get((self.section, self.name))
+        if what is None:
+            what = f"--{self.name.replace('_', '-')}" if self.section == "settings" else self.name
+            what = f"the {self.section}'s {what}" if self.section in ("simulator", "policy") else what
+        return f"{what}: {_short(self.then)} then, {_short(self.now)} now"
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """Return what differs between two manifests, leaving out what no result depends on.
+
+    An entry that one of them lacks counts as different only if a version that knows it wrote both.
+    """
+    found = []
+    now = json.loads(json.dumps(now))  # tuples are lists in JSON
+    for section in _SECTIONS:
+        old, new = dict(_flat(then.get(section))), dict(_flat(now.get(section)))
+        for name in old:
+            if name in new and not _ignored(section, name) and _value(name, old) != _value(name, new):
+                found.append(Difference(section, name, old[name], new[name]))
+    return found
+
+
+def _ignored(section: str, name: str) -> bool:
+    top = name.partition(".")[0]
+    return top in FREE_SETTINGS if section == "settings" else top in _UNIMPORTANT.get(section, ())
+
+
+def _value(name: str, entries: Mapping[str, Any]) -> Any:
+    value = entries[name]
+    if name == "device" and isinstance(value, str):  # which of several GPUs does not matter
+        return value.partition(":")[0]
+    return value
+
+
+def _flat(entries: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the entries of nested objects under dotted names."""
+    if not isinstance(entries, Mapping):
+        return
+    for name, value in entries.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(_short(one) for one in value)[:60] or "none"
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text[:60]
