@@ -57,7 +57,7 @@ def load_policy(
     """
     from headless_eval.local_policy import LocalPolicy
 
-    _check_device(device)
+    check_device(device)
     if dtype not in DTYPES:
         raise unknown("weight dtype", dtype, DTYPES)
     if max_batch is not None and max_batch < 1:
@@ -70,19 +70,25 @@ def load_policy(
                 f"policy {policy!r} has neither configuration, tokenizer nor flow steps: leave them out"
             )
         return LocalPolicy(BASELINES[str(policy)](), str(policy))
-    folder, name = _find_folder(policy) if checkpoint is None else _find_checkpoint(checkpoint)
+    folder, name = find_policy(policy, checkpoint)
     settings = find_config(folder, config, None if config_file is None else Path(config_file))
     if flow_steps is not None:
         settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
+    from headless_eval.doctor import preflight
     from headless_eval.pi0.policy import Pi0Policy
 
-    loaded = Pi0Policy.from_checkpoint(
-        folder, settings, None if tokenizer is None else Path(tokenizer), device=device, dtype=dtype
-    )
+    tokenizer = None if tokenizer is None else Path(tokenizer)
+    preflight(folder, settings, tokenizer, device, dtype)
+    loaded = Pi0Policy.from_checkpoint(folder, settings, tokenizer, device=device, dtype=dtype)
     return LocalPolicy(loaded, name, max_batch=max_batch)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        UserError: it is not, or is none.
+    """
     import torch
 
     try:
@@ -97,6 +103,20 @@ def _check_device(device: str) -> None:
             raise UserError(f"no device {device!r}: torch finds no CUDA GPU here; use the CPU")
         if (wanted.index or 0) >= there:
             raise UserError(f"no device {device!r}: there are {there} GPUs, counted from 0")
+
+
+def find_policy(policy: str | Path, checkpoint: str | Path | None = None) -> tuple[Path, str]:
+    """Return the folder of a policy or, where one is given, of a checkpoint, and what to call it.
+
+    Raises:
+        UserError: there is none.
+    """
+    if checkpoint is None:
+        return _find_folder(policy)
+    from headless_eval.pi0.locate import find_checkpoint
+
+    folder = find_checkpoint(checkpoint)
+    return folder, folder.resolve().name
 
 
 def _find_folder(policy: str | Path) -> tuple[Path, str]:
@@ -116,13 +136,6 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
             f"(--checkpoint DIR --config {policy})"
         )
     raise unknown("policy", str(policy), list_policies())
-
-
-def _find_checkpoint(checkpoint: str | Path) -> tuple[Path, str]:
-    from headless_eval.pi0.locate import find_checkpoint
-
-    folder = find_checkpoint(checkpoint)
-    return folder, folder.resolve().name
 
 
 def find_config(folder: Path, name: str | None = None, file: Path | None = None) -> "PolicyConfig":

@@ -4,7 +4,7 @@ LeRobot's files have the same PyTorch names after ``model.``.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.pi0.config import Pi0Config
 from headless_eval.pi0.jax_checkpoint import find_params, stored_parameters, to_jax
+from headless_eval.pi0.lerobot import is_lerobot
 from headless_eval.pi0.model import Pi0
 from headless_eval.pi0.safetensors_file import SafetensorsFile
 from headless_eval.pi0.weights import Stored, build_model
@@ -124,25 +125,54 @@ def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: 
         UserError: see ``open_weights`` and ``build_model``.
     """
     with open_weights(directory, config) as stored:
-        read = {name: of for name, of in stored.items() if not is_unread(name, config)}
-        their_name = to_openpi if find_params(directory) is None else to_jax
-        return build_model(config, read, directory, device, dtype, their_name)
+        return build_model(config, stored, directory, device, dtype, their_name(directory))
+
+
+def their_name(directory: Path) -> Callable[[str], str]:
+    """Return the function from our names of parameters to those of a checkpoint's format."""
+    return to_openpi if find_params(directory) is None else to_jax
+
+
+def describe_format(directory: Path) -> tuple[str, list[Path]]:
+    """Return what format a checkpoint's weights are in, and their files.
+
+    Raises:
+        UserError: see ``open_weights``.
+    """
+    params = _find_params(directory)
+    if params is not None:
+        return "openpi (JAX)", [path for path in params.rglob("*") if path.is_file()]
+    files = find_weights(directory)
+    if is_lerobot(directory):
+        return "LeRobot", files
+    return ("headless-eval" if (directory / "config.toml").is_file() else "openpi (PyTorch)"), files
+
+
+def _find_params(directory: Path) -> Path | None:
+    params = find_params(directory)
+    if params is not None and any(directory.glob("model*.safetensors")):
+        raise UserError(
+            f"{directory} holds weights twice, in {params.name}/ (JAX) and in safetensors (PyTorch): "
+            "move one of them elsewhere"
+        )
+    return params
 
 
 @contextmanager
 def open_weights(directory: Path, config: Pi0Config) -> Iterator[dict[str, Stored]]:
-    """Open a checkpoint's weights, whatever their format, and give what they hold by our names.
+    """Open a checkpoint's weights, whatever their format, and give by our names what they hold that is read.
 
     Raises:
         UserError: a file is missing, truncated or of another kind; there are weights in two formats.
     """
-    params = find_params(directory)
+    with _open_all(directory, config) as stored:
+        yield {name: of for name, of in stored.items() if not is_unread(name, config)}
+
+
+@contextmanager
+def _open_all(directory: Path, config: Pi0Config) -> Iterator[dict[str, Stored]]:
+    params = _find_params(directory)
     if params is not None:
-        if any(directory.glob("model*.safetensors")):
-            raise UserError(
-                f"{directory} holds weights twice, in {params.name}/ (JAX) and in safetensors (PyTorch): "
-                "move one of them elsewhere"
-            )
         yield stored_parameters(params, config)
         return
     with ExitStack() as stack:
@@ -155,6 +185,51 @@ def open_weights(directory: Path, config: Pi0Config) -> Iterator[dict[str, Store
         if _EMBED_TOKENS not in stored and _TIED_HEAD in stored:
             stored[_EMBED_TOKENS] = stored[_TIED_HEAD]
         yield stored
+
+
+def openpi_extras(
+    directory: Path, config: Pi0Config, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return, by openpi's PyTorch names, the parameters of its model that ours does without.
+
+    Args:
+        directory: the checkpoint to take them from.
+        config: the model's sizes.
+        dtype: what they become.
+
+    Returns:
+        the tensors, and the names of those that the checkpoint does not hold, which are zeros.
+    """
+    shapes = _unread_shapes(config)
+    found: dict[str, Tensor] = {}
+    with _open_all(directory, config) as stored:
+        for name, of in stored.items():
+            theirs = to_openpi(name)
+            if theirs in shapes and of.shape == shapes[theirs]:
+                found[theirs] = of.read().to(dtype).clone(memory_format=torch.contiguous_format)
+        if _TIED_HEAD not in found:
+            found[_TIED_HEAD] = (
+                stored[_EMBED_TOKENS].read().to(dtype).clone(memory_format=torch.contiguous_format)
+            )
+    made = [name for name in shapes if name not in found]
+    return found | {name: torch.zeros(shapes[name], dtype=dtype) for name in made}, made
+
+
+def _unread_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
+    gemma, expert = config.gemma, config.expert
+    layer = to_openpi(f"language.layers.{gemma.depth - 1}.")
+    attention = gemma.num_heads * gemma.head_dim
+    return {
+        _TIED_HEAD: (config.vocab_size, gemma.width),
+        _EXPERT_HEAD: (config.vocab_size, expert.width),
+        to_openpi("language.norm.weight"): (gemma.width,),
+        f"{layer}self_attn.q_proj.weight": (attention, gemma.width),
+        f"{layer}self_attn.o_proj.weight": (gemma.width, attention),
+        f"{layer}post_attention_layernorm.weight": (gemma.width,),
+        f"{layer}mlp.gate_proj.weight": (gemma.mlp_dim, gemma.width),
+        f"{layer}mlp.up_proj.weight": (gemma.mlp_dim, gemma.width),
+        f"{layer}mlp.down_proj.weight": (gemma.width, gemma.mlp_dim),
+    }
 
 
 def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> list[Path]:

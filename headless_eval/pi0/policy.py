@@ -1,7 +1,7 @@
 """A π0 or π0.5 policy: from a robot's observations to its actions."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,16 @@ from headless_eval.pi0.norm_stats import NormStats, read_norm_stats, write_norm_
 from headless_eval.pi0.tokenizer import Tokenizer
 from headless_eval.pi0.transforms import (
     AbsoluteActions,
-    DroidInputs,
-    LiberoInputs,
     NormalizeState,
     PadState,
     ResizeImages,
+    RobotInputs,
     TokenizePrompt,
     Transform,
     UnnormalizeActions,
     compose,
 )
 
-_OBSERVATIONS: dict[str, Callable[[], Transform]] = {"droid": DroidInputs, "libero": LiberoInputs}
 _TOKENIZER = "tokenizer.model"
 
 
@@ -66,7 +64,7 @@ class Pi0Policy:
         if self._device.type == "cpu":
             model.lay_out_for_cpu()
         quantiles = config.use_quantile_norm
-        self._observation = _OBSERVATIONS[config.observation]()
+        self._observation = RobotInputs(config.observation)
         self._inputs: list[Transform] = [
             ResizeImages(sizes.siglip.image_size),
             NormalizeState(norm_stats["state"], quantiles),
@@ -266,6 +264,15 @@ def find_norm_stats(directory: Path, config: PolicyConfig) -> dict[str, NormStat
     if not file.is_file() and (is_lerobot(directory) or has_statistics(directory)):
         stats = read_statistics(directory)
     else:
+        others = sorted(
+            str(path.parent.relative_to(directory / "assets"))
+            for path in directory.glob("assets/**/norm_stats.json")
+        )
+        if others and not file.is_file():
+            raise UserError(
+                f"no normalisation statistics at {file}, but of {', '.join(others)}: choose the configuration of that "
+                "robot, or set asset_id in a configuration file"
+            )
         stats = read_norm_stats(file)
     _check_norm_stats(stats, config)
     return stats

@@ -16,6 +16,21 @@ from headless_eval.errors import UserError
 from headless_eval.pi0.norm_stats import NormStats
 from headless_eval.pi0.tokenizer import Tokenizer
 
+OBSERVATION_KEYS: dict[str, dict[str, dict[str, Any]]] = {
+    "droid": {
+        "images": {
+            "base_0_rgb": "observation/exterior_image_1_left",
+            "left_wrist_0_rgb": "observation/wrist_image_left",
+        },
+        "state": {"observation/joint_position": 7, "observation/gripper_position": 1},
+    },
+    "libero": {
+        "images": {"base_0_rgb": "observation/image", "left_wrist_0_rgb": "observation/wrist_image"},
+        "state": {"observation/state": 8},
+    },
+}
+"""By robot, the key of each camera view, and the keys that make up the state with their numbers."""
+
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -27,46 +42,24 @@ def compose(steps: Sequence[Transform], data: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class DroidInputs:
-    """DROID's observation keys; the state is seven joint angles (rad) and the gripper (0 open, 1 closed).
+class RobotInputs:
+    """A robot's observation keys.
+
+    DROID's state is seven joint angles (rad) and the gripper (0 open, 1 closed); LIBERO's is position (m),
+    axis-angle (rad) and two gripper joints.
 
     Raises:
         UserError: a key is missing or holds something else; the message names it.
     """
 
-    def __call__(self, obs: Mapping[str, Any]) -> dict[str, Any]:
-        """Read an observation."""
-        return {
-            "images": {
-                "base_0_rgb": _image(obs, "observation/exterior_image_1_left"),
-                "left_wrist_0_rgb": _image(obs, "observation/wrist_image_left"),
-            },
-            "state": np.concatenate(
-                [
-                    _vector(obs, "observation/joint_position", 7),
-                    _vector(obs, "observation/gripper_position", 1),
-                ]
-            ),
-            "prompt": _prompt(obs),
-        }
-
-
-@dataclass(frozen=True)
-class LiberoInputs:
-    """LIBERO's observation keys; the state is position (m), axis-angle (rad) and two gripper joints.
-
-    Raises:
-        UserError: a key is missing or holds something else; the message names it.
-    """
+    robot: str
 
     def __call__(self, obs: Mapping[str, Any]) -> dict[str, Any]:
         """Read an observation."""
+        keys = OBSERVATION_KEYS[self.robot]
         return {
-            "images": {
-                "base_0_rgb": _image(obs, "observation/image"),
-                "left_wrist_0_rgb": _image(obs, "observation/wrist_image"),
-            },
-            "state": _vector(obs, "observation/state", 8),
+            "images": {view: _image(obs, key) for view, key in keys["images"].items()},
+            "state": np.concatenate([_vector(obs, key, dims) for key, dims in keys["state"].items()]),
             "prompt": _prompt(obs),
         }
 

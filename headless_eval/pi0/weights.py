@@ -44,8 +44,7 @@ def build_model(
     """
     with torch.device("meta"):
         model = Pi0(config)
-    wanted = model.state_dict()
-    _check(stored, wanted, where, config, their_name)
+    _check(stored, model.state_dict(), where, config, their_name)
     state, finite = {}, {}
     for name, of in stored.items():
         state[name] = _own(of.read().to(device=device, dtype=dtype))
@@ -55,6 +54,15 @@ def build_model(
         raise UserError(f"the weights in {where} hold NaN or infinity: {_some(broken)}")
     model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def check_fit(
+    stored: Mapping[str, Stored], config: Pi0Config, where: Path, their_name: Callable[[str], str]
+) -> None:
+    """Check names and shapes alone; arguments and errors as of ``build_model``."""
+    with torch.device("meta"):
+        wanted = Pi0(config).state_dict()
+    _check(stored, wanted, where, config, their_name)
 
 
 def _own(value: Tensor) -> Tensor:

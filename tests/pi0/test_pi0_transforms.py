@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from headless_eval.pi0.norm_stats import NormStats
-from headless_eval.pi0.transforms import AbsoluteActions, LiberoInputs, PadState, compose, resize_with_pad
+from headless_eval.pi0.transforms import AbsoluteActions, PadState, RobotInputs, compose, resize_with_pad
 
 
 @pytest.mark.parametrize(("height", "width"), [(180, 320), (320, 180), (50, 50), (1, 400), (224, 224)])
@@ -72,7 +72,7 @@ def test_libero_observations():
         "observation/state": np.arange(8),
         "prompt": np.array("open the drawer"),
     }
-    data = LiberoInputs()(obs)
+    data = RobotInputs("libero")(obs)
     assert data["prompt"] == "open the drawer"
     assert [view[0, 0, 0] for view in data["images"].values()] == [0, 1]
     np.testing.assert_array_equal(data["state"], np.arange(8.0))

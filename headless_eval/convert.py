@@ -1,0 +1,106 @@
+"""Checkpoints of any format into ours, and back to openpi's PyTorch files."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from headless_eval.errors import UserError
+from headless_eval.pi0.checkpoint import load_model, openpi_extras, to_openpi
+from headless_eval.pi0.config import PolicyConfig, write_config
+from headless_eval.pi0.norm_stats import write_norm_stats
+from headless_eval.pi0.policy import find_norm_stats, find_tokenizer, save_checkpoint
+from headless_eval.pi0.tokenizer import Tokenizer
+
+_CPU = torch.device("cpu")
+FORMATS = ("headless-eval", "openpi")
+
+
+def convert(
+    source: Path,
+    target: Path,
+    config: PolicyConfig,
+    tokenizer: Path | None = None,
+    to: str = "headless-eval",
+    dtype: str = "float32",
+) -> Iterator[str]:
+    """Write a checkpoint in another format, read it back, and compare.
+
+    Args:
+        source: folder of openpi (JAX or PyTorch), LeRobot or ours.
+        target: folder that is empty or not there yet.
+        config: what the source holds.
+        tokenizer: SentencePiece model; by default as a policy finds it.
+        to: one of ``FORMATS``.
+        dtype: what the weights are written in.
+
+    Yields:
+        lines that say what was done, and what the source did not have.
+
+    Raises:
+        UserError: the source cannot be read, or the target holds something.
+    """
+    if to not in FORMATS:
+        raise UserError(f"unknown format {to!r}: there are {', '.join(FORMATS)}")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is there already: name a folder that is not, or an empty one")
+    as_type: torch.dtype = getattr(torch, dtype)
+    stats = find_norm_stats(source, config)
+    vocabulary = Tokenizer(find_tokenizer(source, tokenizer))
+    model = load_model(config.model, source, _CPU, as_type)
+    state = model.state_dict()
+    temporary = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        if to == "headless-eval":
+            save_checkpoint(temporary, model, config, stats, vocabulary)
+            notes = []
+        else:
+            notes = _write_openpi(temporary, source, config, state, as_type)
+            write_norm_stats(temporary / "assets" / config.asset_id / "norm_stats.json", stats)
+            (temporary / "tokenizer.model").write_bytes(vocabulary.model_bytes)
+            write_config(temporary / "config.toml", config)
+        again = load_model(config.model, temporary, _CPU, as_type).state_dict()
+        changed = [name for name, value in state.items() if not torch.equal(value, again[name])]
+        if changed:
+            raise UserError(f"{target} would not hold what {source} does ({changed[0]}): is the disk sound?")
+        if target.is_dir():
+            target.rmdir()
+        temporary.rename(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    yield from notes
+    yield f"{target}: {len(state)} tensors in {dtype}, read back and equal"
+
+
+def _write_openpi(
+    folder: Path, source: Path, config: PolicyConfig, state: dict[str, Tensor], dtype: torch.dtype
+) -> list[str]:
+    """Write one file with all parameters that openpi's PyTorch model has; those we do not read come from the source."""
+    extras, made = openpi_extras(source, config.model, dtype)
+    # The head is PaliGemma's token embedding; openpi's files hold the two once, under the head's name.
+    kept = {name: value for name, value in state.items() if name != "language.embed_tokens.weight"}
+    tensors = {to_openpi(name): value.detach().contiguous() for name, value in kept.items()} | extras
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "action_dim": config.model.action_dim,
+                "action_horizon": config.model.action_horizon,
+                "precision": str(dtype).removeprefix("torch."),
+            },
+            indent=2,
+        )
+        + "\n",
+        encoding="utf-8",
+    )
+    if not made:
+        return []
+    return [f"{source} has no {name}, which no action depends on: written as zeros" for name in made]
