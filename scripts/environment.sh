@@ -22,7 +22,7 @@ find_python() {
 }
 
 install_torch() {
-    local pip=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check)
+    local pip=("$VENV/bin/python" -m pip install -qq --disable-pip-version-check)
     "$VENV/bin/python" -c 'import torch' 2>/dev/null && return
     # A wheel at hand (PIP_FIND_LINKS or pip.conf) saves the download; its dependencies follow with the package.
     "${pip[@]}" --no-index --no-deps 'torch>=2.10' 2>/dev/null && return
@@ -63,7 +63,7 @@ ensure_environment() {
     if ! grep -qxF "$extras $wanted" "$stamp" 2>/dev/null; then
         say "Installing headless-eval and what it needs (once, about a minute) ..."
         install_torch
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ROOT${extras:+[$extras]}" ||
+        "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e "$ROOT${extras:+[$extras]}" ||
             fail "the package could not be installed"
         # Whoever has an extra has the package without it, too.
         { [ -n "$extras" ] && printf ' %s\n' "$wanted"; printf '%s\n' "$extras $wanted"; } >>"$stamp"
