@@ -1,30 +1,18 @@
 """Fixtures for tests that run the real suite with a real policy."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from droid_suite import BUNDLED_POLICY, short_tasks
 
 from headless_eval.policies import list_policies
-
-BUNDLED_POLICY = "pi0-droid-tiny"
-SHORT_STEPS = 16
 
 
 @pytest.fixture
 def short_episodes(monkeypatch):
     """The real suite with episodes of about a second, so that a run takes seconds."""
     short_tasks(monkeypatch)
-
-
-def short_tasks(monkeypatch):
-    """Shorten the real suite's episodes."""
-    from headless_eval.sims.droid import mujoco_sim
-
-    tasks = tuple(replace(task, max_steps=SHORT_STEPS) for task in mujoco_sim.TASKS)
-    monkeypatch.setattr(mujoco_sim, "TASKS", tasks)
-    monkeypatch.setattr(mujoco_sim.DroidMujoco, "tasks", tasks)
 
 
 @pytest.fixture(scope="session")

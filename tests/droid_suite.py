@@ -1,0 +1,15 @@
+"""What several tests share about the suite ``droid``; beside conftest.py, whose name folders below use again."""
+
+from dataclasses import replace
+
+BUNDLED_POLICY = "pi0-droid-tiny"
+SHORT_STEPS = 16
+
+
+def short_tasks(monkeypatch):
+    """Shorten the real suite's episodes."""
+    from headless_eval.sims.droid import mujoco_sim
+
+    tasks = tuple(replace(task, max_steps=SHORT_STEPS) for task in mujoco_sim.TASKS)
+    monkeypatch.setattr(mujoco_sim, "TASKS", tasks)
+    monkeypatch.setattr(mujoco_sim.DroidMujoco, "tasks", tasks)
