@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import SHORT_STEPS
+from droid_suite import SHORT_STEPS
 
 from headless_eval.baselines import BASELINES, ZeroPolicy
 from headless_eval.cli import main

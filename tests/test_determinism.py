@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import BUNDLED_POLICY
+from droid_suite import BUNDLED_POLICY
 
 from headless_eval.cli import main
 from headless_eval.loop import make_trials, run_trials
