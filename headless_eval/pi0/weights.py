@@ -51,7 +51,9 @@ def build_model(
         finite[name] = state[name].isfinite().all()
     broken = [stored[name].name for name, value in finite.items() if not bool(value)]
     if broken:
-        raise UserError(f"the weights in {where} hold NaN or infinity: {_some(broken)}")
+        raise UserError(
+            f"the weights in {where} hold NaN or infinity: {_some(broken)}; copy or convert them again"
+        )
     model.load_state_dict(state, assign=True)
     return model.eval()
 
@@ -98,7 +100,10 @@ def _check(
         if names
     ]
     if faults:
-        raise UserError(f"the weights in {where} do not fit the configuration: {'; '.join(faults)}")
+        raise UserError(
+            f"the weights in {where} do not fit the configuration: {'; '.join(faults)}; name the configuration that "
+            "they were trained with, or copy them again"
+        )
 
 
 def _some(names: list[str]) -> str:
