@@ -25,6 +25,9 @@ precision.
   {PROGRAM} run              the bundled policy, 3 scenes, 4 precisions: a few minutes on 2 cores
   {PROGRAM} list             what there is: policies, suites with their tasks, dtypes, modes
   {PROGRAM} report DIR       rebuild what derives from a run's journal: tables, plots, page
+  {PROGRAM} verify DIR       run a run's trials again and compare every action; verify A B compares two runs
+  {PROGRAM} gate DIR         exit 1 if a precision drops success significantly; writes JUnit XML
+  {PROGRAM} export DIR       the episodes as one table, CSV or Parquet
   {PROGRAM} train            train the bundled policy anew
   {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
@@ -126,6 +129,24 @@ def _report(flags: list[str]) -> int:
     return report(config.directory, config.detect)
 
 
+def _verify(flags: list[str]) -> int:
+    from headless_eval.results_commands import VerifyConfig
+
+    return int(_parse(VerifyConfig, "verify", flags).run())
+
+
+def _gate(flags: list[str]) -> int:
+    from headless_eval.results_commands import GateConfig
+
+    return int(_parse(GateConfig, "gate", flags).run())
+
+
+def _export(flags: list[str]) -> int:
+    from headless_eval.results_commands import ExportConfig
+
+    return int(_parse(ExportConfig, "export", flags).run())
+
+
 def _train(flags: list[str]) -> int:
     from headless_eval.training.config import TrainConfig
 
@@ -157,6 +178,9 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "list": _list,
     "report": _report,
+    "verify": _verify,
+    "gate": _gate,
+    "export": _export,
     "train": _train,
     "doctor": _doctor,
     "convert": _convert,

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -188,6 +189,7 @@ class LocalPolicy:
             "open_loop_horizon": self.open_loop_horizon,
             "batch": self._batch,
             "threads": self._threads,
+            **_hashes(self.policy),
             "warmup_s": self.warmup_seconds,
         }
 
@@ -350,8 +352,27 @@ class LocalPolicy:
             raise RuntimeError(f"policy {self.name!r} is closed")
         if not observations:
             return []
-        if not self._batch_tried:
-            self._try_batch(observations[0])
+        while True:
+            try:
+                if not self._batch_tried:
+                    self._try_batch(observations[0])
+                replies = self._infer_chunks(observations, noises)
+                break
+            except torch.OutOfMemoryError:
+                if self._batch == 1:
+                    raise
+                self._batch //= 2
+                _log.warning(
+                    "%s: the GPU's memory is full; batches of %d from now on", self.name, self._batch
+                )
+            # Out of the handler, whose traceback keeps the tensors of the failed attempt alive.
+            torch.cuda.empty_cache()
+        self._prove_activations()
+        return replies
+
+    def _infer_chunks(
+        self, observations: list[dict[str, Any]], noises: Sequence[np.ndarray | None]
+    ) -> list[dict[str, Any]]:
         replies: list[dict[str, Any]] = [{}] * len(observations)
 
         def infer(rows: list[int]) -> None:
@@ -369,7 +390,6 @@ class LocalPolicy:
         else:
             for rows in chunks:
                 infer(rows)
-        self._prove_activations()
         return replies
 
     def _chunks(self, observations: list[dict[str, Any]]) -> list[list[int]]:
@@ -469,6 +489,26 @@ class LocalPolicy:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _hashes(policy: Any) -> dict[str, str]:
+    """Return the SHA-256 of what makes a policy of ours besides its weights; nothing for others."""
+    hashes = {}
+    if is_dataclass(config := getattr(policy, "config", None)):
+        hashes["config_sha256"] = hashlib.sha256(repr(config).encode()).hexdigest()
+    if isinstance(stats := getattr(policy, "norm_stats", None), dict):
+        digest = hashlib.sha256()
+        for name, one in sorted(stats.items()):
+            digest.update(name.encode())
+            for key, value in sorted(vars(one).items()):
+                digest.update(
+                    f"{key} {None if value is None else np.asarray(value, np.float64).tolist()}".encode()
+                )
+        hashes["norm_stats_sha256"] = digest.hexdigest()
+    path = getattr(getattr(policy, "tokenizer", None), "path", None)
+    if path is not None and Path(path).is_file():
+        hashes["tokenizer_sha256"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashes
 
 
 def _negative(obs: dict[str, Any]) -> dict[str, Any]:

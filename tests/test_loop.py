@@ -252,6 +252,14 @@ FAULTS = {
         ToySimulator(3),
         ToyPolicy(actions={first_noise(1, 1): lambda chunk: chunk[0]}),
     ),
+    "beyond the limit": lambda: (
+        ToySimulator(3),
+        ToyPolicy(actions={first_noise(1, 1): lambda chunk: chunk - 101 * (chunk == chunk[2, 1])}),
+    ),
+    "of another width": lambda: (
+        ToySimulator(3),
+        ToyPolicy(actions={first_noise(1, 1, replan=1): lambda chunk: chunk[:, :2]}),
+    ),
     "not numbers": lambda: (ToySimulator(3), ToyPolicy(actions={first_noise(1, 1): lambda chunk: "left"})),
 }
 
@@ -269,6 +277,63 @@ def test_a_fault_ends_its_own_episode_and_no_other(reference, where):
         assert record.error["message"] in record.error["traceback"]
     others = {trial: row for trial, row in outcomes(records).items() if trial[1:] != (1, 1)}
     assert others == {trial: row for trial, row in reference.items() if trial[1:] != (1, 1)}
+
+
+class FailsOnce(ToyPolicy):
+    """Breaks in the first attempts at a trial."""
+
+    def __init__(self, key, times):
+        super().__init__()
+        self.key, self.times = key, times
+
+    def infer_batch(self, observations, noise):
+        if self.key in noise[:, 0, 0] and self.times and len(observations) == 1:
+            self.times -= 1
+            raise RuntimeError("the model broke")
+        if self.key in noise[:, 0, 0] and self.times:
+            raise RuntimeError("one of these")
+        return super().infer_batch(observations, noise)
+
+
+@pytest.mark.parametrize(("retries", "statuses"), [(0, 1), (1, 2), (2, 3), (5, 3)])
+def test_an_error_is_tried_again_as_often_as_said(reference, retries, statuses):
+    trials = make_trials([Precision()], TASKS, 4, 7)
+    records, _ = run(ToySimulator(3), FailsOnce(first_noise(1, 1), 2), trials, retries=retries)
+    mine = [record for record in records if record.trial[1:] == (1, 1)]
+    assert len(mine) == statuses
+    assert [record.status for record in mine[:2]] == ["error"] * min(2, statuses)
+    if statuses == 3:
+        assert outcomes(records) == {trial: row for trial, row in reference.items() if trial[0] == "float32"}
+
+
+def test_attempts_of_earlier_sessions_count():
+    trials = make_trials([Precision()], TASKS[:1], 2, 7)
+    attempts = {("float32", 1, 1): 1}
+    records, _ = run(ToySimulator(1), FailsOnce(first_noise(1, 1), 9), trials, retries=2, attempts=attempts)
+    assert [record.episode for record in records] == [0, 1, 1]
+
+
+def test_an_episode_that_takes_too_long_is_an_error_of_its_own():
+    class Slow(ToySimulator):
+        def step(self, actions):
+            if any(self.trials[slot][1].episode == 1 for slot in actions):
+                time.sleep(0.05)
+            return super().step(actions)
+
+    trials = make_trials([Precision()], TASKS[:1], 3, 7)
+    records, _ = run(Slow(1, reach=np.inf), ToyPolicy(), trials, episode_timeout=0.4)
+    assert [record.status for record in records] == ["failure", "error", "failure"]
+    assert records[1].error["type"].endswith("EpisodeTimeout")
+    assert 0 < records[1].steps < 30
+
+
+def test_executed_actions_come_with_the_record():
+    came = []
+    trials = make_trials([Precision()], TASKS, 2, 7)
+    run(ToySimulator(2), ToyPolicy(), trials, on_episode=lambda *both: came.append(both))
+    for record, actions in came:
+        assert actions.shape == (record.steps, 3)
+        assert hashlib.sha256(actions.astype("<f4").tobytes()).hexdigest() == record.actions_sha256
 
 
 def test_a_fault_in_a_later_chunk_keeps_what_was_executed():

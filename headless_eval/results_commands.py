@@ -1,0 +1,123 @@
+"""The flags of the commands about runs that are there; nothing heavy is imported before they are parsed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from headless_eval.errors import UserError
+
+_FOLDER = tyro.conf.arg(metavar="DIR")
+
+
+def _flag(metavar: str, default: str | None = None) -> Any:
+    return tyro.conf.arg(
+        metavar=metavar, help_behavior_hint=None if default is None else f"(default: {default})"
+    )
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Run a finished run's trials again and compare them action by action; or compare two runs.
+
+    With one folder some of its trials are repeated with its manifest's settings; with two, nothing is run.
+    Exit status: 0 the same to the last bit; 1 different, with the first trial, replan and action dimension that
+    differ; 2 it cannot be repeated here.
+    """
+
+    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR [OTHER]")]
+    """Folder of the run, and of another to compare it with."""
+
+    all: bool = False
+    """Repeat every trial."""
+
+    sample: Annotated[int | None, _flag("NUMBER", "10")] = None
+    """Repeat this many trials, spread evenly over the run."""
+
+    policy: Annotated[str | None, _flag("NAME|DIR", "the run's")] = None
+    """Where the policy is on this machine."""
+
+    checkpoint: Annotated[Path | None, _flag("DIR", "the run's")] = None
+    """Where the checkpoint is on this machine."""
+
+    config_file: Annotated[Path | None, _flag("FILE", "the run's")] = None
+    """Where the checkpoint's configuration is on this machine."""
+
+    tokenizer: Annotated[Path | None, _flag("FILE", "the run's")] = None
+    """Where the tokenizer is on this machine."""
+
+    gpu: Annotated[int | None, _flag("INDEX", "as the run")] = None
+    """CUDA device that the policy runs on."""
+
+    slots: Annotated[int | None, _flag("NUMBER", "the run's")] = None
+    """Episodes at once."""
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        from headless_eval.verify import SAMPLE, compare_runs, verify
+
+        names = ("policy", "checkpoint", "config_file", "tokenizer", "gpu", "slots")
+        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
+        match self.directories:
+            case (one, other):
+                if self.all or self.sample is not None or changes:
+                    raise UserError("with two folders nothing is run: leave the other flags out")
+                return compare_runs(one, other)
+            case (one,):
+                if self.all and self.sample is not None:
+                    raise UserError("--all and --sample both given: choose one")
+                return verify(one, sample=None if self.all else self.sample or SAMPLE, changes=changes)
+        raise UserError("verify takes the folder of a run, or two of them")
+
+    def __post_init__(self) -> None:
+        if self.sample is not None and self.sample < 1:
+            raise UserError(f"--sample is {self.sample}; it must be 1 or more")
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Fail if a precision drops success significantly: for continuous integration.
+
+    Exit status: 0 none does; 1 one does, or a run is not whole or has errors; 2 there is nothing to judge.
+    """
+
+    directory: Annotated[tyro.conf.Positional[Path], _FOLDER]
+    """Folder of the run."""
+
+    max_drop: Annotated[float, _flag("DROP", "0.05")] = 0.05
+    """The drop of the success rate against float32 that is allowed."""
+
+    junit: Annotated[Path | None, _flag("FILE", "none")] = None
+    """Write the judgements as JUnit XML."""
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        from headless_eval.gate import gate
+
+        return gate(self.directory, self.max_drop, self.junit)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write runs as one long table, a row per trial."""
+
+    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")] = (
+        field(default_factory=tuple)
+    )
+    """Folders of the runs."""
+
+    output: Annotated[Path | None, _flag("FILE", "DIR/episodes.csv")] = None
+    """The file."""
+
+    format: Annotated[Literal["csv", "parquet"] | None, _flag("csv|parquet", "what the file's name says")] = (
+        None
+    )
+    """CSV, or Parquet, which needs pyarrow."""
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        from headless_eval.export import export
+
+        print(export(self.directories, self.output, self.format))
+        return 0
