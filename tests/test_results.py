@@ -323,6 +323,15 @@ class TestFolder:
         assert sorted(tmp_path.rglob("*")) == before
         assert path.read_text() == "precious"
 
+    def test_what_was_killed_before_its_manifest_is_no_run(self, tmp_path: Path) -> None:
+        (tmp_path / "journal.jsonl").touch()
+        RunDirectory.check(tmp_path)
+        with RunDirectory.create(tmp_path, manifest()) as run:
+            with pytest.raises(UserError, match="already holds a run"):
+                RunDirectory.check(tmp_path)
+            run.append(record())
+        assert len(RunDirectory.open(tmp_path).records()) == 1
+
     def test_an_empty_folder_or_one_with_other_files_will_do(self, tmp_path: Path) -> None:
         (tmp_path / "README.md").write_text("")
         RunDirectory.create(tmp_path, manifest()).close()

@@ -33,7 +33,7 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A whole run, with episodes of a second."""
-    from conftest import short_tasks
+    from droid_suite import short_tasks
 
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:

@@ -85,7 +85,8 @@ class RunDirectory:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             cls.check(folder)
-            journal = JournalWriter(folder / _JOURNAL, new=True)
+            # One that was killed before its manifest was written is no run: its place is taken.
+            journal = JournalWriter(folder / _JOURNAL, new=not (folder / _JOURNAL).exists())
         except FileExistsError:
             what = "already holds a run" if folder.is_dir() else "is not a folder"
             raise UserError(f"{folder} {what}: choose another folder") from None
@@ -255,7 +256,8 @@ class RunDirectory:
 
 def _held(folder: Path) -> list[str]:
     """Return the names in a folder that say that it holds a run."""
-    return [found.name for mark in _MARKS for found in folder.glob(mark)]
+    held = [found.name for mark in _MARKS for found in folder.glob(mark)]
+    return [] if held == [_JOURNAL] and (folder / _JOURNAL).stat().st_size == 0 else held
 
 
 def _default_folder() -> Path:
