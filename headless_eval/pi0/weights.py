@@ -1,6 +1,7 @@
 """From stored parameters, whatever their format, to a model: everything is checked before anything is read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def build_model(
         model = Pi0(config)
     _check(stored, model.state_dict(), where, config, their_name)
     state, finite = {}, {}
-    for name, of in stored.items():
-        state[name] = _own(of.read().to(device=device, dtype=dtype))
+    for name, value in _read(stored, ahead=device.type == "cuda"):
+        state[name] = _own(value.to(device=device, dtype=dtype))
         finite[name] = state[name].isfinite().all()
     broken = [stored[name].name for name, value in finite.items() if not bool(value)]
     if broken:
@@ -67,11 +68,31 @@ def check_fit(
     _check(stored, wanted, where, config, their_name)
 
 
+def _read(stored: Mapping[str, Stored], *, ahead: bool) -> Iterator[tuple[str, Tensor]]:
+    """Read one parameter after another; ``ahead``: the next one while the last one goes to the accelerator."""
+    if not ahead:  # nothing to wait for, and memory freed by another thread is not used again
+        yield from ((name, of.read()) for name, of in stored.items())
+        return
+    with ThreadPoolExecutor(1, "read-ahead") as reader:
+        waiting: list[tuple[str, Future[Tensor]]] = []
+        for name, of in stored.items():
+            waiting.append((name, reader.submit(of.read)))
+            if len(waiting) > 1:
+                before, future = waiting.pop(0)
+                yield before, future.result()
+        for name, future in waiting:
+            yield name, future.result()
+
+
 def _own(value: Tensor) -> Tensor:
-    """Return a contiguous tensor that keeps nothing but itself in memory; what was read may be a view."""
+    """Return a tensor that keeps nothing but itself in memory; what was read may be a view.
+
+    A matrix on the CPU stays column by column if it is: that is how ``lay_out_for_cpu`` wants it.
+    """
+    keep = value.ndim == 2 and value.device.type == "cpu" and value.t().is_contiguous()
     if value.untyped_storage().nbytes() > value.nbytes:
-        return value.clone(memory_format=torch.contiguous_format)
-    return value.contiguous()
+        return value.clone(memory_format=torch.preserve_format if keep else torch.contiguous_format)
+    return value if keep else value.contiguous()
 
 
 def _check(
