@@ -2,9 +2,10 @@
 
     python benchmarks/kill_and_resume.py [--kills 20] [--policy NAME] [--seed 0] [FOLDER]
 
-60 episodes: 3 scenes, 10 episodes, 2 precisions. A moment is drawn evenly from the time that the run needs, so
-that kills hit the start, the episodes, the journal and the report alike. Exit status 1 if a deterministic column
-differs by a byte, an episode that had been journalled is lost, or a resumed run does not end well.
+60 episodes: 3 scenes, 10 episodes, 2 precisions. A kill comes up to two seconds after a random number of further
+episodes, none included, is journalled, so that kills hit the start, the episodes, the journal and the end alike.
+Exit status 1 if a deterministic column differs by a byte, an episode that had been journalled is lost, or a
+resumed run does not end well.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from headless_eval.report.exports import COLUMNS
 
-KILLS_AFTER_THE_START = 0.5  # seconds before the first kill at least, as Python itself takes to start
+LONGEST_WAIT = 2.0  # seconds
 
 
 def command(*flags: object) -> list[str]:
@@ -44,40 +45,38 @@ def whole_lines(folder: Path) -> list[bytes]:
     return data[: data.rfind(b"\n") + 1].splitlines()
 
 
-def kill_and_resume(
-    folder: Path, kills: int, policy: str, episodes: int, videos: str, seed: int, needed: float
-) -> None:
-    """Run to the end with so many kills on the way.
+def kill_and_resume(folder: Path, settings: list[object], total: int, kills: int, seed: int) -> None:
+    """Run to the end, a total of so many episodes, with so many kills on the way.
 
     Raises:
         AssertionError: if a journalled episode was lost, or the run did not end well.
     """
-    settings = [
-        *("--policy", policy, "--episodes", episodes, "--videos", videos),
-        *(("--dtypes", "float32", "int8") if policy not in ("zero", "random") else ("--dtypes", "float32")),
-    ]
     chance = random.Random(seed)
-    killed = 0
+    killed, wait = 0, 0.0
     while True:
         started = (folder / "manifest.json").exists()
         flags = ["--resume", folder] if started else [*settings, "--results", folder]
         before = whole_lines(folder)
         process = subprocess.Popen(command(*flags), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        moment = chance.uniform(KILLS_AFTER_THE_START, needed)
+        # A random moment of the start where no episode is waited for.
+        more = chance.randint(0, max(1, 2 * total // kills - 2)) if killed < kills else 0
+        if killed < kills:
+            while more and len(whole_lines(folder)) < len(before) + more and process.poll() is None:
+                time.sleep(0.01)
+            wait = chance.uniform(0, LONGEST_WAIT)
         try:
-            _, said = process.communicate(timeout=moment if killed < kills else 600)
+            _, said = process.communicate(timeout=wait if killed < kills else 600)
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             killed += 1
             after = whole_lines(folder)
             assert after[: len(before)] == before, "a journalled episode was lost"
-            print(f"kill {killed} after {moment:.1f} s: {len(after)} episodes journalled", flush=True)
+            print(f"kill {killed}: {len(after)} episodes journalled", flush=True)
             continue
         assert process.returncode == 0, said.decode()
         if killed >= kills:
             return
-        needed = max(1.0, 0.8 * needed)  # the rest is shorter than the whole
 
 
 def main() -> int:
@@ -93,34 +92,24 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        two = (
-            ["--dtypes", "float32", "int8"]
-            if arguments.policy not in ("zero", "random")
-            else ["--dtypes", "float32"]
-        )
-        flags = [
+        # Policies that hold no model have one precision.
+        dtypes = ["float32"] if arguments.policy in ("zero", "random") else ["float32", "int8"]
+        settings = [
             "--policy",
             arguments.policy,
             "--episodes",
             arguments.episodes,
             "--videos",
             arguments.videos,
-            *two,
         ]
+        settings += ["--dtypes", *dtypes]
         began = time.monotonic()
-        subprocess.run(command(*flags, "--results", folder / "whole"), check=True, stdout=subprocess.DEVNULL)
-        needed = time.monotonic() - began
-        print(f"unkilled: {needed:.0f} s", flush=True)
-        kill_and_resume(
-            folder / "killed",
-            arguments.kills,
-            arguments.policy,
-            arguments.episodes,
-            arguments.videos,
-            arguments.seed,
-            # Kills must not wait for an end that resumed runs reach sooner.
-            min(needed, 1.5 * needed / max(1, arguments.kills) + 6.0),
+        subprocess.run(
+            command(*settings, "--results", folder / "whole"), check=True, stdout=subprocess.DEVNULL
         )
+        print(f"unkilled: {time.monotonic() - began:.0f} s", flush=True)
+        total = 3 * arguments.episodes * len(dtypes)
+        kill_and_resume(folder / "killed", settings, total, arguments.kills, arguments.seed)
         same = deterministic(folder / "whole") == deterministic(folder / "killed")
         rows = deterministic(folder / "whole").count(b"\n") - 1
         print(f"{arguments.kills} kills, {rows} episodes: {'the same CSV' if same else 'ANOTHER CSV'}")

@@ -14,6 +14,7 @@ from droid_suite import SHORT_STEPS
 
 from headless_eval.baselines import BASELINES, ZeroPolicy
 from headless_eval.cli import main
+from headless_eval.results import RunDirectory
 from headless_eval.sims import gl
 from headless_eval.sims.droid import mujoco_sim
 
@@ -271,6 +272,48 @@ def test_report_rebuilds_what_was_lost(run, capsys):
     assert {path: path.read_bytes() for path in folder.glob("*results*")} == derived
 
 
+def test_journalling_costs_under_a_hundredth_of_the_run(tmp_path, monkeypatch):
+    spent = 0.0
+    append = RunDirectory.append
+
+    def timed(self, record, actions):
+        nonlocal spent
+        began = time.perf_counter()
+        append(self, record, actions)
+        spent += time.perf_counter() - began
+
+    monkeypatch.setattr(RunDirectory, "append", timed)
+    folder = tmp_path / "run"
+    flags = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1", "--episodes", "2", "--videos", "none"]
+    assert main(["run", *flags, "--results", str(folder), "--quiet"]) == 0
+    total = json.loads((folder / "manifest.json").read_text())["time"]["total_s"]
+    assert 0 < spent < 0.01 * total
+
+
+def test_json_lines_for_programs(run, capsys):
+    status, folder = run("--tasks", "1", "--episodes", "2", "--log-json", "--videos", "none")
+    assert status == 0
+    start, *episodes, end = map(json.loads, capsys.readouterr().out.splitlines())
+    assert start == {"event": "start", "done": 0, "total": 2}
+    assert [(one["event"], one["status"], one["done"]) for one in episodes] == [
+        ("episode", "failure", 1),
+        ("episode", "failure", 2),
+    ]
+    assert (end["event"], end["status"], end["exit_status"]) == ("end", "finished", 0)
+    assert end["results"] == str(folder)
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_loaded(run, monkeypatch, capsys):
+    run("--tasks", "1", "--episodes", "1", "--videos", "none")
+
+    def loaded(*arguments, **settings):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("headless_eval.run.load_policy", loaded)
+    assert run("--tasks", "1")[0] == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
 def test_an_interrupt_keeps_what_is_done(tmp_path):
     folder = tmp_path / "run"
     flags = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1", "--episodes", "50", "--slots", "1"]
@@ -327,8 +370,9 @@ def test_help_is_there_and_loads_nothing_heavy():
     script = """
 import sys
 from headless_eval.cli import main
+from headless_eval.results import RunDirectory
 assert main(["--help"]) == 0
-for command in ("run", "list", "report"):
+for command in ("run", "list", "report", "verify", "gate", "export"):
     try:
         main([command, "--help"])
     except SystemExit as end:
