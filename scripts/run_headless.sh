@@ -17,6 +17,8 @@
 #   VIDEOS          all, failures or none                          --videos
 #   GPU             CUDA device for the policy, e.g. 0             --gpu
 #   RESULTS         folder for the results                         --results
+#   RESUME=1        go on with the interrupted run in RESULTS, by default the newest in results/
+#                   (its settings are kept; other variables override) --resume
 #   OPENPI_DATA_HOME  where openpi keeps checkpoints and tokenizer (default ~/.cache/openpi)
 #   SETUP_ONLY=1    stop after the set-up
 set -euo pipefail
@@ -54,5 +56,12 @@ one --seed SEED
 one --slots SLOTS
 one --videos VIDEOS
 one --gpu GPU
-one --results RESULTS
+if [ "${RESUME:-0}" = 1 ]; then
+    newest=$(ls -1dt results/*/ 2>/dev/null | head -n 1)
+    RUN=${RESULTS:-${newest%/}}
+    [ -n "$RUN" ] || fail "RESUME=1, but there is no run in results/; set RESULTS to the run's folder"
+    one --resume RUN
+else
+    one --results RESULTS
+fi
 exec "$ROOT/.venv/bin/headless-eval" run "${arguments[@]}" "$@"

@@ -9,7 +9,8 @@ SHORT_STEPS = 16
 def short_tasks(monkeypatch):
     """Shorten the real suite's episodes."""
     from headless_eval.sims.droid import mujoco_sim
+    from headless_eval.sims.droid import tasks as suite
 
-    tasks = tuple(replace(task, max_steps=SHORT_STEPS) for task in mujoco_sim.TASKS)
-    monkeypatch.setattr(mujoco_sim, "TASKS", tasks)
+    tasks = tuple(replace(task, max_steps=SHORT_STEPS) for task in suite.TASKS)
+    monkeypatch.setattr(suite, "TASKS", tasks)
     monkeypatch.setattr(mujoco_sim.DroidMujoco, "tasks", tasks)

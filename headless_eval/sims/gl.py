@@ -6,10 +6,12 @@ import sys
 
 from headless_eval.errors import UserError
 
-_HELP = (
-    "no OpenGL library for headless rendering was found (libEGL). Install it, on Debian or Ubuntu: "
-    "apt-get install libegl1 libgl1-mesa-dri; or set MUJOCO_GL=osmesa with libosmesa6 installed"
-)
+# What each backend needs, and the packages that bring it on Debian and Ubuntu.
+_BACKENDS = {
+    "egl": ("EGL", "libegl1 libgl1-mesa-dri"),
+    "osmesa": ("OSMesa", "libosmesa6"),
+    "glfw": (None, "a display, and libglfw3"),
+}
 
 
 def choose_backend() -> None:
@@ -22,14 +24,38 @@ def choose_backend() -> None:
         os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
 
 
-def check() -> None:
-    """Raise UserError where no GL library can be loaded for the chosen backend."""
-    backend = os.environ.get("MUJOCO_GL", "")
-    library = {"egl": "EGL", "osmesa": "OSMesa"}.get(backend)
+def load_mujoco() -> None:
+    """Import mujoco, which loads OpenGL as it is imported.
+
+    Raises:
+        UserError: the backend named by ``MUJOCO_GL`` is unknown, or its library is missing.
+    """
+    backend = os.environ.get("MUJOCO_GL", "glfw")
+    if backend not in _BACKENDS:
+        raise UserError(
+            f"MUJOCO_GL is {backend!r}; it must be {', '.join(_BACKENDS)}: egl draws without a display"
+        )
+    library, packages = _BACKENDS[backend]
     if library is not None and ctypes.util.find_library(library) is None:
-        raise UserError(_HELP)
+        raise UserError(
+            f"no OpenGL library for headless rendering: lib{library} is missing; "
+            f"on Debian or Ubuntu: apt-get install {packages}"
+        )
+    try:
+        import mujoco  # noqa: F401
+    except ModuleNotFoundError:
+        raise
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:
+        # Which exception says that OpenGL does not load depends on the backend.
+        raise failure(error) from error
 
 
 def failure(error: Exception) -> UserError:
-    """Turn a failure to make a GL context into the message a user can act on."""
-    return UserError(f"{_HELP} (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')}: {error})")
+    """Turn a failure to draw into the message a user can act on."""
+    backend = os.environ.get("MUJOCO_GL", "glfw")
+    packages = _BACKENDS.get(backend, _BACKENDS["egl"])[1]
+    reason = " ".join(str(error).split())
+    return UserError(
+        f"headless rendering does not start (MUJOCO_GL={backend}: {reason}); it needs {packages} "
+        "(packages of Debian and Ubuntu)"
+    )

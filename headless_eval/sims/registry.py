@@ -53,8 +53,8 @@ SUITES = {
         Suite(
             "droid",
             "three table-top scenes with a Franka Panda, 7 joint targets and a gripper at 15 Hz",
-            tasks="headless_eval.sims.droid.mujoco_sim:TASKS",
-            simulators={"mujoco": "headless_eval.sims.droid.mujoco_sim:DroidMujoco"},
+            tasks="headless_eval.sims.droid.tasks:TASKS",
+            simulators={"mujoco": "headless_eval.sims.droid.backends:mujoco"},
         ),
     )
 }

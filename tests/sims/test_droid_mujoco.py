@@ -1,11 +1,16 @@
 """The DROID suite in the real simulator, with its real renderer."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from headless_eval.errors import UserError
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims import gl
+from headless_eval.sims.droid import backends
 from headless_eval.sims.droid.mujoco_sim import TASKS, DroidMujoco
 from headless_eval.training.expert import Expert
 
@@ -94,8 +99,59 @@ def test_a_missing_gl_library_is_one_line_that_names_the_package(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: None)
     with pytest.raises(UserError, match="libegl1") as caught:
-        DroidMujoco()
+        backends.mujoco()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", ["osmesa", "bogus"])
+def test_a_backend_that_is_not_there_is_one_line_and_no_traceback(backend):
+    """In a process of its own: mujoco loads OpenGL as it is imported."""
+    if backend == "osmesa" and gl.ctypes.util.find_library("OSMesa"):
+        pytest.skip("OSMesa is installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "headless_eval", "run", "--episodes", "1"],
+        env={**os.environ, "MUJOCO_GL": backend},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert backend in done.stderr.lower()
+
+
+def test_an_opengl_that_does_not_load_is_one_line(tmp_path):
+    """The library's file is there, but cannot be loaded."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import ctypes\n"
+        "load = ctypes.CDLL.__init__\n"
+        "def refuse(self, name, *args, **kwargs):\n"
+        "    if name and ('EGL' in str(name) or 'libGL' in str(name) or 'OpenGL' in str(name)):\n"
+        "        raise OSError(f'{name}: damaged')\n"
+        "    load(self, name, *args, **kwargs)\n"
+        "ctypes.CDLL.__init__ = refuse\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "headless_eval", "run", "--episodes", "1"],
+        env={**os.environ, "MUJOCO_GL": "egl", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "libegl1" in done.stderr
+
+
+@pytest.mark.parametrize("spoil", ["qpos", "qvel"])
+def test_a_diverged_simulation_is_a_fault(simulator, spoil):
+    simulator.reset(0, TASKS[0], TrialSeed(7, 1, 0))
+    action = _hold(simulator, 0)
+    getattr(simulator._slots[0].data, spoil)[9] = 1e11
+    fault = simulator.step({0: action})[0].fault
+    assert isinstance(fault, FloatingPointError)
+    simulator.reset(0, TASKS[0], TrialSeed(7, 1, 0))
+    assert simulator.step({0: action})[0].fault is None
 
 
 def test_the_manifest_says_what_simulates_and_what_draws(simulator):
