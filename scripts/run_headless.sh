@@ -64,4 +64,4 @@ if [ "${RESUME:-0}" = 1 ]; then
 else
     one --results RESULTS
 fi
-exec "$ROOT/.venv/bin/headless-eval" run "${arguments[@]}" "$@"
+exec "$ROOT/.venv/bin/python" -m headless_eval run "${arguments[@]}" "$@"

@@ -7,8 +7,8 @@ source "$ROOT/scripts/environment.sh"
 ensure_environment dev
 cd "$ROOT"
 if [ $# -eq 0 ]; then
-    .venv/bin/ruff format --check .
-    .venv/bin/ruff check .
-    .venv/bin/mypy
+    .venv/bin/python -m ruff format --check .
+    .venv/bin/python -m ruff check .
+    .venv/bin/python -m mypy
 fi
 exec .venv/bin/python -m pytest "$@"

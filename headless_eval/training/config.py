@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from headless_eval.errors import UserError
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -48,3 +50,13 @@ class TrainConfig:
 
     compile: bool = True
     """Compile the loss with torch.compile on CUDA."""
+
+    def __post_init__(self) -> None:
+        least = {"episodes": 1, "steps": 1, "batch": 1, "flow_samples": 1, "seed": 0, "workers": 1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be {bound} or more"
+                )
+        if self.learning_rate <= 0 or (self.minutes is not None and self.minutes <= 0):
+            raise UserError("--learning-rate and --minutes must be above 0")

@@ -1,7 +1,6 @@
 """Collects demonstrations of the scripted expert, in parallel, block by block, so that a stop loses little."""
 
 import multiprocessing
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +42,7 @@ class Block:
 
     def path(self, folder: Path) -> Path:
         """Return the file of this block."""
-        return folder / f"scene_{self.scene}_{self.first:06d}.safetensors"
+        return folder / f"scene_{self.scene}_{self.first:06d}_{self.count}.safetensors"
 
 
 def collect(
@@ -69,14 +68,10 @@ def collect(
         if missing:
             # Spawned, not forked: a GL context does not survive a fork.
             context = multiprocessing.get_context("spawn")
-            with context.Pool(min(workers, len(missing)), initializer=_limit_threads) as pool:
+            with context.Pool(min(workers, len(missing))) as pool:
                 for count in pool.imap_unordered(_collect_block, [(block, folder) for block in missing]):
                     progress.advance(bar, count)
     return [block.path(folder) for block in blocks]
-
-
-def _limit_threads() -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 _models: dict[int, SceneModel] = {}

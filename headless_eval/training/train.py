@@ -13,12 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headless_eval.errors import UserError
 from headless_eval.pi0.config import CONFIGS, PolicyConfig
 from headless_eval.pi0.model import Pi0, sample_time
 from headless_eval.pi0.norm_stats import make_norm_stats
 from headless_eval.pi0.policy import save_checkpoint
 from headless_eval.pi0.tokenizer import Tokenizer
 from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.suggest import unknown
 from headless_eval.training.config import TrainConfig
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.demonstrations import collect
@@ -53,6 +55,7 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.step = 0
         self.seconds = 0.0
+        self.curve: list[dict[str, float]] = []
         self.stats = data.norm_stats()
         self.state_mean, self.state_std = _tensors(self.stats["state"], device)
         self.action_mean, self.action_std = _tensors(self.stats["actions"], device)
@@ -120,7 +123,7 @@ class Trainer:
             for key in ("exp_avg", "exp_avg_sq", "step"):
                 arrays[f"{key}.{names[parameter]}"] = moments[key]
         part = path.with_suffix(".part")
-        clock = {"step": str(self.step), "seconds": str(self.seconds)}
+        clock = {"step": str(self.step), "seconds": str(self.seconds), "curve": json.dumps(self.curve)}
         save_file({name: value.contiguous().clone() for name, value in arrays.items()}, part, clock)
         part.replace(path)
 
@@ -130,6 +133,7 @@ class Trainer:
             clock = stored.metadata()
         arrays = load_file(path)
         self.step, self.seconds = int(clock["step"]), float(clock["seconds"])
+        self.curve = json.loads(clock["curve"])
         self.generator.set_state(arrays["random"])
         self.model.load_state_dict({name: arrays[f"model.{name}"] for name in self.model.state_dict()})
         for name, parameter in self.model.named_parameters():
@@ -153,10 +157,9 @@ def _tensors(stats: dict[str, list[float]], device: torch.device) -> tuple[Tenso
     return torch.tensor(stats["mean"], device=device), torch.tensor(stats["std"], device=device)
 
 
-def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> list[dict[str, float]]:
-    """Train to the end of the schedule, calling ``save`` on the way and at the end; return the loss curve."""
+def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> None:
+    """Train to the end of the schedule, calling ``save`` on the way and at the end."""
     settings = trainer.settings
-    curve: list[dict[str, float]] = []
     begun = time.monotonic() - trainer.seconds
     limit = settings.minutes * 60 if settings.minutes else None
     recent: list[Tensor] = []
@@ -169,7 +172,7 @@ def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> list[di
         if trainer.step % _REPORT_EVERY == 0:
             loss = float(torch.stack(recent).mean())
             recent.clear()
-            curve.append({"step": trainer.step, "seconds": trainer.seconds, "loss": loss})
+            trainer.curve.append({"step": trainer.step, "seconds": trainer.seconds, "loss": loss})
             left = trainer.seconds * (1 / max(progress, 1e-9) - 1)
             console.print(
                 f"step {trainer.step}  loss {loss:.4f}  {trainer.seconds:.0f} s elapsed, {left:.0f} s left",
@@ -178,11 +181,36 @@ def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> list[di
         if trainer.step % _SAVE_EVERY == 0:
             save()
     save()
-    return curve
+
+
+def _claim(settings: TrainConfig) -> None:
+    """Note in the folder what is trained there, or refuse one where something else is."""
+    path = settings.out / "settings.json"
+    wanted = json.dumps(
+        {name: getattr(settings, name) for name in ("policy", "seed", "batch", "flow_samples")}
+    )
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_text() != wanted:
+            raise UserError(
+                f"{settings.out} holds a training with {path.read_text()}, not {wanted}: name another --out"
+            )
+        path.write_text(wanted)
+    except OSError as error:
+        raise UserError(f"cannot write to --out {settings.out}: {error.strerror}") from None
 
 
 def run(settings: TrainConfig) -> Path:
-    """Collect demonstrations, train, and return the folder of the finished policy."""
+    """Collect demonstrations, train, and return the folder of the finished policy.
+
+    Raises:
+        UserError: the policy is unknown, the device is not there, or the folder holds another training.
+    """
+    if settings.policy not in CONFIGS:
+        raise unknown("policy to train", settings.policy, CONFIGS)
+    if settings.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {settings.device}: torch finds no CUDA device; --device cpu works, slowly")
+    _claim(settings)
     console = Console()
     config = CONFIGS[settings.policy]
     paths = collect(
@@ -199,7 +227,9 @@ def run(settings: TrainConfig) -> Path:
         settings.out / "tokenizer.model",
     )
     data = Demonstrations(paths, torch.device(settings.device))
-    console.print(f"{len(data)} observations from {3 * settings.episodes} demonstrations", highlight=False)
+    console.print(
+        f"{len(data)} observations from {len(SCENES) * settings.episodes} demonstrations", highlight=False
+    )
     trainer = Trainer(settings, config, data, tokens)
     checkpoint = settings.out / "training.safetensors"
     if checkpoint.exists():
@@ -211,7 +241,7 @@ def run(settings: TrainConfig) -> Path:
         trainer.save(checkpoint)
         trainer.export(folder, config, tokenizer)
 
-    curve = fit(trainer, console, save)
-    (settings.out / "loss.json").write_text(json.dumps(curve, indent=1))
+    fit(trainer, console, save)
+    (settings.out / "loss.json").write_text(json.dumps(trainer.curve, indent=1))
     console.print(f"policy written to {folder}", highlight=False)
     return folder

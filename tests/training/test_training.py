@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from headless_eval.cli import main
 from headless_eval.local_policy import load_policy
 from headless_eval.pi0.config import CONFIGS
 from headless_eval.sims.droid.mujoco_sim import SceneModel
@@ -38,7 +39,7 @@ def data(folder):
 
 def test_blocks_hold_observations_with_action_chunks(folder):
     for scene in SCENES:
-        block = load_file(folder / "demonstrations" / f"scene_{scene.id}_000000.safetensors")
+        block = load_file(folder / "demonstrations" / f"scene_{scene.id}_000000_1.safetensors")
         count = len(block["scene"])
         assert count > 20
         assert (block["scene"] == scene.id).all()
@@ -144,3 +145,27 @@ def test_the_exported_policy_is_one_that_runs(data, folder):
         actions = policy.infer(observation)["actions"]
     assert actions.shape == (10, 8)
     assert np.isfinite(actions).all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--policy", "pi0-droid-tyni"], "pi0-droid-tiny"),
+        (["--episodes", "0"], "--episodes is 0"),
+        (["--device", "cuda"], "no CUDA device"),
+        (["--out", "/dev/null/x"], "cannot write"),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, list) else "",
+)
+def test_bad_settings_are_one_line(flags, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["train", "--out", str(tmp_path), "--device", "cpu", *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_a_folder_with_another_training_is_refused(tmp_path, capsys):
+    (tmp_path / "settings.json").write_text('{"policy": "another"}')
+    assert main(["train", "--out", str(tmp_path), "--device", "cpu"]) == 2
+    assert "name another --out" in capsys.readouterr().err
