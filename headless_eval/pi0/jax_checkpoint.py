@@ -207,8 +207,9 @@ def _as_tensor(array: np.ndarray) -> Tensor:
 def stored_parameters(folder: Path, config: Pi0Config) -> dict[str, Stored]:
     """Return what a JAX checkpoint's ``params`` holds, by our names, largest arrays first.
 
-    An array holds a parameter of all layers. It is read once, whole, and let go when the next one is: the
-    largest come while the model is still small, so that host memory stays below 1.3 times the checkpoint's.
+    An array holds a parameter of all layers. It is read once, whole, and let go when the next one is. Decoding takes
+    about three times an array's size for a moment, so the largest come while the model is still small: at the real
+    shapes, where the largest is a third of all, host memory stays below 1.3 times the checkpoint's.
 
     Args:
         folder: as ``find_params`` finds it.
