@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -143,7 +144,7 @@ class VideoWriter:
         try:
             band = _Band(*self._texts, width)
             canvas = np.zeros((_even(height) + band.height, _even(width), 3), np.uint8)
-            encoder = _Encoder(self._ffmpeg, self._partial, canvas.shape, self._fps)
+            encoder = Encoder(self._ffmpeg, self._partial, canvas.shape, self._fps)
         except Exception as error:
             self._failure = error
         step, seconds = 0, 0.0
@@ -172,10 +173,20 @@ class VideoWriter:
             self._failure = encoder.explain(error)
 
 
-class _Encoder:
-    """An ffmpeg process that takes raw frames on its standard input."""
+class Encoder:
+    """An ffmpeg process that takes raw frames on its standard input.
 
-    def __init__(self, ffmpeg: str, path: Path, shape: tuple[int, ...], fps: float) -> None:
+    Args:
+        ffmpeg: the program.
+        path: the file, H.264 in MP4.
+        shape: of the frames, (height, width, 3); both even.
+        fps: frames per second.
+        options: more of ffmpeg's for the codec.
+    """
+
+    def __init__(
+        self, ffmpeg: str, path: Path, shape: tuple[int, ...], fps: float, options: Sequence[str] = ()
+    ) -> None:
         height, width, _ = shape
         source = [
             "-f",
@@ -200,6 +211,7 @@ class _Encoder:
             "yuv420p",
             "-threads",
             "1",
+            *options,
         ]
         # Without dates and versions in it, the same frames give the same file.
         container = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart", "-f", "mp4"]
@@ -214,10 +226,16 @@ class _Encoder:
         )
 
     def write(self, frame: np.ndarray) -> None:
+        """Hand over a frame, uint8 and contiguous."""
         assert self._process.stdin is not None
         self._process.stdin.write(frame.data)
 
     def finish(self) -> None:
+        """Complete the file.
+
+        Raises:
+            VideoError: if ffmpeg failed.
+        """
         assert self._process.stdin is not None
         self._process.stdin.close()
         if self._process.wait() != 0:
@@ -225,6 +243,7 @@ class _Encoder:
         self._errors.close()
 
     def kill(self) -> None:
+        """End the process; the file is not whole."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin is not None:
