@@ -27,7 +27,7 @@ precision.
   {PROGRAM} report DIR       rebuild what derives from a run's journal: tables, plots, page
   {PROGRAM} verify DIR       run a run's trials again and compare every action; verify A B compares two runs
   {PROGRAM} gate DIR         exit 1 if a precision drops success significantly; writes JUnit XML
-  {PROGRAM} export DIR       the episodes as one table, CSV or Parquet
+  {PROGRAM} export DIR       the episodes as one table, CSV or Parquet; with --lerobot OUT as a LeRobot dataset
   {PROGRAM} train            train the bundled policy anew
   {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's

@@ -100,7 +100,7 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write runs as one long table, a row per trial."""
+    """Write runs as one long table, a row per trial; or a run's rollouts as a LeRobot dataset."""
 
     directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")] = (
         field(default_factory=tuple)
@@ -115,9 +115,26 @@ class ExportConfig:
     )
     """CSV, or Parquet, which needs pyarrow."""
 
+    lerobot: Annotated[Path | None, _flag("OUT", "none")] = None
+    """Folder for a LeRobot dataset (v2.1) of one run's episodes, simulated again; instead of a table."""
+
+    configuration: Annotated[tuple[str, ...], _flag("NAME ...", "float32")] = ()
+    """With --lerobot: the configurations whose episodes to write."""
+
     def run(self) -> int:
         """Do it; returns the exit status."""
-        from headless_eval.export import export
+        if self.lerobot is None:
+            if self.configuration:
+                raise UserError("--configuration goes with --lerobot only: a table has all configurations")
+            from headless_eval.export import export
 
-        print(export(self.directories, self.output, self.format))
+            print(export(self.directories, self.output, self.format))
+            return 0
+        if self.output is not None or self.format is not None:
+            raise UserError("--lerobot writes a dataset and no table: leave --output and --format out")
+        if len(self.directories) != 1:
+            raise UserError("--lerobot takes the folder of one run")
+        from headless_eval.export_lerobot import CONFIGURATIONS, export_lerobot
+
+        print(export_lerobot(self.directories[0], self.lerobot, self.configuration or CONFIGURATIONS))
         return 0
