@@ -103,6 +103,8 @@ def _draw_legend(figure: Figure, axes: Axes, chart: Chart) -> None:
     # matplotlib does not wrap legends; a letter is about 0.058 inches wide, a handle with its space 0.42.
     widths = [0.42 + 0.058 * len(str(handle.get_label())) for handle in handles]
     room = figure.get_figwidth()
+    if not handles:
+        return  # every episode was an error: there is no bar to explain
     columns = len(handles) if sum(widths) < room else max(1, math.floor(room / max(widths)))
     figure.set_figheight(figure.get_figheight() + 0.18 * (math.ceil(len(handles) / columns) - 1))
     figure.legend(
