@@ -1,4 +1,4 @@
-"""Makes the README's figures: the scenes' picture, and a run's table and chart.
+"""Makes the README's figures: the scenes' picture, and a run's chart and table of dtypes by modes.
 
 python docs/figures.py                 docs/images/scenes.png
 python docs/figures.py results/RUN     also docs/images/success_rate_overall.png, and the table on stdout
@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from headless_eval.precision import MODES
 from headless_eval.report import build
-from headless_eval.report.tables import markdown_table
+from headless_eval.report.summary import Summary
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims.droid.mujoco_sim import TASKS, DroidMujoco
 
@@ -31,10 +32,26 @@ def draw_scenes() -> None:
     Image.fromarray(np.concatenate(columns, axis=1)).save(IMAGES / "scenes.png", optimize=True)
 
 
+def table(summary: Summary) -> str:
+    """Return success by dtype and mode as Markdown: successes of episodes, over all tasks."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in summary.overall:
+        text = f"{row.successes}/{row.episodes}" + (f" + {row.errors} errors" if row.errors else "")
+        row_cells = cells.setdefault(row.dtype, {})
+        for mode in MODES if row.configuration == "float32" else (row.mode,):
+            row_cells[mode] = text
+    lines = ["| dtype | " + " | ".join(MODES) + " |", "| --- |" + " ---: |" * len(MODES)]
+    lines += [
+        f"| {dtype} | " + " | ".join(by_mode.get(mode, "") for mode in MODES) + " |"
+        for dtype, by_mode in cells.items()
+    ]
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     draw_scenes()
     if len(sys.argv) > 1:
         run = Path(sys.argv[1])
-        print(markdown_table(build(run)))
+        print(table(build(run)))
         shutil.copy(run / "success_rate_overall.png", IMAGES)

@@ -57,7 +57,7 @@ one --slots SLOTS
 one --videos VIDEOS
 one --gpu GPU
 if [ "${RESUME:-0}" = 1 ]; then
-    newest=$(ls -1dt results/*/ 2>/dev/null | head -n 1)
+    newest=$(ls -1dt results/*/ 2>/dev/null | head -n 1 || true)
     RUN=${RESULTS:-${newest%/}}
     [ -n "$RUN" ] || fail "RESUME=1, but there is no run in results/; set RESULTS to the run's folder"
     one --resume RUN

@@ -1,0 +1,28 @@
+"""The documentation points at what exists."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("headless_eval/bundled/*/*.md")])
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere_and_nothing_is_left_to_fill_in(page):
+    text = page.read_text("utf-8")
+    assert "@@" not in text
+    targets = [target for target in _LINK.findall(text) if "://" not in target]
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_the_scripts_help_names_every_variable_they_read():
+    script = ROOT / "scripts" / "run_headless.sh"
+    said = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    read = set(re.findall(r"^(?:one|many) --\S+ ([A-Z_]+)$", script.read_text(), flags=re.M))
+    assert len(read) > 10
+    assert all(variable in said for variable in read)
