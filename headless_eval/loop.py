@@ -141,6 +141,7 @@ def run_trials(
     attempts: Mapping[tuple[str, int, int], int] | None = None,
     episode_timeout: float = math.inf,
     watch: "Watch" = lambda activity, episodes: nullcontext(),
+    wanted: Callable[[Trial], bool] = lambda trial: True,
 ) -> TimeSpent:
     """Run the trials, those of one precision after those of another.
 
@@ -162,6 +163,8 @@ def run_trials(
         episode_timeout: seconds of wall-clock time after which an episode that is not over is an error.
         watch: is entered around every call of the simulator and the policy, with the name of the activity and
             the episodes that it is for; a watchdog that tells which of them hang.
+        wanted: whether a trial is still to run. Asked once a round: those under way that no longer are end
+            without a record. Once it says no, it says no to all later trials of that precision.
 
     Returns:
         Where the wall-clock time went. A record's ``total_s`` is its episode's share of it: time spent on
@@ -181,6 +184,7 @@ def run_trials(
         Counter(attempts or {}),
         episode_timeout,
         watch,
+        wanted,
     )
     for precision, group in groupby(trials, key=lambda trial: trial.precision):
         rollout.run(precision, deque(group))
@@ -330,6 +334,7 @@ class _Rollout:
     attempts: Counter[tuple[str, int, int]]
     timeout: float
     watch: Watch
+    wanted: Callable[[Trial], bool]
     pending: deque[Trial] = field(default_factory=deque)
     active: dict[int, _Episode] = field(default_factory=dict)
     clock: _Clock = field(default_factory=_Clock)
@@ -349,6 +354,7 @@ class _Rollout:
             return
         try:
             while pending or self.active:
+                self.drop_unwanted()
                 for slot in range(self.simulator.num_slots):
                     while pending and slot not in self.active:
                         self.start(_Episode(pending.popleft(), slot))
@@ -359,6 +365,15 @@ class _Rollout:
             for episode in self.active.values():
                 if episode.video:
                     episode.video.discard()
+
+    def drop_unwanted(self) -> None:
+        """Leave out the trials that are no longer wanted, those under way included."""
+        while self.pending and not self.wanted(self.pending[0]):
+            self.pending.popleft()
+        for episode in [one for one in self.active.values() if not self.wanted(one.trial)]:
+            if episode.video:
+                episode.video.discard()
+            del self.active[episode.slot]
 
     def start(self, episode: _Episode) -> None:
         self.active[episode.slot] = episode
