@@ -86,6 +86,9 @@ class RunConfig:
     slots: int = 4
     """Episodes at once, in one process; changes the speed, never a result."""
 
+    sequential: Annotated[float | None, _flag("MARGIN", "off")] = None
+    """Stop a precision once it is decided: worse than float32, or not worse by MARGIN (0.05 is 5 points)."""
+
     videos: VideoChoice = "all"
     """Which episodes to keep as H.264; errors count among the failures here."""
 
@@ -128,7 +131,15 @@ class RunConfig:
             raise UserError("--force goes with --resume only: a new run never overwrites anything")
         if self.videos not in get_args(VideoChoice):
             raise UserError(f"--videos is {self.videos!r}; it must be all, failures or none")
-        _ = self.precisions
+        precisions = self.precisions
+        if self.sequential is None:
+            return
+        if not 0 < self.sequential < 1:
+            raise UserError(
+                f"--sequential is {self.sequential:g}; it must be above 0 and below 1 (0.05 is 5 points)"
+            )
+        if precisions[0].dtype != "float32":
+            raise UserError("--sequential compares with float32, which is missing: add it to --dtypes")
 
     @property
     def precisions(self) -> list[Precision]:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from headless_eval.errors import UserError
 from headless_eval.files import replacing
+from headless_eval.report.stopping import Stop
 from headless_eval.report.summary import BASELINE, Row, Summary, summarize
 from headless_eval.results import RunDirectory
 
@@ -63,8 +64,11 @@ def gate(folder: Path, max_drop: float = 0.05, junit: Path | None = None) -> int
             f"{folder} has nothing to judge: {BASELINE} and another precision have to be in the run"
         )
     summary = summarize(manifest["suite"], records)
+    stopping = run.stopping()
+    stops = stopping.stops if stopping else {}
     judged = [
-        Judged(name, *_judge(summary, name, wanted, max_drop), seconds.get(name, 0.0)) for name in names
+        Judged(name, *_judge(summary, name, wanted, max_drop, stops.get(name)), seconds.get(name, 0.0))
+        for name in names
     ]
     width = max(map(len, names))
     for one in judged:
@@ -74,17 +78,32 @@ def gate(folder: Path, max_drop: float = 0.05, junit: Path | None = None) -> int
     return 0 if all(one.outcome == "passed" for one in judged) else 1
 
 
-def _judge(summary: Summary, name: str, wanted: int, max_drop: float) -> tuple[Outcome, str]:
+def _judge(
+    summary: Summary, name: str, wanted: int, max_drop: float, stop: Stop | None
+) -> tuple[Outcome, str]:
     row = next((row for row in summary.overall if row.configuration == name), None)
     if row is None:
         return "error", "none of its episodes has run"
     if row.errors:
         return "error", f"{row.errors} of {row.episodes + row.errors} episodes ended in an error"
+    if stop and stop.decision != "continue":
+        return _judge_stop(row, stop, max_drop)
     if row.episodes < wanted:
         return "error", f"{row.episodes} of {wanted} episodes have run"
     if name == BASELINE:
         return "passed", f"{row.successes} of {row.episodes} succeed; what the others are compared with"
     return _judge_drop(row, max_drop)
+
+
+def _judge_stop(row: Row, stop: Stop, max_drop: float) -> tuple[Outcome, str]:
+    """Judge by the sequential test: after an early stop McNemar's p-value is none."""
+    drop = -row.comparison.difference if row.comparison else 0.0
+    facts = f"stopped early: {stop.sentence}, observed {-100 * drop:+.1f} points"
+    if stop.decision == "worse":
+        return ("failed" if drop > max_drop else "passed"), facts
+    if stop.margin > max_drop:
+        return "error", f"{facts}; that says nothing of a drop of {100 * max_drop:g} points"
+    return "passed", facts
 
 
 def _judge_drop(row: Row, max_drop: float) -> tuple[Outcome, str]:

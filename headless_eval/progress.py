@@ -99,6 +99,10 @@ class Shown(Protocol):
         """Take note of an episode that has ended."""
         ...
 
+    def stop(self, configuration: str, reason: str, left_out: int) -> None:
+        """Take note that a configuration goes without its last ``left_out`` episodes, and why."""
+        ...
+
 
 class RunProgress(AbstractContextManager["RunProgress"]):
     """Shows each configuration as its episodes end, and the time left for the run.
@@ -168,6 +172,15 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         if complete:
             self._begin()
 
+    def stop(self, configuration: str, reason: str, left_out: int) -> None:
+        """Take note that a configuration goes without its last ``left_out`` episodes, and why."""
+        self._tallies[configuration].total -= left_out
+        self._run.total -= left_out
+        if self._bars:
+            self._bars.update(self._bars.task_ids[1], total=self._run.total)
+        self._print(f"{configuration:{self._width}}  {reason}; {left_out} episodes left out")
+        self._begin()
+
     def _begin(self) -> None:
         """Start the clock of the first configuration that lacks episodes."""
         for name, tally in self._tallies.items():
@@ -230,6 +243,13 @@ class JsonProgress(AbstractContextManager["JsonProgress"]):
             errors=self._run.errors,
             episodes_per_minute=round(self._run.per_minute, 2),
             seconds_left=round(self._run.seconds_left or 0.0, 1),
+        )
+
+    def stop(self, configuration: str, reason: str, left_out: int) -> None:
+        """Take note that a configuration goes without its last ``left_out`` episodes, and why."""
+        self._run.total -= left_out
+        print_event(
+            "stop", configuration=configuration, reason=reason, left_out=left_out, total=self._run.total
         )
 
 

@@ -56,8 +56,8 @@ def config_from(manifest: Mapping[str, Any], folder: Path) -> RunConfig:
 
 def _fits(value: Any, default: Any, name: str) -> bool:
     if default is None:
-        kinds: Any = int if name in ("gpu", "open_loop_horizon", "flow_steps") else str
-        return value is None or type(value) is kinds
+        kind: type = int if name in ("gpu", "open_loop_horizon", "flow_steps") else str
+        return value is None or type(value) is (float if name == "sequential" else kind)
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
     if isinstance(default, float):

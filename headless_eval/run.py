@@ -205,7 +205,15 @@ def _evaluate(
     names = [precision.name for precision in precisions]
     before = directory.records()
     left = left_of(directory, config.retries)
-    to_do = [trial for trial in trials if left(trial.key)]
+    stopping = directory.stopping()
+    if stopping:
+        trials.sort(key=lambda trial: stopping.order(trial.key))
+
+    def wanted(trial: Trial) -> bool:
+        return stopping is None or stopping.wanted(trial.key)
+
+    there = sum(not left(trial.key) for trial in trials)
+    to_do = [trial for trial in trials if left(trial.key) and wanted(trial)]
     # What is to be tried again is shown as what is still to come.
     shown_before = [record for record in before if not left(record.trial)]
     progress: RunProgress | JsonProgress
@@ -213,17 +221,27 @@ def _evaluate(
         progress = JsonProgress(len(trials), shown_before)
     else:
         if before:
-            console.print(f"{len(trials) - len(to_do)} of {len(trials)} episodes are there", highlight=False)
+            console.print(f"{there} of {len(trials)} episodes are there", highlight=False)
         progress = RunProgress(console, names, len(tasks) * config.episodes, shown_before)
     spent, quantized = None, dict(directory.manifest.get("quantized") or {})
     ended = 0
+    shown = {record.trial for record in shown_before}
+
+    def show_stop(name: str) -> None:
+        if stopping:
+            left_out = sum(trial.precision.name == name and trial.key not in shown for trial in trials)
+            progress.stop(name, stopping.stops[name].sentence, left_out)
 
     def on_episode(record: EpisodeRecord, actions: np.ndarray) -> None:
         nonlocal ended
         directory.append(record, actions)
         ended += 1
         quantized[record.configuration] = policy.describe_precision()
-        progress.update(record)
+        if stopping is None or stopping.wanted(record.trial):
+            shown.add(record.trial)
+            progress.update(record)
+        for name in stopping.add(record) if stopping else ():
+            show_stop(name)
 
     def open_video(trial: Trial) -> Video | None:
         fps = simulator.control_hz / interval
@@ -238,6 +256,9 @@ def _evaluate(
         _start_afresh(directory, config, message)
 
     with progress, suppress(KeyboardInterrupt), Watchdog(config.episode_timeout, on_hang) as watchdog:
+        for name, stop in stopping.stops.items() if stopping else ():
+            if stop.decision != "continue":
+                show_stop(name)
         spent = run_trials(
             simulator,
             policy,
@@ -250,12 +271,16 @@ def _evaluate(
             attempts=left.attempts,
             episode_timeout=config.episode_timeout,
             watch=watchdog.watch,
+            wanted=wanted,
         )
     summary = build(directory)
     done = summary.episodes + summary.errors
     status = 130 if spent is None else 1 if summary.errors else 0
     peak = max(_peak_memory(), int(directory.manifest.get("peak_memory_bytes") or 0))
     entries: dict[str, Any] = {"quantized": quantized, "peak_memory_bytes": peak, "batch": policy.batch}
+    if stopping:
+        decisions = {name: asdict(stop) for name, stop in summary.stops.items()}
+        entries["sequential"] = {"alpha": stopping.alpha, "configurations": decisions}
     if spent and ended:
         entries["time"] = _time(spent, ended, directory.manifest.get("time"))
     directory.update_manifest(**entries)

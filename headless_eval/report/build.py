@@ -1,5 +1,6 @@
 """Rebuilds what is derived from a run's journal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from headless_eval.errors import UserError
@@ -26,6 +27,8 @@ def build(run: RunDirectory | str | Path) -> Summary:
         run = RunDirectory.open(run)
     records = run.records()
     summary = summarize(run.manifest["suite"], records)
+    if stopping := run.stopping():
+        summary = replace(summary, stops=stopping.stops)
     try:
         write_csv(run.path / f"{summary.suite}_results.csv", records)
         write_suite_json(run.path / f"{summary.suite}_results.json", records, summary, run.manifest)

@@ -1,8 +1,9 @@
 """What a run's records say: success per configuration and task, compared with float32 in pairs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from headless_eval.report.power import ALPHA, detectable_drop, pairs_needed
 from headless_eval.report.statistics import (
@@ -13,6 +14,9 @@ from headless_eval.report.statistics import (
     wilson_interval,
 )
 from headless_eval.results.record import ERROR, EpisodeRecord
+
+if TYPE_CHECKING:
+    from headless_eval.report.stopping import Stop
 
 BASELINE = "float32"
 """The configuration that every other is compared with."""
@@ -95,12 +99,14 @@ class Summary:
         tasks: key -> name of each task, in order.
         configurations: names, in order.
         rows: per configuration its tasks, then all of them together.
+        stops: in a sequential run, how the test of each configuration but float32 stands.
     """
 
     suite: str
     tasks: dict[str, str]
     configurations: tuple[str, ...]
     rows: tuple[Row, ...]
+    stops: "Mapping[str, Stop]" = field(default_factory=dict)
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a configuration and a task's key, or of all tasks.
@@ -117,6 +123,17 @@ class Summary:
     def overall(self) -> tuple[Row, ...]:
         """The rows over all tasks, one per configuration."""
         return tuple(row for row in self.rows if row.task is None)
+
+    @property
+    def stopped(self) -> str:
+        """What the sequential tests decided, in a sentence or two; empty if nothing."""
+        decided = [f"{name} {one.sentence}" for name, one in self.stops.items() if one.decision != "continue"]
+        if not decided:
+            return ""
+        return (
+            f"Stopped early by the sequential test: {'; '.join(decided)}. Intervals and p of these take no account of "
+            "the stop"
+        )
 
     @property
     def episodes(self) -> int:

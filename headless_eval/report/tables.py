@@ -123,6 +123,8 @@ def _content(summary: Summary, *, per_task: bool) -> _Content:
         caption += "; p: McNemar's exact test, after Holm; sees: smallest drop found with 80 % power"
     if summary.errors:
         caption += f". Episodes with an error ({summary.errors}) count nowhere else"
+    if summary.stopped:
+        caption += f". {summary.stopped}"
     return _Content(f"{summary.suite}: success by precision", caption + ".", header, rows)
 
 

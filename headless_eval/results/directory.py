@@ -22,6 +22,7 @@ from headless_eval.results.record import EpisodeRecord
 
 if TYPE_CHECKING:
     from headless_eval.report import Summary
+    from headless_eval.report.stopping import Stopping
 
 FORMAT = 1
 """The version of the folder's layout, kept in the manifest."""
@@ -170,11 +171,13 @@ class RunDirectory:
     def records(self) -> list[EpisodeRecord]:
         """Return the last record of each trial, in order of configuration, task and episode.
 
-        Configurations and tasks come in the manifest's order, whatever order they ran in.
+        Configurations and tasks come in the manifest's order, whatever order they ran in. In a sequential run
+        what lies beyond the pair that decided a configuration is left out.
 
         Raises:
             UserError: if the journal is damaged other than in its last line.
         """
+        stopping = self.stopping()
         configurations = {
             entry["name"]: index for index, entry in enumerate(self._manifest["configurations"])
         }
@@ -189,7 +192,31 @@ class RunDirectory:
                 record.episode,
             )
 
-        return sorted({record.trial: record for record in self.journal()}.values(), key=order)
+        records = {record.trial: record for record in self.journal()}.values()
+        return sorted(
+            (record for record in records if stopping is None or stopping.wanted(record.trial)), key=order
+        )
+
+    def stopping(self) -> "Stopping | None":
+        """Return the tests of a sequential run, with the journal's pairs; None if the run is not sequential.
+
+        Raises:
+            UserError: if manifest or journal are damaged.
+        """
+        settings = self._manifest.get("settings")
+        if not isinstance(settings, dict) or settings.get("sequential") is None:
+            return None
+        from headless_eval.report.stopping import stopping_of
+
+        try:
+            stopping = stopping_of(self._manifest)
+        except ValueError as error:
+            raise UserError(
+                f"{self.path / _MANIFEST} is damaged: {error}; restore it or start a new run"
+            ) from None
+        for record in self.journal():
+            stopping.add(record)
+        return stopping
 
     def video_stem(self, configuration: str, task_key: str, episode: int) -> Path:
         """Return the path of a trial's video without outcome and suffix, for ``video.VideoWriter``."""

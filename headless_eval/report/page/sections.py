@@ -109,6 +109,7 @@ def summary_table(summary: Summary) -> Markup:
             " with 80 % power."
         )
     note += " Episodes that ended in an error count nowhere else." if errors else ""
+    note += f" {summary.stopped}." if summary.stopped else ""
     return join(_scrolling(table, "Summary"), tag("p", note, class_="note"))
 
 
