@@ -22,7 +22,7 @@ from headless_eval.loop import EpisodeTimeout, TimeSpent, Trial, Video, make_tri
 from headless_eval.manifest import build_manifest
 from headless_eval.precision import Precision
 from headless_eval.progress import JsonProgress, RunProgress, duration, print_event
-from headless_eval.report import build
+from headless_eval.report import build, summarize_run
 from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
 from headless_eval.resume import check_unchanged, left_of
@@ -273,7 +273,7 @@ def _evaluate(
             watch=watchdog.watch,
             wanted=wanted,
         )
-    summary = build(directory)
+    summary = summarize_run(directory)
     done = summary.episodes + summary.errors
     status = 130 if spent is None else 1 if summary.errors else 0
     peak = max(_peak_memory(), int(directory.manifest.get("peak_memory_bytes") or 0))
@@ -285,6 +285,7 @@ def _evaluate(
         entries["time"] = _time(spent, ended, directory.manifest.get("time"))
     directory.update_manifest(**entries)
     directory.finish(status, "interrupted" if spent is None else "finished")
+    build(directory)  # last, for the page shows the manifest
     console.print(rich_table(summary))
     if spent is None:
         print(

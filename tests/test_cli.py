@@ -398,3 +398,11 @@ def test_the_module_runs_like_the_command():
     done = subprocess.run([sys.executable, "-m", "headless_eval", "rum"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("headless-eval: error: unknown command 'rum'")
+
+
+def test_the_page_of_a_finished_run_says_so(run):
+    status, folder = run("--tasks", "1", "--episodes", "1", "--dtypes", "float32")
+    assert status == 0
+    page = (folder / "report.html").read_text()
+    assert "still running" not in page
+    assert "episodes_per_minute" in page

@@ -1,5 +1,6 @@
 """Rebuilds what is derived from a run's journal."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,18 @@ from headless_eval.report.exports import write_csv, write_rates_json, write_suit
 from headless_eval.report.page import write_page
 from headless_eval.report.plots import write_plots
 from headless_eval.report.summary import Summary, summarize
-from headless_eval.results import RunDirectory
+from headless_eval.results import EpisodeRecord, RunDirectory
+
+
+def summarize_run(run: RunDirectory) -> Summary:
+    """Return the summary of a run's episodes so far; nothing is written."""
+    return _summarize(run, run.records())
+
+
+def _summarize(run: RunDirectory, records: Sequence[EpisodeRecord]) -> Summary:
+    summary = summarize(run.manifest["suite"], records)
+    stopping = run.stopping()
+    return replace(summary, stops=stopping.stops) if stopping else summary
 
 
 def build(run: RunDirectory | str | Path) -> Summary:
@@ -26,9 +38,7 @@ def build(run: RunDirectory | str | Path) -> Summary:
     if not isinstance(run, RunDirectory):
         run = RunDirectory.open(run)
     records = run.records()
-    summary = summarize(run.manifest["suite"], records)
-    if stopping := run.stopping():
-        summary = replace(summary, stops=stopping.stops)
+    summary = _summarize(run, records)
     try:
         write_csv(run.path / f"{summary.suite}_results.csv", records)
         write_suite_json(run.path / f"{summary.suite}_results.json", records, summary, run.manifest)
