@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from droid_suite import BUNDLED_POLICY, short_tasks
+from droid_suite import BUNDLED_POLICY, SHORT_RUN, short_tasks
 
 from headless_eval.policies import list_policies
 
@@ -51,3 +51,15 @@ def droid_policy(request) -> str:
     if BUNDLED_POLICY in list_policies():
         return BUNDLED_POLICY
     return str(request.getfixturevalue("untrained_policy"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A whole run of ``SHORT_RUN``, with episodes of a second; to be copied, not changed."""
+    from headless_eval.cli import main
+
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        short_tasks(patch)
+        assert main(["run", *SHORT_RUN, "--results", str(folder), "--quiet"]) == 0
+    return folder

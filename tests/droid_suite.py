@@ -4,6 +4,19 @@ from dataclasses import replace
 
 BUNDLED_POLICY = "pi0-droid-tiny"
 SHORT_STEPS = 16
+SHORT_RUN = [
+    "--policy",
+    "random",
+    "--dtypes",
+    "float32",
+    "--tasks",
+    "1",
+    "3",
+    "--episodes",
+    "3",
+    "--videos",
+    "none",
+]
 
 
 def short_tasks(monkeypatch):

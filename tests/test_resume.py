@@ -14,32 +14,6 @@ from headless_eval.report.exports import COLUMNS
 from headless_eval.results import RunDirectory
 from headless_eval.resume import settings_of
 
-FLAGS = [
-    "--policy",
-    "random",
-    "--dtypes",
-    "float32",
-    "--tasks",
-    "1",
-    "3",
-    "--episodes",
-    "3",
-    "--videos",
-    "none",
-]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A whole run, with episodes of a second."""
-    from droid_suite import short_tasks
-
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        short_tasks(patch)
-        assert main(["run", *FLAGS, "--results", str(folder), "--quiet"]) == 0
-    return folder
-
 
 @pytest.fixture
 def cut(finished, short_episodes, tmp_path):

@@ -15,32 +15,6 @@ from headless_eval.export import COLUMNS, export
 from headless_eval.results import RunDirectory
 from headless_eval.verify import compare_trials
 
-FLAGS = [
-    "--policy",
-    "random",
-    "--dtypes",
-    "float32",
-    "--tasks",
-    "1",
-    "3",
-    "--episodes",
-    "3",
-    "--videos",
-    "none",
-]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A whole run, with episodes of a second."""
-    from droid_suite import short_tasks
-
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        short_tasks(patch)
-        assert main(["run", *FLAGS, "--results", str(folder), "--quiet"]) == 0
-    return folder
-
 
 @pytest.fixture
 def moved(finished, tmp_path):
