@@ -1,0 +1,141 @@
+"""A model in a precision, and the way back."""
+
+from collections.abc import Callable
+from typing import Any, Self
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from headless_eval.precision import Precision
+from headless_eval.quant.activations import activation_axis, map_tensors
+from headless_eval.quant.casts import quantized
+from headless_eval.quant.weights import fits_beside, weight_axis
+
+_in_a_precision: WeakSet[nn.Module] = WeakSet()
+
+
+def is_quantized(model: nn.Module) -> bool:
+    """Return whether the model, or a part of it, is in a precision."""
+    return any(module in _in_a_precision for module in model.modules())
+
+
+class Handle:
+    """A precision that a model is in; what ``quantize_`` returns.
+
+    As a context manager it restores the model on leaving.
+
+    Attributes:
+        precision: the precision.
+        num_parameters: parameter tensors quantized, shared ones counted once.
+        num_elements: the numbers in them.
+        num_bytes: memory held by the copies that ``restore`` uses.
+        hooked: names of the modules whose outputs are quantized.
+        seconds: how long it took to enter.
+    """
+
+    def __init__(self, model: nn.Module, precision: Precision) -> None:
+        self.precision = precision
+        self.hooked: tuple[str, ...] = ()
+        self.seconds = 0.0
+        self._originals: list[tuple[nn.Parameter, Tensor]] = []
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._fired: set[str] = set()
+        self._modules = list(model.modules())
+        self._active = True
+        _in_a_precision.update(self._modules)
+
+    @property
+    def active(self) -> bool:
+        """Return whether the model is in this precision still."""
+        return self._active
+
+    @property
+    def num_parameters(self) -> int:
+        """Return how many parameter tensors are quantized."""
+        return len(self._originals)
+
+    @property
+    def num_elements(self) -> int:
+        """Return how many numbers are in them."""
+        return sum(original.numel() for _, original in self._originals)
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the size of the copies kept for restoring, in bytes."""
+        return sum(original.nbytes for _, original in self._originals)
+
+    @property
+    def fired(self) -> tuple[str, ...]:
+        """Return the hooked modules of which an output has been quantized so far."""
+        return tuple(name for name in self.hooked if name in self._fired)
+
+    @property
+    def unfired(self) -> tuple[str, ...]:
+        """Return the hooked modules of which no output has been quantized so far.
+
+        After an inference these are modules that it did not call, or whose outputs hold no floating-point
+        tensor that could be found.
+        """
+        return tuple(name for name in self.hooked if name not in self._fired)
+
+    def original(self, tensor: Tensor) -> Tensor:
+        """Return the unquantized values of one of the model's parameters; any other tensor as it is."""
+        for parameter, kept in self._originals:
+            if parameter is tensor or (
+                parameter.data_ptr() == tensor.data_ptr()
+                and parameter.shape == tensor.shape
+                and parameter.stride() == tensor.stride()
+            ):
+                return kept
+        return tensor
+
+    def restore(self) -> None:
+        """Bring back the exact bits of every weight and remove the hooks. A second call does nothing."""
+        if not self._active:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        with torch.inference_mode():
+            for parameter, original in self._originals:
+                parameter.copy_(original)
+        _in_a_precision.difference_update(self._modules)
+        self._hooks, self._originals, self._active = [], [], False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
+    def _quantize_weights(self, parameters: list[nn.Parameter]) -> None:
+        dtype = self.precision.dtype
+        beside = fits_beside(parameters)
+        # Inference mode, so that it also works for weights that were loaded in it.
+        with torch.inference_mode():
+            for parameter in parameters:
+                kept = parameter.detach().clone() if beside else parameter.detach().to("cpu", copy=True)
+                self._originals.append((parameter, kept))
+            # All copies before any change: parameters may be views of one another.
+            for parameter, kept in self._originals:
+                original = kept.to(parameter.device)
+                parameter.copy_(quantized(original, dtype, weight_axis(parameter, dtype)))
+        for device in {parameter.device for parameter in parameters if parameter.is_cuda}:
+            torch.cuda.synchronize(device)
+
+    def _hook_activations(self, leaves: list[tuple[str, nn.Module]]) -> None:
+        self.hooked = tuple(name for name, _ in leaves)
+        self._hooks = [module.register_forward_hook(self._output_hook(name)) for name, module in leaves]
+
+    def _output_hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        dtype, fired = self.precision.dtype, self._fired
+
+        def quantize_output(module: nn.Module, _args: Any, output: Any) -> Any:
+            # Called from several threads at once: adding to a set is the only thing shared.
+            def change(tensor: Tensor) -> Tensor:
+                fired.add(name)
+                return quantized(tensor, dtype, activation_axis(module, tensor, dtype))
+
+            return map_tensors(output, change)
+
+        return quantize_output

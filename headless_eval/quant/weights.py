@@ -1,0 +1,37 @@
+"""Which of a model's weights a precision rounds, and how."""
+
+import torch
+from torch import Tensor, nn
+
+from headless_eval.precision import Scope
+from headless_eval.quant.casts import CHANNELWISE
+
+
+def weight_axis(weight: Tensor, dtype: str) -> int | None:
+    """Return the axis of a weight that keeps its scales: that of the output channels, or none."""
+    return 0 if dtype in CHANNELWISE and weight.ndim >= 2 else None
+
+
+def weights_of(model: nn.Module, scope: Scope) -> list[nn.Parameter]:
+    """Return the floating-point parameters in scope; those that are one memory under two names, once."""
+    found: dict[tuple, nn.Parameter] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.is_floating_point() and scope.matches(name.rpartition(".")[0]):
+            memory = (parameter.data_ptr(), parameter.shape, parameter.stride(), parameter.dtype)
+            found.setdefault(memory if parameter.numel() else (id(parameter),), parameter)
+    return list(found.values())
+
+
+def fits_beside(parameters: list[nn.Parameter]) -> bool:
+    """Return whether a copy of the parameters fits on their devices, with room to quantize the largest."""
+    needed: dict[torch.device, int] = {}
+    for parameter in parameters:
+        needed[parameter.device] = needed.get(parameter.device, 0) + parameter.nbytes
+    workspace = 8 * max((parameter.nbytes for parameter in parameters), default=0)
+    for device, size in needed.items():
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            if size + workspace > free:
+                return False
+    return True
