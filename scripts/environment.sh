@@ -1,7 +1,12 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: makes sure that .venv exists and holds the package, and that headless
-# rendering can work. Quick when nothing is missing. Honours PYTHON (interpreter to build .venv with) and
+# Sourced by the other scripts: makes sure that an environment exists and holds the package, and that headless
+# rendering can work. Quick when nothing is missing. Honours PYTHON (interpreter to build an environment with) and
 # TORCH_INDEX_URL (a package index to take torch from, PyTorch's CPU index for example).
+#
+#   ensure_default [EXTRAS]      .venv: MuJoCo and everything else
+#   ensure_isaaclab [EXTRAS]     .venv-isaaclab: Isaac Lab, which pins its Python and its torch
+#
+# Both set VENV to the environment's folder; EXTRAS are further extras of the package, separated by commas.
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -10,12 +15,16 @@ fail() {
     exit 2
 }
 
+# find_python VERSIONS: prints an interpreter of one of these versions, such as "3.11 3.12", that can make environments.
 find_python() {
-    local candidate
-    if [ -n "${PYTHON:-}" ]; then set -- "$PYTHON"; else set -- python3 python3.12 python3.11 python3.13 python; fi
-    for candidate; do
-        if [ "$("$candidate" -c 'import sys, venv, ensurepip
-print((3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null)" = True ]; then
+    local versions=$1 candidate candidates=(python3) version
+    for version in $versions; do
+        candidates+=("python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python)
+    done
+    if [ -n "${PYTHON:-}" ]; then candidates=("$PYTHON"); fi
+    for candidate in "${candidates[@]}"; do
+        if [[ " $versions " == *" $("$candidate" -c 'import sys, venv, ensurepip
+print("%d.%d" % sys.version_info[:2])' 2>/dev/null) "* ]]; then
             command -v "$candidate"
             return
         fi
@@ -54,24 +63,50 @@ ensure_gl() {
         fail "no EGL library for headless rendering; on Debian or Ubuntu: sudo apt-get install libegl1 libgl1-mesa-dri"
 }
 
-# ensure_environment EXTRAS: EXTRAS is a comma-separated list of the package's extras, may be empty.
+# ensure_environment NAME EXTRAS VERSIONS PREPARE: makes $ROOT/NAME with an interpreter of one of VERSIONS and installs
+# the package with EXTRAS (separated by commas, may be empty) into it. PREPARE is a command that runs before: it
+# installs what must be there first, and tells the user what will take long.
 ensure_environment() {
-    local extras=$1 python stamp state
-    VENV=$ROOT/.venv
+    local name=$1 extras=$2 versions=$3 prepare=$4 python stamp state
+    VENV=$ROOT/$name
     stamp=$VENV/.installed
     # Where the checkout lies counts: a virtual environment does not survive being moved.
     state="$(cksum <"$ROOT/pyproject.toml") $ROOT"
-    grep -qxF "[$extras] $state" "$stamp" 2>/dev/null && return
+    has_extras "$extras" && return
     if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-        python=$(find_python) ||
-            fail "Python 3.11, 3.12 or 3.13 with venv is needed; install one or set PYTHON to its path"
-        say "Creating .venv with $("$python" --version) ..."
+        python=$(find_python "$versions") ||
+            fail "$name needs Python ${versions// / or } with venv; install one or set PYTHON to its path"
+        say "Creating $name with $("$python" --version) ..."
         "$python" -m venv --clear "$VENV" || fail "the virtual environment $VENV could not be created"
     fi
+    "$prepare"
+    pip_install -e "$ROOT${extras:+[$extras]}" || fail "the package could not be installed into $name"
+    ensure_gl
+    each_extra "$extras" >>"$stamp"
+}
+
+# What the stamp holds of an environment: a line for the package, and one for each of its extras.
+each_extra() {
+    local extra
+    for extra in "" ${1//,/ }; do printf '[%s] %s\n' "$extra" "$state"; done
+}
+
+has_extras() {
+    local line
+    while IFS= read -r line; do
+        grep -qxF "$line" "$stamp" 2>/dev/null || return
+    done < <(each_extra "$1")
+}
+
+prepare_default() {
     say "Installing headless-eval and what it needs (once, about a minute) ..."
     install_torch
-    pip_install -e "$ROOT${extras:+[$extras]}" || fail "the package could not be installed"
-    ensure_gl
-    # Whoever has an extra has the package without it, too.
-    printf '%s\n' "[] $state" "[$extras] $state" >>"$stamp"
 }
+
+prepare_isaaclab() {
+    "$VENV/bin/python" -c 'import isaaclab' 2>/dev/null ||
+        say "Installing Isaac Lab into .venv-isaaclab (once: downloads about 3 GB, takes 8 GB of disk and some minutes) ..."
+}
+
+ensure_default() { ensure_environment .venv "${1:-}" "3.12 3.11 3.13" prepare_default; }
+ensure_isaaclab() { ensure_environment .venv-isaaclab "isaaclab${1:+,$1}" 3.12 prepare_isaaclab; }

@@ -32,7 +32,7 @@ case "${1:-}" in
     ;;
 esac
 
-ensure_environment ""
+ensure_default
 [ "${SETUP_ONLY:-0}" = 1 ] && exit
 
 arguments=()

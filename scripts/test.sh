@@ -4,7 +4,7 @@
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/scripts/environment.sh"
-ensure_environment dev
+ensure_default dev
 cd "$ROOT"
 if [ $# -eq 0 ]; then
     .venv/bin/python -m ruff format --check .

@@ -6,5 +6,5 @@
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/scripts/environment.sh"
-ensure_environment ""
+ensure_default
 exec "$ROOT/.venv/bin/python" -m headless_eval train --policy pi0-droid-tiny --out "${OUT:-$ROOT/train_out}" "$@"
