@@ -10,6 +10,8 @@ import tyro
 from headless_eval.errors import UserError
 from headless_eval.precision import Precision, Scope, configurations
 
+EngineChoice = Literal["auto", "eager", "compiled", "fused"]
+ExecutionChoice = Literal["simulated", "native"]
 VideoChoice = Literal["all", "failures", "none"]
 
 
@@ -71,6 +73,12 @@ class RunConfig:
     gpu: Annotated[int | None, _flag("INDEX", "the policy runs on the CPU")] = None
     """CUDA device that the policy runs on."""
 
+    engine: EngineChoice = "auto"
+    """What computes the policy: auto is the fastest here, eager plain PyTorch."""
+
+    execution: ExecutionChoice = "simulated"
+    """Round to a precision's values (simulated), or compute with its types (native; engine fused on a GPU)."""
+
     open_loop_horizon: Annotated[int | None, _flag("STEPS", "the policy's")] = None
     """Control steps between two looks of the policy: actions executed of each chunk."""
 
@@ -129,8 +137,11 @@ class RunConfig:
             raise UserError(f"--episode-timeout is {self.episode_timeout:g}; it must be above 0")
         if self.force and self.resume is None:
             raise UserError("--force goes with --resume only: a new run never overwrites anything")
-        if self.videos not in get_args(VideoChoice):
-            raise UserError(f"--videos is {self.videos!r}; it must be all, failures or none")
+        choices = {"videos": VideoChoice, "engine": EngineChoice, "execution": ExecutionChoice}
+        for name, choice in choices.items():
+            *others, last = get_args(choice)
+            if (value := getattr(self, name)) not in (*others, last):
+                raise UserError(f"--{name} is {value!r}; it must be {', '.join(others)} or {last}")
         precisions = self.precisions
         if self.sequential is None:
             return

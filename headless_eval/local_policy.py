@@ -189,6 +189,7 @@ class LocalPolicy:
             "open_loop_horizon": self.open_loop_horizon,
             "batch": self._batch,
             "threads": self._threads,
+            **self._computes(),
             **_hashes(self.policy),
             "warmup_s": self.warmup_seconds,
         }
@@ -211,20 +212,49 @@ class LocalPolicy:
                 in it. The policy is at float32 then.
         """
         begin = time.perf_counter()
-        if self._handle is not None:
-            self._handle.restore()
-        self._handle, self._precision, self._calls = None, Precision(), []
-        self._activations_unproven = False
+        self._calls = []
+        self._restore()
         if precision.dtype != "float32":
             if self.module is None:
                 raise UserError(
                     f"policy {self.name!r} holds no torch model, so it cannot be put into {precision.name}: "
                     "run it at float32 only"
                 )
-            self._handle = quantize_(self.module, precision)
             self._precision = precision
-            self._activations_unproven = precision.activations
+            try:
+                if not self._native:
+                    self._handle = quantize_(self.module, precision)
+                    self._activations_unproven = precision.activations
+                self._renew_engine()
+            except BaseException:
+                self._restore()
+                raise
         return time.perf_counter() - begin
+
+    def _restore(self) -> None:
+        if self._precision.dtype == "float32":
+            return
+        if self._handle is not None:
+            self._handle.restore()
+        self._handle, self._precision, self._activations_unproven = None, Precision(), False
+        self._renew_engine()
+
+    @property
+    def _native(self) -> bool:
+        """Return whether the policy's engine computes in a precision's own types, rounding by itself."""
+        return getattr(self.policy, "execution", None) == "native"
+
+    def _renew_engine(self) -> None:
+        """Let a policy of ours prepare what computes with the weights as they are now."""
+        renew = getattr(self.policy, "renew_engine", None)
+        if callable(renew):
+            renew(self._precision, self._handle)
+
+    def _computes(self) -> dict[str, str]:
+        """Return which engine computes, for policies that have a choice."""
+        if not callable(getattr(self.policy, "renew_engine", None)):
+            return {}
+        return {"engine": self.policy.engine.name, "execution": self.policy.execution}
 
     def describe_precision(self) -> dict[str, Any]:
         """Return what the precision was applied to, for a run's records; JSON types only.
@@ -239,6 +269,7 @@ class LocalPolicy:
             "hooked": len(self._handle.hooked),
             "fired": len(self._handle.fired),
             "unfired": list(self._handle.unfired),
+            **self._computes(),
         }
 
     def _prove_activations(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from headless_eval.baselines import BASELINES
 from headless_eval.errors import UserError
+from headless_eval.pi0.engine import ENGINES, EXECUTIONS
 from headless_eval.suggest import unknown
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def load_policy(
     dtype: str = "float32",
     flow_steps: int | None = None,
     max_batch: int | None = None,
+    engine: str = "auto",
+    execution: str = "simulated",
 ) -> "LocalPolicy":
     """Load a policy into this process.
 
@@ -51,6 +54,8 @@ def load_policy(
         dtype: what the weights are kept in: float32, bfloat16 or float16.
         flow_steps: Euler steps of flow matching; by default the configuration's.
         max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
+        engine: what computes, one of ``headless_eval.pi0.engine.ENGINES``; results differ in the last bits.
+        execution: ``simulated`` rounds to a precision's values, ``native`` computes with its types (fused engine).
 
     Raises:
         UserError: there is no such policy, configuration or device; a file is missing or does not fit.
@@ -58,6 +63,7 @@ def load_policy(
     from headless_eval.local_policy import LocalPolicy
 
     check_device(device)
+    check_engine(engine, execution)
     if dtype not in DTYPES:
         raise unknown("weight dtype", dtype, DTYPES)
     if max_batch is not None and max_batch < 1:
@@ -65,9 +71,9 @@ def load_policy(
     if flow_steps is not None and flow_steps < 1:
         raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
     if checkpoint is None and str(policy) in BASELINES:
-        if config or config_file or tokenizer or flow_steps:
+        if config or config_file or tokenizer or flow_steps or (engine, execution) != ("auto", "simulated"):
             raise UserError(
-                f"policy {policy!r} has neither configuration, tokenizer nor flow steps: leave them out"
+                f"policy {policy!r} has neither configuration, tokenizer, flow steps nor engine: leave them out"
             )
         return LocalPolicy(BASELINES[str(policy)](), str(policy))
     folder, name = find_policy(policy, checkpoint)
@@ -79,7 +85,9 @@ def load_policy(
 
     tokenizer = None if tokenizer is None else Path(tokenizer)
     preflight(folder, settings, tokenizer, device, dtype)
-    loaded = Pi0Policy.from_checkpoint(folder, settings, tokenizer, device=device, dtype=dtype)
+    loaded = Pi0Policy.from_checkpoint(
+        folder, settings, tokenizer, device=device, dtype=dtype, engine=engine, execution=execution
+    )
     return LocalPolicy(loaded, name, max_batch=max_batch)
 
 
@@ -103,6 +111,17 @@ def check_device(device: str) -> None:
             raise UserError(f"no device {device!r}: torch finds no CUDA GPU here; use the CPU")
         if (wanted.index or 0) >= there:
             raise UserError(f"no device {device!r}: there are {there} GPUs, counted from 0")
+
+
+def check_engine(engine: str, execution: str) -> None:
+    """Refuse names that no engine or execution has.
+
+    Raises:
+        UserError: one of them is unknown; the message names the nearest.
+    """
+    for what, name, known in (("engine", engine, ENGINES), ("execution", execution, EXECUTIONS)):
+        if name not in known:
+            raise unknown(what, name, known)
 
 
 def find_policy(policy: str | Path, checkpoint: str | Path | None = None) -> tuple[Path, str]:

@@ -129,6 +129,8 @@ def load(config: RunConfig) -> LocalPolicy:
         tokenizer=config.tokenizer,
         device=config.device,
         flow_steps=config.flow_steps,
+        engine=config.engine,
+        execution=config.execution,
     )
 
 

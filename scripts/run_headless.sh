@@ -15,6 +15,8 @@
 #   SEED            seed of the run                                --seed
 #   SLOTS           episodes at once                               --slots
 #   VIDEOS          all, failures or none                          --videos
+#   ENGINE          what computes: auto, eager, compiled, fused    --engine
+#   EXECUTION       simulated or native (narrow types, on a GPU)   --execution
 #   GPU             CUDA device for the policy, e.g. 0             --gpu
 #   RESULTS         folder for the results                         --results
 #   RESUME=1        go on with the interrupted run in RESULTS, by default the newest in results/
@@ -55,6 +57,8 @@ many --modes MODES
 one --seed SEED
 one --slots SLOTS
 one --videos VIDEOS
+one --engine ENGINE
+one --execution EXECUTION
 one --gpu GPU
 if [ "${RESUME:-0}" = 1 ]; then
     newest=$(ls -1dt results/*/ 2>/dev/null | head -n 1 || true)

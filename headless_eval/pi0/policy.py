@@ -12,6 +12,7 @@ from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.pi0.checkpoint import load_model, save_weights
 from headless_eval.pi0.config import ROBOTS, PolicyConfig, write_config
+from headless_eval.pi0.engine import Engine, make_engine
 from headless_eval.pi0.lerobot import has_statistics, is_lerobot, read_statistics
 from headless_eval.pi0.locate import openpi_cache
 from headless_eval.pi0.model import Pi0, slots_for
@@ -28,6 +29,8 @@ from headless_eval.pi0.transforms import (
     UnnormalizeActions,
     compose,
 )
+from headless_eval.precision import Precision
+from headless_eval.quant import Handle
 
 _TOKENIZER = "tokenizer.model"
 
@@ -42,13 +45,21 @@ class Pi0Policy:
         config: the model's and the robot's conventions.
         norm_stats: statistics of ``state`` and ``actions``.
         tokenizer: the one that the model was trained with.
+        engine: what samples the actions, one of ``ENGINES``.
+        execution: one of ``EXECUTIONS``.
 
     Raises:
-        UserError: statistics or tokenizer do not fit the configuration.
+        UserError: statistics or tokenizer do not fit the configuration; there is no such engine here.
     """
 
     def __init__(
-        self, model: Pi0, config: PolicyConfig, norm_stats: dict[str, NormStats], tokenizer: Tokenizer
+        self,
+        model: Pi0,
+        config: PolicyConfig,
+        norm_stats: dict[str, NormStats],
+        tokenizer: Tokenizer,
+        engine: str = "eager",
+        execution: str = "simulated",
     ):
         _check_norm_stats(norm_stats, config)
         sizes = config.model
@@ -63,6 +74,8 @@ class Pi0Policy:
         self.tokenizer = tokenizer
         if self._device.type == "cpu":
             model.lay_out_for_cpu()
+        self._engine_named, self.execution = engine, execution
+        self.engine: Engine = make_engine(engine, self.model, execution=execution)
         quantiles = config.use_quantile_norm
         self._observation = RobotInputs(config.observation)
         self._inputs: list[Transform] = [
@@ -85,6 +98,8 @@ class Pi0Policy:
         tokenizer_path: Path | str | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | str = "float32",
+        engine: str = "eager",
+        execution: str = "simulated",
     ) -> "Pi0Policy":
         """Read a policy from a folder with weights and statistics.
 
@@ -96,6 +111,8 @@ class Pi0Policy:
                 PaliGemma's in openpi's cache (``$OPENPI_DATA_HOME``, by default ``~/.cache/openpi``).
             device: where the model computes.
             dtype: what it computes in: float32, bfloat16 or float16.
+            engine: what samples the actions, one of ``ENGINES``.
+            execution: one of ``EXECUTIONS``.
 
         Raises:
             UserError: a file is missing, malformed or does not fit the configuration.
@@ -107,7 +124,7 @@ class Pi0Policy:
         tokenizer = Tokenizer(find_tokenizer(directory, tokenizer_path))
         as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         model = load_model(config.model, directory, torch.device(device), as_type)
-        return cls(model, config, stats, tokenizer)
+        return cls(model, config, stats, tokenizer, engine, execution)
 
     def save(self, directory: Path | str) -> None:
         """Write the policy as a folder that ``from_checkpoint`` and ``read_config`` read."""
@@ -117,6 +134,16 @@ class Pi0Policy:
     def noise_shape(self) -> tuple[int, int]:
         """Return (horizon, action_dim) of the noise for one observation."""
         return self.model.noise_shape
+
+    def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
+        """Make the engine anew, for a model that has entered or left a precision.
+
+        Raises:
+            UserError: the engine or the execution named does not compute it; the engine is still the old one.
+        """
+        engine = make_engine(self._engine_named, self.model, precision, self.execution, handle)
+        self.engine.close()
+        self.engine = engine
 
     @property
     def _device(self) -> torch.device:
@@ -221,7 +248,7 @@ class Pi0Policy:
             pixels = torch.from_numpy(np.stack([data["images"][view] for data in inputs]))
             images.append(pixels.to(self._device).permute(0, 3, 1, 2).float() / 255 * 2 - 1)
         seen = torch.ones(len(inputs), dtype=torch.bool)
-        actions = self.model.sample_actions(
+        actions = self.engine.sample_actions(
             images,
             [seen] * len(views),
             stacked("tokens"),
