@@ -1,6 +1,6 @@
 """A model in a precision, and the way back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from headless_eval.precision import Precision
 from headless_eval.quant.activations import activation_axis, map_tensors
 from headless_eval.quant.casts import quantized
+from headless_eval.quant.linears import Place, QuantizedLinear
 from headless_eval.quant.weights import fits_beside, weight_axis
 
 _in_a_precision: WeakSet[nn.Module] = WeakSet()
@@ -30,13 +31,18 @@ class Handle:
         num_parameters: parameter tensors quantized, shared ones counted once.
         num_elements: the numbers in them.
         num_bytes: memory held by the copies that ``restore`` uses.
-        hooked: names of the modules whose outputs are quantized.
+        hooked: names of the modules whose outputs are quantized; under a method, whose inputs are.
+        layers: under a method, what became of each linear layer, by its name.
+        modules_wrapped: names of the modules that compute otherwise than their weights say, because a method
+            changes their inputs or outputs by hooks: an engine that reads weights cannot run them.
         seconds: how long it took to enter.
     """
 
     def __init__(self, model: nn.Module, precision: Precision) -> None:
         self.precision = precision
         self.hooked: tuple[str, ...] = ()
+        self.layers: Mapping[str, QuantizedLinear] = {}
+        self.modules_wrapped: tuple[str, ...] = ()
         self.seconds = 0.0
         self._originals: list[tuple[nn.Parameter, Tensor]] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -64,6 +70,11 @@ class Handle:
     def num_bytes(self) -> int:
         """Return the size of the copies kept for restoring, in bytes."""
         return sum(original.nbytes for _, original in self._originals)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Return the size of a method's layers when packed: integers, scales and what changes the basis."""
+        return sum(layer.nbytes for layer in self.layers.values())
 
     @property
     def fired(self) -> tuple[str, ...]:
@@ -110,18 +121,58 @@ class Handle:
 
     def _quantize_weights(self, parameters: list[nn.Parameter]) -> None:
         dtype = self.precision.dtype
-        beside = fits_beside(parameters)
         # Inference mode, so that it also works for weights that were loaded in it.
         with torch.inference_mode():
-            for parameter in parameters:
-                kept = parameter.detach().clone() if beside else parameter.detach().to("cpu", copy=True)
-                self._originals.append((parameter, kept))
-            # All copies before any change: parameters may be views of one another.
+            self._keep(parameters)
             for parameter, kept in self._originals:
                 original = kept.to(parameter.device)
                 parameter.copy_(quantized(original, dtype, weight_axis(parameter, dtype)))
-        for device in {parameter.device for parameter in parameters if parameter.is_cuda}:
-            torch.cuda.synchronize(device)
+        _wait_for(parameters)
+
+    def _keep(self, parameters: list[nn.Parameter]) -> None:
+        """Copy all parameters before any is changed: they may be views of one another."""
+        beside = fits_beside(parameters)
+        for parameter in parameters:
+            kept = parameter.detach().clone() if beside else parameter.detach().to("cpu", copy=True)
+            self._originals.append((parameter, kept))
+
+    def _install(self, places: list[Place], layers: Mapping[str, QuantizedLinear]) -> None:
+        """Give linear layers the weights and hooks that a method makes of them."""
+        self.layers = layers
+        parameters: list[Any] = [place.module.weight for place in places]
+        parameters += [
+            place.module.bias
+            for place in places
+            if place.module.bias is not None and layers[place.name].output is not None
+        ]
+        with torch.inference_mode():
+            self._keep(parameters)
+            for place in places:
+                module, layer = place.module, layers[place.name]
+                module.weight.copy_(layer.weight_for(module.weight.float()))
+                if module.bias is not None:
+                    module.bias.copy_(layer.bias_for(module.bias.float()))
+        for place in places:
+            self._hook_linear(place, layers[place.name])
+        _wait_for(parameters)
+
+    def _hook_linear(self, place: Place, layer: QuantizedLinear) -> None:
+        name, inputs, output, fired = place.name, layer.inputs, layer.output, self._fired
+
+        def change_input(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            fired.add(name)
+            return (inputs(args[0]), *args[1:])
+
+        def change_output(_module: nn.Module, _args: Any, y: Tensor) -> Tensor | None:
+            return None if output is None else output(y)
+
+        if inputs.changes:
+            self._hooks.append(place.module.register_forward_pre_hook(change_input))
+            self.hooked += (name,)
+        if output is not None:
+            self._hooks.append(place.module.register_forward_hook(change_output, prepend=True))
+        if inputs.changes or output is not None:
+            self.modules_wrapped += (name,)
 
     def _hook_activations(self, leaves: list[tuple[str, nn.Module]]) -> None:
         self.hooked = tuple(name for name, _ in leaves)
@@ -139,3 +190,8 @@ class Handle:
             return map_tensors(output, change)
 
         return quantize_output
+
+
+def _wait_for(parameters: list[nn.Parameter]) -> None:
+    for device in {parameter.device for parameter in parameters if parameter.is_cuda}:
+        torch.cuda.synchronize(device)

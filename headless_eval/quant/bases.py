@@ -1,0 +1,171 @@
+"""Other bases for the channels of a linear layer: changed in input and weight alike, its product stays the same.
+
+With T the change of basis, x W^T = (x T) (W T^-T)^T. What is rounded is in the new basis, where there are fewer
+outliers; everything is a plain tensor operation without host synchronisation.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_SEED = 0
+
+
+def divisor(width: int, block: int) -> int:
+    """Return the size of the blocks that a width is cut into: its largest divisor up to ``block``."""
+    return next(size for size in range(min(block, width), 0, -1) if width % size == 0)
+
+
+def rotate_blocks(x: Tensor, rotations: Tensor) -> Tensor:
+    """Multiply each block of the last axis by its matrix.
+
+    Args:
+        x: (..., blocks * size).
+        rotations: (blocks, size, size), orthogonal.
+    """
+    blocks, size, _ = rotations.shape
+    rows = x.reshape(-1, blocks, size).transpose(0, 1)
+    return torch.bmm(rows, rotations).transpose(0, 1).reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A change of basis of the input channels: divide, rotate in blocks, permute, rotate in blocks; each optional.
+
+    Args:
+        divide: float32 (in,).
+        first: rotations, float32 (blocks, size, size).
+        permutation: int64 (in,): which channel comes to each place.
+        second: rotations.
+    """
+
+    divide: Tensor | None = None
+    first: Tensor | None = None
+    permutation: Tensor | None = None
+    second: Tensor | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is another basis at all."""
+        return any(part is not None for part in vars(self).values())
+
+    def of_input(self, x: Tensor) -> Tensor:
+        """Return an input (..., in) in this basis."""
+        return self._turn(x if self.divide is None else x / self.divide)
+
+    def of_weight(self, weight: Tensor) -> Tensor:
+        """Return a weight (out, in) in this basis."""
+        return self._turn(weight if self.divide is None else weight * self.divide)
+
+    def weight_back(self, weight: Tensor) -> Tensor:
+        """Return a weight (out, in) of this basis in the original one."""
+        if self.second is not None:
+            weight = rotate_blocks(weight, self.second.transpose(1, 2))
+        if self.permutation is not None:
+            weight = weight[:, self.permutation.argsort()]
+        if self.first is not None:
+            weight = rotate_blocks(weight, self.first.transpose(1, 2))
+        return weight if self.divide is None else weight / self.divide
+
+    def _turn(self, x: Tensor) -> Tensor:
+        if self.first is not None:
+            x = rotate_blocks(x, self.first)
+        if self.permutation is not None:
+            x = x.index_select(-1, self.permutation)
+        return x if self.second is None else rotate_blocks(x, self.second)
+
+
+def smoothing(inputs: Tensor, weights: Tensor, of_inputs: float, of_weights: float) -> Tensor:
+    """Return what to divide input channels by: max|x|^of_inputs / max|w|^of_weights, 1 where either is zero.
+
+    Args:
+        inputs: largest magnitudes of the input channels, (in,).
+        weights: largest magnitudes of their weights, (in,).
+        of_inputs: exponent.
+        of_weights: exponent.
+    """
+    dead = (inputs == 0) | (weights == 0)
+    factors = inputs.pow(of_inputs) / weights.pow(of_weights)
+    return torch.where(dead, torch.ones_like(factors), factors)
+
+
+def search_rotations(x: Tensor, size: int, steps: int) -> Tensor:
+    """Search for each block of channels the rotation that leaves the least largest magnitude: DuQuant's.
+
+    Each step spreads the channel with the largest magnitude evenly over its block, and turns the others at
+    random; of all steps, the best so far is kept, which may be none.
+
+    Args:
+        x: inputs, float32 (tokens, in).
+        size: of the blocks; divides in.
+        steps: how many.
+
+    Returns:
+        float32 (blocks, size, size), orthogonal.
+    """
+    now = x.reshape(len(x), -1, size).transpose(0, 1)  # (blocks, tokens, size)
+    spread = _spreading_rotation(size).to(x.device)
+    places = torch.arange(size, device=x.device)
+    turned = best = torch.eye(size, dtype=torch.float64, device=x.device).repeat(len(now), 1, 1)
+    peaks = now.abs().amax(dim=1)  # (blocks, size)
+    least = peaks.amax(dim=1)
+    for _ in range(steps):
+        worst = peaks.argmax(dim=1)
+        # The worst channel changes places with the first one, whose row of the rotation is uniform.
+        order = places.repeat(len(now), 1)
+        order.scatter_(1, worst[:, None], 0)
+        order[:, 0] = worst
+        rotations = spread[order[:, :, None], order[:, None, :]]
+        now = torch.bmm(now, rotations.to(now.dtype))
+        turned = torch.bmm(turned, rotations)
+        peaks = now.abs().amax(dim=1)
+        largest = peaks.amax(dim=1)
+        best = torch.where((largest < least)[:, None, None], turned, best)
+        least = torch.minimum(largest, least)
+    return best.to(torch.float32)
+
+
+def _spreading_rotation(size: int) -> Tensor:
+    """Return an orthogonal matrix, float64 (size, size), whose first row is uniform, and the others random."""
+    uniform = torch.full((size,), 1 / math.sqrt(size), dtype=torch.float64)
+    axis = torch.zeros(size, dtype=torch.float64)
+    axis[0] = 1.0
+    # The reflection that takes the first axis to the uniform direction.
+    normal = axis - uniform
+    length = normal.square().sum()
+    reflection = torch.eye(size, dtype=torch.float64)
+    if length > 0:
+        reflection -= 2 * torch.outer(normal, normal) / length
+    mixing = torch.eye(size, dtype=torch.float64)
+    if size > 1:
+        generator = torch.Generator().manual_seed(_SEED)
+        drawn = torch.randn(size - 1, size - 1, generator=generator, dtype=torch.float64)
+        orthogonal, triangle = torch.linalg.qr(drawn)
+        mixing[1:, 1:] = orthogonal * triangle.diagonal().sign()
+    return mixing @ reflection
+
+
+def zigzag(magnitudes: Tensor, size: int) -> Tensor:
+    """Return the permutation that deals channels out to blocks, largest first, to and fro: int64 (in,).
+
+    Every block gets one of the largest, one of the next largest and so on, so that their sums are about equal.
+
+    Args:
+        magnitudes: of the channels, (in,).
+        size: of the blocks; divides in.
+    """
+    order = magnitudes.argsort(descending=True, stable=True).reshape(size, -1)
+    order[1::2] = order[1::2].flip(1)
+    return order.t().reshape(-1)
+
+
+def principal_axes(weight: Tensor, size: int) -> Tensor:
+    """Return rotations (blocks, size, size) of the output channels into their principal axes, by blocks.
+
+    ``rotate_blocks(weight.t(), axes).t()`` has rows that are orthogonal to each other within a block, so that one
+    scale a row fits better.
+    """
+    rows = weight.reshape(-1, size, weight.shape[1]).to(torch.float64)
+    return torch.linalg.eigh(rows @ rows.transpose(1, 2)).eigenvectors.to(torch.float32)

@@ -1,0 +1,176 @@
+"""Linear layers as methods quantize them: which ones, and what becomes of one."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from headless_eval.errors import UserError
+from headless_eval.methods import UNQUANTIZED, Bits, Method
+from headless_eval.precision import Precision
+from headless_eval.quant.activations import leaves_of
+from headless_eval.quant.bases import Basis, rotate_blocks
+from headless_eval.quant.integers import PackedWeight, round_tokens
+
+_IN_A_STACK = re.compile(r"(^|\.)\d+\.")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A linear layer that a method quantizes: its name, the layer, its bits."""
+
+    name: str
+    module: nn.Linear
+    bits: Bits
+
+
+def places(model: nn.Module, precision: Precision) -> list[Place]:
+    """Return the linear layers that a method quantizes, in the model's order, with their bits.
+
+    They are those in scope within stacks of layers (a number is part of their name), as in the papers; with the
+    option ``all``, or in a model without stacks, every one in scope. Layers that share their weight with other
+    modules are left out, and those whose own bits leave everything as it is.
+
+    A model that is known by other names too says so by a method ``also_called(name)``; expressions of the
+    scope are looked for in both.
+
+    Raises:
+        UserError: there is none.
+    """
+    method = _method(precision)
+    found = [
+        (names, module)
+        for names, module in leaves_of(model)
+        if isinstance(module, nn.Linear) and module.weight.is_floating_point()
+    ]
+    if not method.every_layer:
+        stacked = [(names, module) for names, module in found if _IN_A_STACK.search(names[0])]
+        found = stacked or found
+    also_called = getattr(model, "also_called", None)
+    shared = _shared_weights(model)
+    chosen = []
+    for names, module in found:
+        known = names + [also_called(name) for name in names] if callable(also_called) else names
+        if not any(precision.scope.matches(name) for name in known) or module.weight.data_ptr() in shared:
+            continue
+        bits = precision.scope.bits_for(known, method.bits)
+        if not bits.unquantized:
+            chosen.append(Place(names[0], module, bits))
+    if not chosen:
+        everywhere = "" if method.every_layer else " within a stack of layers"
+        raise UserError(
+            f"scope '{precision.scope}' matches no linear layer{everywhere} of the {type(model).__name__}: widen "
+            f"it, or write {method.name}_all for every linear layer"
+        )
+    return chosen
+
+
+def _method(precision: Precision) -> Method:
+    method = precision.method
+    if method is None:
+        raise ValueError(f"{precision.name} is no method")
+    return method
+
+
+def _shared_weights(model: nn.Module) -> set[int]:
+    """Return the addresses of parameters that several modules hold."""
+    holders: dict[int, set[int]] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            holders.setdefault(parameter.data_ptr(), set()).add(id(module))
+    return {address for address, modules in holders.items() if len(modules) > 1}
+
+
+@dataclass(frozen=True)
+class InputQuantizer:
+    """What happens to the input of a linear layer: a change of basis, then every token is rounded.
+
+    A plain function of tensors without host synchronisation, and the same for a token whatever else there is.
+
+    Args:
+        basis: of the channels.
+        bits: 2 to 8; 16 rounds nothing.
+        largest: what a token's scale reaches at most, float32 (); None: its largest value.
+    """
+
+    basis: Basis
+    bits: int
+    largest: Tensor | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything."""
+        return self.basis.changes or self.bits != UNQUANTIZED
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map inputs (..., in) of any floating-point type to the same shape and type."""
+        changed = self.basis.of_input(x.to(torch.float32))
+        if self.bits != UNQUANTIZED:
+            changed = round_tokens(changed, self.bits, self.largest)
+        return changed.to(x.dtype)
+
+
+@dataclass(frozen=True)
+class OutputRotation:
+    """Turns the outputs of a layer back whose output channels were rotated in blocks (blocks, size, size)."""
+
+    axes: Tensor
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Map outputs (..., out) of any floating-point type to the same shape and type."""
+        return rotate_blocks(y.to(torch.float32), self.axes.transpose(1, 2)).to(y.dtype)
+
+    def of_weight(self, weight: Tensor) -> Tensor:
+        """Return a weight (out, in) whose layer gives rotated outputs."""
+        return rotate_blocks(weight.t(), self.axes).t()
+
+    def of_bias(self, bias: Tensor) -> Tensor:
+        """Return a bias (out,) that is rotated too."""
+        return rotate_blocks(bias[None], self.axes)[0]
+
+    def weight_back(self, weight: Tensor) -> Tensor:
+        """Return a weight (out, in) whose layer gives outputs as they were."""
+        return rotate_blocks(weight.t(), self.axes.transpose(1, 2)).t()
+
+
+@dataclass(frozen=True)
+class QuantizedLinear:
+    """What a method makes of a linear layer.
+
+    Args:
+        bits: of weights and inputs.
+        inputs: what happens to its input.
+        packed: its weight in the new basis; None where weights keep their values.
+        output: turns its outputs back; None where there is nothing to turn.
+    """
+
+    bits: Bits
+    inputs: InputQuantizer
+    packed: PackedWeight | None = None
+    output: OutputRotation | None = None
+
+    def weight_for(self, weight: Tensor) -> Tensor:
+        """Return what the layer computes with, float32 (out, in), given its weight at float32."""
+        if self.packed is not None:
+            return self.packed.unpack()
+        weight = self.inputs.basis.of_weight(weight)
+        return weight if self.output is None else self.output.of_weight(weight)
+
+    def bias_for(self, bias: Tensor) -> Tensor:
+        """Return the bias (out,) that the layer computes with."""
+        return bias if self.output is None else self.output.of_bias(bias)
+
+    def effective_weight(self, weight: Tensor) -> Tensor:
+        """Return ``weight_for`` in the original basis: its distance from ``weight`` is the weights' error."""
+        now = self.weight_for(weight)
+        if self.output is not None:
+            now = self.output.weight_back(now)
+        return self.inputs.basis.weight_back(now)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes packed: integers and scales, and what changes the basis."""
+        basis = [part for part in vars(self.inputs.basis).values() if part is not None]
+        extra = [self.output.axes] if self.output else []
+        return sum(part.nbytes for part in [*basis, *extra, *([self.packed] if self.packed else [])])

@@ -1,0 +1,112 @@
+"""Quantized layers on disk, so that they are searched once: safetensors named by a hash of all they depend on."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from headless_eval.errors import UserError
+from headless_eval.files import replacing
+from headless_eval.methods import Bits, Method
+from headless_eval.quant.bases import Basis
+from headless_eval.quant.calibration import Calibration
+from headless_eval.quant.integers import PackedWeight
+from headless_eval.quant.linears import InputQuantizer, OutputRotation, Place, QuantizedLinear
+
+_FORMAT = "headless-eval packed weights 1"
+_log = logging.getLogger(__name__)
+
+
+def cached(
+    folder: Path,
+    places: Sequence[Place],
+    method: Method,
+    calibration: Calibration | None,
+    solve: Callable[[], dict[str, QuantizedLinear]],
+) -> dict[str, QuantizedLinear]:
+    """Return quantized layers from the folder, or from ``solve``, which are written there then.
+
+    The file's name has the hash of the weights, the bits, the method and the calibration. One that cannot be
+    read is made anew.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = folder / f"{method.name}-{_key(places, method, calibration)[:16]}.safetensors"
+    if path.is_file():
+        try:
+            return _read(path, places)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            _log.warning("%s cannot be read (%s); it is made anew", path, error)
+    layers = solve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, layers)
+    except OSError as error:
+        raise UserError(f"cannot write packed weights to {folder}: {error.strerror}; set --packdir") from None
+    return layers
+
+
+def _key(places: Sequence[Place], method: Method, calibration: Calibration | None) -> str:
+    seen = calibration.sha256() if calibration is not None and method.needs_calibration else None
+    digest = hashlib.sha256(f"{_FORMAT} {method!r} {seen}\n".encode())
+    for place in places:
+        weight = place.module.weight.detach().cpu().contiguous()
+        digest.update(f"{place.name} {place.bits} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _write(path: Path, layers: dict[str, QuantizedLinear]) -> None:
+    tensors: dict[str, Tensor] = {}
+    facts = {}
+    for name, layer in layers.items():
+        parts = {f"basis.{part}": tensor for part, tensor in vars(layer.inputs.basis).items()}
+        parts["largest"] = layer.inputs.largest
+        parts["output"] = layer.output.axes if layer.output else None
+        packed = layer.packed
+        if packed is not None:
+            parts |= {"codes": packed.codes, "scales": packed.scales}
+            facts[name] = {"columns": packed.columns, "group": packed.group, "bits": packed.bits}
+        tensors |= {
+            f"{name}:{part}": tensor.cpu().contiguous()
+            for part, tensor in parts.items()
+            if tensor is not None
+        }
+    with replacing(path, "wb") as file:
+        file.write(save(tensors, metadata={"format": _FORMAT, "packed": json.dumps(facts)}))
+
+
+def _read(path: Path, places: Sequence[Place]) -> dict[str, QuantizedLinear]:
+    with safe_open(path, framework="pt", device="cpu") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != _FORMAT:
+            raise ValueError("it is of another format")
+        facts = json.loads(metadata["packed"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return {place.name: _layer(place, tensors, facts.get(place.name)) for place in places}
+
+
+def _layer(place: Place, tensors: dict[str, Tensor], facts: dict[str, int] | None) -> QuantizedLinear:
+    device = place.module.weight.device
+
+    def part(name: str) -> Tensor | None:
+        tensor = tensors.get(f"{place.name}:{name}")
+        return None if tensor is None else tensor.to(device)
+
+    basis = Basis(**{field.name: part(f"basis.{field.name}") for field in dataclasses.fields(Basis)})
+    bits: Bits = place.bits
+    packed = None
+    if facts is not None:
+        codes, scales = (tensors[f"{place.name}:{name}"].to(device) for name in ("codes", "scales"))
+        packed = PackedWeight(codes, scales, facts["columns"], facts["group"], facts["bits"])
+    axes = part("output")
+    output = None if axes is None else OutputRotation(axes)
+    return QuantizedLinear(bits, InputQuantizer(basis, bits.activations, part("largest")), packed, output)
