@@ -76,6 +76,10 @@ def make_engine(
         raise unknown("engine", name, ENGINES)
     if execution not in EXECUTIONS:
         raise unknown("execution", execution, EXECUTIONS)
+    if handle is not None and handle.modules_wrapped:  # only the modules themselves call its hooks
+        if name not in ("auto", "eager"):
+            raise UserError(f"the engine {name!r} does not compute {precision.name}; leave --engine at auto")
+        name = "eager"
     on_gpu = model.device.type == "cuda"
     fused = _fused() if on_gpu and name in ("auto", "fused") else None
     if fused is not None and fused.supports(model, precision, execution):
