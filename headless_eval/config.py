@@ -44,7 +44,8 @@ class RunConfig:
         "float8_e4m3",
         "boolean",
     )
-    """Numerical types; float32 is the unquantized model, and runs once whatever the modes."""
+    """Numerical types; float32 is the unquantized model, and runs once whatever the modes. Or methods, such as
+    rtn_w4a8_g64, smoothquant_w8a8, duquant_w4a8."""
 
     modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("weights_only",)
     """What to quantize: weights_only, activations_only, both."""
@@ -54,6 +55,18 @@ class RunConfig:
 
     exclude: Annotated[str | None, _flag("REGEX", "none")] = None
     """Do not quantize modules with this in their name."""
+
+    bits: Annotated[tuple[str, ...], _flag("REGEX=BITS ...", "the method's")] = ()
+    """Bits of layers by name, under a method: mlp=w8a8, expert=w8, vision=a16; the first that matches counts."""
+
+    calibration: Annotated[Path | None, _flag("FILE", "the run makes its own")] = None
+    """What `calibrate` wrote, for methods that need it."""
+
+    calibration_steps: int = 32
+    """Observations that the run's own calibration uses, from 3 episodes that it does not evaluate."""
+
+    packdir: Annotated[Path | None, _flag("DIR", "none")] = None
+    """Keep the packed weights of methods here, and read them the next time."""
 
     policy: Annotated[str, _flag("NAME|DIR")] = "pi0-droid-tiny"
     """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
@@ -88,6 +101,9 @@ class RunConfig:
     sim: Annotated[str | None, _flag("NAME", "the suite's")] = None
     """Simulator."""
 
+    libero_assets: Annotated[Path | None, _flag("DIR", "$LIBERO_ASSETS, then LIBERO's own")] = None
+    """Folder of assets (meshes, textures, scenes) for the LIBERO suites."""
+
     seed: int = 7
     """With the task and the episode's index it fixes initial states and flow noise."""
 
@@ -118,6 +134,9 @@ class RunConfig:
     episode_timeout: float = 1800.0
     """Seconds after which an episode that is not over is an error; also for a step that never returns."""
 
+    dry_run: bool = False
+    """Print which layers a method gives which bits, and stop."""
+
     quiet: bool = False
     """Print the path of the results and nothing else."""
 
@@ -126,7 +145,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         least = {"episodes": 1, "slots": 1, "seed": 0, "gpu": 0, "open_loop_horizon": 1, "flow_steps": 1}
-        least["retries"] = 0
+        least |= {"retries": 0, "calibration_steps": 1}
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
@@ -143,6 +162,8 @@ class RunConfig:
             if (value := getattr(self, name)) not in (*others, last):
                 raise UserError(f"--{name} is {value!r}; it must be {', '.join(others)} or {last}")
         precisions = self.precisions
+        if self.bits and not any(precision.method for precision in precisions):
+            raise UserError("--bits is for methods, and --dtypes names none: add one, such as duquant_w4a8")
         if self.sequential is None:
             return
         if not 0 < self.sequential < 1:
@@ -155,9 +176,23 @@ class RunConfig:
     @property
     def precisions(self) -> list[Precision]:
         """The configurations to run, float32 first."""
-        return configurations(self.dtypes, self.modes, Scope(self.include, self.exclude))
+        bits = tuple(_pair(text) for text in self.bits)
+        return configurations(self.dtypes, self.modes, Scope(self.include, self.exclude, bits))
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether a method does."""
+        methods = [precision.method for precision in self.precisions]
+        return any(method is not None and method.needs_calibration for method in methods)
 
     @property
     def device(self) -> str:
         """The policy's device, as torch names it."""
         return "cpu" if self.gpu is None else f"cuda:{self.gpu}"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    pattern, equals, bits = text.rpartition("=")
+    if not equals:
+        raise UserError(f"--bits {text!r}: write REGEX=BITS, such as mlp=w8a8")
+    return pattern, bits

@@ -8,7 +8,20 @@ from typing import Any, NamedTuple
 FREE_SETTINGS = frozenset(
     [
         *("slots", "videos", "video_fps", "results", "quiet", "log_json", "retries", "episode_timeout"),
-        *("resume", "force", "gpu", "policy", "checkpoint", "config", "config_file", "tokenizer"),
+        *(
+            "resume",
+            "force",
+            "dry_run",
+            "calibration",
+            "packdir",
+            "gpu",
+            "policy",
+            "checkpoint",
+            "config",
+            "config_file",
+            "tokenizer",
+        ),
+        "libero_assets",
     ]
 )
 _UNIMPORTANT = {"policy": {"name", "warmup_s", "loaded_s"}, "source": {"git_commit", "git_modified"}}
@@ -16,6 +29,7 @@ _SECTIONS = ("settings", "policy", "simulator", "source", "versions", "hardware"
 _WORDS = {
     ("policy", "fingerprint"): "the weights",
     ("source", "sha256"): "headless-eval's code",
+    ("policy", "calibration_sha256"): "the calibration",
     ("policy", "norm_stats_sha256"): "the normalisation statistics",
     ("policy", "tokenizer_sha256"): "the tokenizer",
     ("policy", "config_sha256"): "the policy's configuration",

@@ -54,6 +54,7 @@ def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = C
     if not records:
         raise UserError(f"{folder} has no episode without an error of {', '.join(configurations)} to export")
     suite = find_suite(config.suite)
+    settings = suite.settings_of(config)
     tasks = {task.id: task for task in suite.load_tasks()}
     for record in records:
         if record.task_id not in tasks:
@@ -64,7 +65,7 @@ def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = C
     try:
         with (
             _whole(output) as partial,
-            closing(suite.make(config.sim, num_slots=1, image_size=size)) as simulator,
+            closing(suite.make(config.sim, num_slots=1, image_size=size, **settings)) as simulator,
             progress,
         ):
             dataset = DatasetWriter(partial, simulator.control_hz)

@@ -47,6 +47,9 @@ class VerifyConfig:
     tokenizer: Annotated[Path | None, _flag("FILE", "the run's")] = None
     """Where the tokenizer is on this machine."""
 
+    libero_assets: Annotated[Path | None, _flag("DIR", "the run's")] = None
+    """Where LIBERO's assets are on this machine."""
+
     gpu: Annotated[int | None, _flag("INDEX", "as the run")] = None
     """CUDA device that the policy runs on."""
 
@@ -57,7 +60,7 @@ class VerifyConfig:
         """Do it; returns the exit status."""
         from headless_eval.verify import SAMPLE, compare_runs, verify
 
-        names = ("policy", "checkpoint", "config_file", "tokenizer", "gpu", "slots")
+        names = ("policy", "checkpoint", "config_file", "tokenizer", "libero_assets", "gpu", "slots")
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
         match self.directories:
             case (one, other):

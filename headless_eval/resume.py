@@ -11,8 +11,8 @@ from headless_eval.differences import differences
 from headless_eval.errors import UserError
 from headless_eval.results import ERROR, RunDirectory
 
-_PATHS = ("checkpoint", "config_file", "tokenizer")
-_NOT_KEPT = ("resume", "force", "results", "quiet", "log_json")
+_PATHS = ("checkpoint", "config_file", "tokenizer", "calibration", "packdir", "libero_assets")
+_NOT_KEPT = ("resume", "force", "dry_run", "results", "quiet", "log_json")
 
 
 def settings_of(folder: Path) -> RunConfig:

@@ -5,7 +5,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from headless_eval import calibrate
 from headless_eval.config import RunConfig
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, list_policies, load_policy
@@ -27,10 +28,12 @@ from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
 from headless_eval.resume import check_unchanged, left_of
 from headless_eval.seeding import TrialSeed
-from headless_eval.sims.registry import find_suite, find_tasks
+from headless_eval.sims.registry import Suite, find_suite, find_tasks
 from headless_eval.sims.simulator import Simulator, Task
 from headless_eval.video import VideoWriter, find_ffmpeg
 from headless_eval.watchdog import Watchdog
+
+_EXAMPLES = {"droid": "pi05_droid_jointpos_polaris", "libero": "pi05_libero"}
 
 
 def run(config: RunConfig) -> int:
@@ -53,24 +56,32 @@ def run(config: RunConfig) -> int:
     tasks = find_tasks(suite.load_tasks(), config.tasks)
     if config.videos != "none":
         find_ffmpeg()
+    settings = suite.settings_of(config)
     slots = min(config.slots, len(tasks) * config.episodes)
     with ExitStack() as stack:
         stack.enter_context(_terminated_as_interrupted())
         directory = None
         if config.resume is not None:
             directory = stack.enter_context(RunDirectory.open(config.resume, write=True))
-        with console.status(f"Loading {config.policy}"):
+        with console.status(f"Loading {config.policy}") as status:
             began = perf_counter()
             policy = stack.enter_context(load(config))
+            policy.packdir = config.packdir
             loaded = perf_counter()
+            if config.dry_run:
+                return print_plan(policy, config.precisions)
+            _check_robot(suite, policy)
             # Pictures of the size that the policy reads: rendering larger ones would only cost time.
             simulator = stack.enter_context(
-                closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size))
+                closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size, **settings))
             )
+            if config.needs_calibration and policy.module is not None:
+                policy.calibration = _calibration(config, simulator, policy, tasks, directory, status.update)
+            calibrated = perf_counter()
             _rehearse(config, simulator, policy, tasks[0])
         console.print(
             f"{policy.name} on {policy.device}: loaded in {loaded - began:.1f} s, "
-            f"warmed up in {perf_counter() - loaded:.1f} s",
+            f"warmed up in {perf_counter() - calibrated:.1f} s",
             highlight=False,
         )
         manifest = describe(config, simulator, tasks, policy)
@@ -79,6 +90,8 @@ def run(config: RunConfig) -> int:
         else:
             check_unchanged(directory, manifest, force=config.force)
             directory.clean()
+        if policy.calibration is not None and not (directory.path / calibrate.FILE).exists():
+            policy.calibration.save(directory.path / calibrate.FILE)
         return _evaluate(config, simulator, tasks, policy, directory, console)
 
 
@@ -134,6 +147,58 @@ def load(config: RunConfig) -> LocalPolicy:
     )
 
 
+def _check_robot(suite: Suite, policy: LocalPolicy) -> None:
+    """Refuse a policy for another robot than the suite's.
+
+    Raises:
+        UserError: it is one.
+    """
+    robot = getattr(policy.config, "observation", suite.robot)
+    if robot != suite.robot:
+        raise UserError(
+            f"the policy {policy.name} is for the robot {robot}, the suite {suite.name} has {suite.robot}: name a "
+            f"policy for it, or a checkpoint (--checkpoint DIR --config {_EXAMPLES[suite.robot]}), or --policy zero"
+        )
+
+
+def print_plan(policy: LocalPolicy, precisions: Sequence[Precision]) -> int:
+    """Print which layers the methods among some precisions give which bits; returns the exit status, 0."""
+    from headless_eval.quant import places
+
+    for precision in precisions:
+        if precision.method is None or policy.module is None:
+            continue
+        for place in (chosen := places(policy.module, precision)):
+            shape = f"{place.module.in_features} -> {place.module.out_features}"
+            print(f"{place.name}  {shape}  {place.bits}")
+        print(f"{precision.name}: {len(chosen)} linear layers")
+    return 0
+
+
+def _calibration(
+    config: RunConfig,
+    simulator: Simulator,
+    policy: LocalPolicy,
+    tasks: tuple[Task, ...],
+    directory: RunDirectory | None,
+    tell: Callable[[str], Any],
+) -> Any:
+    """Return the calibration of the run that goes on, of the file given, or a new one."""
+    saved = calibrate.saved_calibration(policy, directory.path if directory else None, config.calibration)
+    if saved is not None:
+        return saved[0]
+    return calibrate.calibrate(
+        simulator,
+        policy,
+        tasks,
+        seed=config.seed,
+        open_loop_horizon=_horizon(config, policy),
+        observations=config.calibration_steps,
+        tell=tell,
+        suite=config.suite,
+    )
+
+
 def _rehearse(config: RunConfig, simulator: Simulator, policy: LocalPolicy, task: Task) -> None:
     """Warm up on a real observation, and try whatever could keep every episode from running.
 
@@ -173,7 +238,7 @@ def describe(
     settings = {
         name: str(value.resolve()) if isinstance(value, Path) else value
         for name, value in asdict(config).items()
-        if name not in ("resume", "force")
+        if name not in ("resume", "force", "dry_run")
     }
     if Path(config.policy).is_dir() and config.policy not in list_policies():
         settings["policy"] = str(Path(config.policy).resolve())

@@ -133,6 +133,7 @@ def verify(
         UserError: if there is no such run, no trial to repeat, or it cannot be repeated here.
     """
     # Loading torch and a simulator takes seconds that comparing two runs need not spend.
+    from headless_eval.calibrate import FILE, saved_calibration
     from headless_eval.loop import Trial, run_trials
     from headless_eval.resume import config_from
     from headless_eval.run import describe, load
@@ -168,9 +169,16 @@ def verify(
     with ExitStack() as stack:
         status = stack.enter_context(console.status("Loading"))
         policy = stack.enter_context(load(config))
+        if config.needs_calibration:
+            saved = saved_calibration(policy, folder, config.calibration)
+            if saved is None:
+                raise UserError(f"{folder / FILE} is missing: methods were calibrated by it; copy it back")
+            policy.calibration = saved[0]
+        policy.packdir = config.packdir
         slots = min(config.slots, len(trials))
+        settings = suite.settings_of(config)
         simulator = stack.enter_context(
-            closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size))
+            closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size, **settings))
         )
 
         def on_episode(record: EpisodeRecord, actions: np.ndarray) -> None:

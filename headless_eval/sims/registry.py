@@ -19,16 +19,24 @@ class Suite:
         summary: one line for people.
         tasks: where its tasks are, as ``module:attribute``.
         simulators: simulator name to ``module:factory``; the first is the default.
+        robot: whose observations and actions it has, as ``PolicyConfig.observation`` names them.
+        settings: those of a run that its simulators take, besides slots and the size of pictures.
     """
 
     name: str
     summary: str
     tasks: str
     simulators: Mapping[str, str]
+    robot: str = "droid"
+    settings: tuple[str, ...] = ()
 
     def load_tasks(self) -> tuple[Task, ...]:
         """Return the suite's tasks; no simulator is started."""
         return tuple(_load(self.tasks))
+
+    def settings_of(self, run: Any) -> dict[str, Any]:
+        """Return what of a run's settings ``make`` takes."""
+        return {name: getattr(run, name) for name in self.settings}
 
     def make(self, simulator: str | None, *, num_slots: int, **settings: Any) -> Simulator:
         """Start a simulator of this suite.
@@ -47,6 +55,18 @@ class Suite:
         return _load(self.simulators[name])(num_slots=num_slots, **settings)
 
 
+def _libero(part: str, summary: str) -> Suite:
+    name = f"libero_{part}"
+    return Suite(
+        name,
+        f"LIBERO, {summary}; poses relative to the present one and a gripper at 20 Hz",
+        tasks=f"headless_eval.sims.libero.tasks:{name.upper()}",
+        simulators={"mujoco": f"headless_eval.sims.libero.backends:{name}"},
+        robot="libero",
+        settings=("libero_assets",),
+    )
+
+
 SUITES = {
     suite.name: suite
     for suite in (
@@ -56,6 +76,11 @@ SUITES = {
             tasks="headless_eval.sims.droid.tasks:TASKS",
             simulators={"mujoco": "headless_eval.sims.droid.backends:mujoco"},
         ),
+        _libero("spatial", "10 tasks: one bowl of two, told apart by where it is, onto the plate"),
+        _libero("object", "10 tasks: one of ten groceries into the basket"),
+        _libero("goal", "10 tasks: goals of several kinds in one scene"),
+        _libero("10", "10 tasks of two goals each, the longest"),
+        _libero("90", "90 short tasks in kitchens, living rooms and studies"),
     )
 }
 
@@ -72,13 +97,13 @@ def find_suite(name: str) -> Suite:
 
 
 def find_tasks(tasks: Iterable[Task], wanted: Iterable[str]) -> tuple[Task, ...]:
-    """Return the tasks with these ids or keys, in the order wanted; all of them if none is.
+    """Return the tasks with these ids, keys or names, in the order wanted; all of them if none is.
 
     Raises:
         UserError: if there is no such task, or one is wanted twice.
     """
     tasks = tuple(tasks)
-    by_name = {str(task.id): task for task in tasks} | {task.key: task for task in tasks}
+    by_name = {name: task for task in tasks for name in (str(task.id), task.key, task.name)}
     found: list[Task] = []
     for name in wanted:
         if name not in by_name:

@@ -1,0 +1,1 @@
+"""The LIBERO suites, over the real package (``hf-libero``, robosuite)."""

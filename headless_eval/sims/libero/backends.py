@@ -1,0 +1,36 @@
+"""Starts the LIBERO suites; nothing of LIBERO is imported before."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from headless_eval.sims.simulator import Simulator
+
+
+def start(suite: str, *, libero_assets: Path | None = None, **settings: Any) -> Simulator:
+    """Return the simulator of a LIBERO suite.
+
+    Args:
+        suite: its name.
+        libero_assets: the folder of assets; by default ``$LIBERO_ASSETS``, then the package's own.
+        settings: see ``Libero``.
+
+    Raises:
+        UserError: LIBERO, its assets or OpenGL are missing.
+    """
+    from headless_eval.sims.libero import package
+
+    if libero_assets is None and os.environ.get("LIBERO_ASSETS"):
+        libero_assets = Path(os.environ["LIBERO_ASSETS"])
+    loaded = package.load(libero_assets)
+    from headless_eval.sims.libero.simulator import Libero
+
+    return Libero(loaded, suite, **settings)
+
+
+libero_spatial = partial(start, "libero_spatial")
+libero_object = partial(start, "libero_object")
+libero_goal = partial(start, "libero_goal")
+libero_10 = partial(start, "libero_10")
+libero_90 = partial(start, "libero_90")

@@ -1,0 +1,189 @@
+"""One environment of LIBERO: an episode at a time, without the pictures that nobody looks at.
+
+Everything goes through the package's own environment: its controller, its observables, its success predicate.
+Only its cameras are left out. Where the package would have drawn a picture, the state is copied, which takes
+50 microseconds, and the picture is drawn from the copy if it is asked for.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from headless_eval.errors import UserError
+from headless_eval.seeding import TrialSeed
+from headless_eval.sims.libero.initial_states import read_initial_states
+from headless_eval.sims.libero.package import Package, silence
+from headless_eval.sims.simulator import Task
+
+ACTION_DIM = 7
+SETTLING_STEPS = 10
+SETTLING_ACTION = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+
+_STATE = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+_HORIZON = 10_000  # steps after which the package's environment refuses to go on; the limit is the loop's
+_PLACEMENTS = 100  # draws of poses that do not collide, before giving up
+
+# MuJoCo resets a state that has diverged and goes on; it only leaves a count, and would print.
+_DIVERGED = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
+mujoco.set_mju_user_warning(lambda message: None)
+
+
+class Environment:
+    """A task's environment; nothing works before ``reset``.
+
+    Args:
+        package: the imported LIBERO.
+        suite: the suite's name.
+        task: one of its tasks.
+
+    Raises:
+        UserError: the task's files or its assets are missing.
+    """
+
+    def __init__(self, package: Package, suite: str, task: Task):
+        self.task = task
+        self._states = read_initial_states(package.initial_states(suite, task.name))
+        self._env = _make(package, package.problem(suite, task.name))
+        self._domain = self._env.env
+        if (size := 1 + self.model.nq + self.model.nv) != self._states.shape[1]:
+            raise UserError(
+                f"LIBERO's initial states of {task.name} have {self._states.shape[1]} numbers, its model {size}: "
+                "the assets are of another version"
+            )
+        self.seen = mujoco.MjData(self.model)
+        self._watch()
+        self._observation: dict[str, Any] = {}
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """Return the model; poses of fixtures and visibility of sites change in it."""
+        return self._env.sim.model._model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """Return the present state; ``seen`` is the slightly older one that observations are of."""
+        return self._env.sim.data._data
+
+    @property
+    def state(self) -> np.ndarray:
+        """Return the robot's observed state, (8,): position (m), axis-angle (rad), two gripper joints (m)."""
+        position, quaternion, gripper = (self._observation[key] for key in _STATE)
+        return np.concatenate([position, _axis_angle(quaternion), gripper])
+
+    def reset(self, seed: TrialSeed) -> None:
+        """Start the trial's episode: its initial state, its own draw of fixtures, and the settling steps.
+
+        Raises:
+            UserError: no placement without collisions is found.
+        """
+        # The package draws from NumPy's global generator, which is left as it was found.
+        generator = np.random.get_state()  # noqa: NPY002
+        try:
+            with silence():
+                self._env.seed(seed.environment_seed())
+                self._place()
+        finally:
+            np.random.set_state(generator)  # noqa: NPY002
+        # The package makes a new gripper for every episode, at the cost of a new model; its command is all it keeps.
+        for robot in self._domain.robots:
+            robot.gripper.current_action = np.zeros(robot.gripper.dof)
+        self._observation = self._env.set_init_state(self._states[seed.episode % len(self._states)])
+        for _ in range(SETTLING_STEPS):
+            self._observation, *_ = self._env.step(SETTLING_ACTION)
+
+    def step(self, action: np.ndarray) -> bool:
+        """Execute an action, (7,): change of position and of axis-angle, each in [-1, 1]; gripper, above 0 closes.
+
+        Returns:
+            Whether the task is done, by the package's predicate.
+
+        Raises:
+            ValueError: the action is not a finite (7,) vector.
+            FloatingPointError: the simulation diverged.
+        """
+        action = np.asarray(action, np.float64)
+        if action.shape != (ACTION_DIM,) or not np.isfinite(action).all():
+            raise ValueError(
+                f"an action is {ACTION_DIM} finite numbers (position, rotation, gripper), not {action.shape}"
+            )
+        self._observation, _, done, _ = self._env.step(action)
+        if any(self.data.warning[kind].number for kind in _DIVERGED):
+            raise FloatingPointError(
+                "the simulation diverged: a position, velocity or acceleration is no number"
+            )
+        return bool(done)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._env.close()
+
+    def _place(self) -> None:
+        from robosuite.utils.errors import RandomizationError
+
+        for _ in range(_PLACEMENTS):
+            try:
+                # Not the wrapper's reset, which tries for ever, whatever is raised.
+                self._domain.reset()
+                return
+            except RandomizationError:
+                continue
+        raise UserError(f"LIBERO finds no placement without collisions for {self.task.name}")
+
+    def _watch(self) -> None:
+        """Switch off all observables but the state's, and copy what a camera would have seen, when it would have."""
+        from robosuite.utils.observables import Observable, sensor
+
+        for name, observable in self._domain._observables.items():
+            if name not in _STATE:
+                observable.set_enabled(False)
+
+        @sensor(modality="copy")
+        def copy(cache: dict[str, Any]) -> float:
+            mujoco.mj_copyData(self.seen, self.model, self.data)
+            return 0.0
+
+        self._domain.add_observable(Observable("copy", copy, sampling_rate=self._domain.control_freq))
+
+
+def _make(package: Package, problem: Path) -> Any:
+    """Return the package's environment of a task, without cameras.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    if not problem.is_file():
+        raise UserError(f"LIBERO's description of the task {problem.stem} is missing ({problem})")
+    generator = np.random.get_state()  # noqa: NPY002
+    try:
+        with silence():
+            np.random.seed(0)  # noqa: NPY002  a first placement, which reset() draws anew
+            return package.environments.env_wrapper.ControlEnv(
+                bddl_file_name=str(problem),
+                use_camera_obs=False,
+                has_offscreen_renderer=False,
+                hard_reset=False,
+                horizon=_HORIZON,
+            )
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(
+            f"LIBERO cannot build the task {problem.stem}: {' '.join(str(error).split())}; the assets in "
+            f"{package.assets} lack something or are of another version"
+        ) from error
+    finally:
+        np.random.set_state(generator)  # noqa: NPY002
+
+
+def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
+    """Return a rotation (x, y, z, w) as axis times angle, angles up to 2 pi, as openpi's evaluation has it."""
+    w = min(max(float(quaternion[3]), -1.0), 1.0)
+    sine = math.sqrt(1.0 - w * w)
+    if math.isclose(sine, 0.0, abs_tol=1e-8):
+        return np.zeros(3)
+    return quaternion[:3] * 2.0 * math.acos(w) / sine

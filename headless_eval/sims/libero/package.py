@@ -1,0 +1,175 @@
+"""The LIBERO package: found, imported without a question, a download or a word, and pointed to its assets."""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import io
+import json
+import logging
+import os
+import sys
+import tempfile
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headless_eval.errors import UserError
+from headless_eval.sims import gl
+
+_DISTRIBUTIONS = ("libero", "robosuite", "bddl")
+_DOWNLOADED = Path.home() / ".cache" / "libero" / "assets"  # where the package itself puts a download
+_OBJECTS = "stable_scanned_objects"  # what every folder of assets holds
+
+
+@dataclass(frozen=True)
+class Package:
+    """The imported package.
+
+    Args:
+        folder: holds ``bddl_files`` and ``init_files``.
+        assets: the folder of assets that it reads.
+        environments: the module ``libero.libero.envs``.
+    """
+
+    folder: Path
+    assets: Path
+    environments: Any
+
+    def problem(self, suite: str, task: str) -> Path:
+        """Return the file that describes a task (BDDL)."""
+        return self.folder / "bddl_files" / suite / f"{task}.bddl"
+
+    def initial_states(self, suite: str, task: str) -> Path:
+        """Return the file with a task's initial states."""
+        return self.folder / "init_files" / suite / f"{task}.pruned_init"
+
+
+def find_folder() -> Path:
+    """Return the folder of the package ``libero.libero``; nothing is imported.
+
+    Raises:
+        UserError: LIBERO or what it needs is not installed here.
+    """
+    found = {name: _find(name) for name in _DISTRIBUTIONS}
+    missing = [name for name, folder in found.items() if folder is None]
+    if missing:
+        raise UserError(
+            f"the LIBERO suites need {', '.join(missing)}, not installed here: run "
+            "SUITE=libero_spatial scripts/run_headless.sh, which sets up .venv-libero, or install the extra "
+            "headless-eval[libero] and then, with pip's --no-deps, hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1"
+        )
+    folder = Path(found["libero"] or "") / "libero"
+    if not (folder / "bddl_files").is_dir():
+        raise UserError(f"{folder} holds no tasks of LIBERO: install hf-libero==0.1.4 with pip's --no-deps")
+    return folder
+
+
+def _find(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    places = None if spec is None else spec.submodule_search_locations
+    return Path(next(iter(places))) if places else None
+
+
+def find_assets(folder: Path, chosen: Path | None) -> Path:
+    """Return the folder of assets: the one chosen, the package's own, or the one that the package downloaded to.
+
+    Args:
+        folder: of the package.
+        chosen: by the user; nothing else is tried then.
+
+    Raises:
+        UserError: there is none.
+    """
+    if chosen is not None:
+        if not (chosen / _OBJECTS).is_dir():
+            raise UserError(
+                f"{chosen} is no folder of LIBERO's assets ({_OBJECTS} is not in it): --libero-assets or LIBERO_ASSETS "
+                "names the folder 'assets' of LIBERO's repository"
+            )
+        return chosen.resolve()
+    for place in (folder / "assets", _DOWNLOADED):
+        if (place / _OBJECTS).is_dir():
+            return place.resolve()
+    raise UserError(
+        "LIBERO's assets (meshes, textures, scenes) are not here, and nothing is downloaded unasked: set "
+        "--libero-assets or LIBERO_ASSETS to the folder 'assets' of LIBERO's repository, or to a copy of the "
+        "data set lerobot/libero-assets"
+    )
+
+
+def load(chosen_assets: Path | None) -> Package:
+    """Import the package, which asks a question where its settings are missing: they are written for it first.
+
+    Raises:
+        UserError: the package, its assets or OpenGL are missing, or it does not work with what is installed.
+    """
+    folder = find_folder()
+    assets = find_assets(folder, chosen_assets)
+    gl.load_mujoco()
+    with _settings(folder, assets), silence():
+        _quiet_robosuite()
+        try:
+            module: Any = importlib.import_module("libero.libero")
+            # Its own search ends in a download where it finds no assets in its own folder.
+            module._assets_path_cache = str(assets)
+            environments = importlib.import_module("libero.libero.envs")
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"LIBERO cannot be imported ({type(error).__name__}: {error}): install the extra "
+                "headless-eval[libero], or let SUITE=libero_spatial scripts/run_headless.sh do it in .venv-libero"
+            ) from error
+    return Package(folder, assets, environments)
+
+
+@contextlib.contextmanager
+def _settings(folder: Path, assets: Path) -> Iterator[None]:
+    """Let the package find its settings in a folder of our own; the user's are neither read nor written."""
+    before = os.environ.get("LIBERO_CONFIG_PATH")
+    with tempfile.TemporaryDirectory(prefix="headless-eval-libero-") as place:
+        settings = {
+            "assets": str(assets),
+            "bddl_files": str(folder / "bddl_files"),
+            "benchmark_root": str(folder),
+            "datasets": place,
+            "init_states": str(folder / "init_files"),
+        }
+        (Path(place) / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
+        os.environ["LIBERO_CONFIG_PATH"] = place
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["LIBERO_CONFIG_PATH"]
+            else:
+                os.environ["LIBERO_CONFIG_PATH"] = before
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep what the package prints and warns of from the user."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _quiet_robosuite() -> None:
+    """Give robosuite the private settings that it misses aloud, without its log file in /tmp."""
+    settings: Any = types.ModuleType("robosuite.macros_private")
+    settings.CONSOLE_LOGGING_LEVEL = settings.FILE_LOGGING_LEVEL = None
+    sys.modules.setdefault(settings.__name__, settings)
+    logging.getLogger("robosuite_logs").addHandler(logging.NullHandler())
+
+
+def fingerprint(assets: Path) -> str:
+    """Return the SHA-256 of a folder of assets: of names and contents, in the order of the names."""
+    digest = hashlib.sha256()
+    for path in sorted(assets.rglob("*"), key=lambda path: path.relative_to(assets).as_posix()):
+        if path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(assets).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
