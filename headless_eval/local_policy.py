@@ -4,8 +4,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from headless_eval.errors import UserError
 from headless_eval.policies import list_policies, load_policy
 from headless_eval.precision import Precision
-from headless_eval.quant import Handle, quantize_
+from headless_eval.quant import Calibration, Handle, Recorder, quantize_
 
 __all__ = ["LocalPolicy", "Timing", "example_observation", "list_policies", "load_policy"]
 
@@ -87,6 +88,10 @@ class LocalPolicy:
         max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU. 1 is fastest for a single
             observation. Results depend on it, in the last bits.
         threads: how many batches are inferred at a time on a CPU.
+
+    Attributes:
+        calibration: for the precisions that are methods and need one; None.
+        packdir: where the packed weights of methods are kept; None: nowhere.
     """
 
     def __init__(
@@ -107,6 +112,8 @@ class LocalPolicy:
         self.config = getattr(policy, "config", None)
         shape = noise_shape if noise_shape is not None else getattr(policy, "noise_shape", None)
         self.noise_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+        self.calibration: Calibration | None = None
+        self.packdir: Path | None = None
         self.warmup_seconds: float | None = None
         self._on_cpu = self.device.type == "cpu"
         if (
@@ -191,6 +198,7 @@ class LocalPolicy:
             "threads": self._threads,
             **self._computes(),
             **_hashes(self.policy),
+            **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256()}),
             "warmup_s": self.warmup_seconds,
         }
 
@@ -223,7 +231,9 @@ class LocalPolicy:
             self._precision = precision
             try:
                 if not self._native:
-                    self._handle = quantize_(self.module, precision)
+                    self._handle = quantize_(
+                        self.module, precision, calibration=self.calibration, packdir=self.packdir
+                    )
                     self._activations_unproven = precision.activations
                 self._renew_engine()
             except BaseException:
@@ -269,8 +279,45 @@ class LocalPolicy:
             "hooked": len(self._handle.hooked),
             "fired": len(self._handle.fired),
             "unfired": list(self._handle.unfired),
+            **({"packed_bytes": self._handle.packed_bytes} if self._handle.layers else {}),
             **self._computes(),
         }
+
+    def record_inputs(
+        self, observations: Sequence[dict[str, Any]], noises: Sequence[np.ndarray | None], **facts: Any
+    ) -> Calibration:
+        """Infer observations one by one at float32, and return what goes into the model's linear layers.
+
+        Args:
+            observations: with the keys that the policy knows.
+            noises: for each, float32 of ``noise_shape``; None for policies that take none.
+            facts: what else the calibration says of itself; the fingerprint of the weights is added.
+
+        Raises:
+            UserError: the policy holds no torch model.
+        """
+        if self.module is None:
+            raise UserError(f"policy {self.name!r} holds no torch model: there is nothing to calibrate")
+        self.set_precision(Precision())
+        with self._module_called(), Recorder(self.module) as recorder, torch.inference_mode():
+            for obs, noise in zip(observations, noises, strict=True):
+                self.policy.infer(obs, **({} if noise is None else {"noise": noise}))
+        self.reset()
+        return recorder.calibration(fingerprint=self.fingerprint(), **facts)
+
+    @contextmanager
+    def _module_called(self) -> Iterator[None]:
+        """Let a policy of ours compute by calling its model, whatever its engine, so that hooks see it."""
+        if not callable(getattr(self.policy, "renew_engine", None)):
+            yield
+            return
+        from headless_eval.pi0.engine.eager import EagerEngine
+
+        engine, self.policy.engine = self.policy.engine, EagerEngine(self.policy.model)
+        try:
+            yield
+        finally:
+            self.policy.engine = engine
 
     def _prove_activations(self) -> None:
         """Raise if an inference has been made and none of the hooks saw it."""

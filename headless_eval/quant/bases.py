@@ -18,13 +18,13 @@ def divisor(width: int, block: int) -> int:
     return next(size for size in range(min(block, width), 0, -1) if width % size == 0)
 
 
-def rotate_blocks(x: Tensor, rotations: Tensor) -> Tensor:
-    """Multiply each block of the last axis by its matrix.
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Multiply every block of the last axis (..., blocks * size) by one matrix (size, size)."""
+    return (x.reshape(-1, len(rotation)) @ rotation).reshape(x.shape)
 
-    Args:
-        x: (..., blocks * size).
-        rotations: (blocks, size, size), orthogonal.
-    """
+
+def rotate_blocks(x: Tensor, rotations: Tensor) -> Tensor:
+    """Multiply each block of the last axis (..., blocks * size) by its own of (blocks, size, size)."""
     blocks, size, _ = rotations.shape
     rows = x.reshape(-1, blocks, size).transpose(0, 1)
     return torch.bmm(rows, rotations).transpose(0, 1).reshape(x.shape)
@@ -36,9 +36,9 @@ class Basis:
 
     Args:
         divide: float32 (in,).
-        first: rotations, float32 (blocks, size, size).
+        first: rotation of every block, float32 (size, size), orthogonal.
         permutation: int64 (in,): which channel comes to each place.
-        second: rotations.
+        second: as the first.
     """
 
     divide: Tensor | None = None
@@ -62,19 +62,19 @@ class Basis:
     def weight_back(self, weight: Tensor) -> Tensor:
         """Return a weight (out, in) of this basis in the original one."""
         if self.second is not None:
-            weight = rotate_blocks(weight, self.second.transpose(1, 2))
+            weight = rotate(weight, self.second.t())
         if self.permutation is not None:
             weight = weight[:, self.permutation.argsort()]
         if self.first is not None:
-            weight = rotate_blocks(weight, self.first.transpose(1, 2))
+            weight = rotate(weight, self.first.t())
         return weight if self.divide is None else weight / self.divide
 
     def _turn(self, x: Tensor) -> Tensor:
         if self.first is not None:
-            x = rotate_blocks(x, self.first)
+            x = rotate(x, self.first)
         if self.permutation is not None:
             x = x.index_select(-1, self.permutation)
-        return x if self.second is None else rotate_blocks(x, self.second)
+        return x if self.second is None else rotate(x, self.second)
 
 
 def smoothing(inputs: Tensor, weights: Tensor, of_inputs: float, of_weights: float) -> Tensor:
@@ -91,11 +91,11 @@ def smoothing(inputs: Tensor, weights: Tensor, of_inputs: float, of_weights: flo
     return torch.where(dead, torch.ones_like(factors), factors)
 
 
-def search_rotations(x: Tensor, size: int, steps: int) -> Tensor:
-    """Search for each block of channels the rotation that leaves the least largest magnitude: DuQuant's.
+def search_rotation(x: Tensor, size: int, steps: int) -> Tensor:
+    """Search for the rotation of blocks of channels that leaves the least largest magnitude: DuQuant's.
 
     Each step spreads the channel with the largest magnitude evenly over its block, and turns the others at
-    random; of all steps, the best so far is kept, which may be none.
+    random; of all steps the best is taken, which may be none. As in the paper, all blocks share one rotation.
 
     Args:
         x: inputs, float32 (tokens, in).
@@ -103,27 +103,25 @@ def search_rotations(x: Tensor, size: int, steps: int) -> Tensor:
         steps: how many.
 
     Returns:
-        float32 (blocks, size, size), orthogonal.
+        float32 (size, size), orthogonal.
     """
-    now = x.reshape(len(x), -1, size).transpose(0, 1)  # (blocks, tokens, size)
+    now = x.reshape(-1, size)
     spread = _spreading_rotation(size).to(x.device)
     places = torch.arange(size, device=x.device)
-    turned = best = torch.eye(size, dtype=torch.float64, device=x.device).repeat(len(now), 1, 1)
-    peaks = now.abs().amax(dim=1)  # (blocks, size)
-    least = peaks.amax(dim=1)
+    turned = best = torch.eye(size, dtype=torch.float64, device=x.device)
+    peaks = now.abs().amax(dim=0)
+    least = peaks.amax()
     for _ in range(steps):
-        worst = peaks.argmax(dim=1)
         # The worst channel changes places with the first one, whose row of the rotation is uniform.
-        order = places.repeat(len(now), 1)
-        order.scatter_(1, worst[:, None], 0)
-        order[:, 0] = worst
-        rotations = spread[order[:, :, None], order[:, None, :]]
-        now = torch.bmm(now, rotations.to(now.dtype))
-        turned = torch.bmm(turned, rotations)
-        peaks = now.abs().amax(dim=1)
-        largest = peaks.amax(dim=1)
-        best = torch.where((largest < least)[:, None, None], turned, best)
-        least = torch.minimum(largest, least)
+        worst = peaks.argmax()
+        order = torch.where(places == worst, 0, places)
+        order = torch.where(places == 0, worst, order)
+        rotation = spread[order][:, order]
+        now = now @ rotation.to(now.dtype)
+        turned = turned @ rotation
+        peaks = now.abs().amax(dim=0)
+        best = torch.where(peaks.amax() < least, turned, best)
+        least = torch.minimum(peaks.amax(), least)
     return best.to(torch.float32)
 
 

@@ -12,7 +12,7 @@ from headless_eval.quant.bases import (
     Basis,
     divisor,
     principal_axes,
-    search_rotations,
+    search_rotation,
     smoothing,
     zigzag,
 )
@@ -84,12 +84,12 @@ def _duquant(weight: Tensor, bits: Bits, method: DuQuant, seen: LayerInputs) -> 
         divide = smoothing(largest, weight.abs().amax(dim=0), method.smooth, method.smooth)
         x = x / divide
     size = divisor(weight.shape[1], method.block)
-    first = search_rotations(x, size, method.steps)
+    first = search_rotation(x, size, method.steps)
     permutation = second = None
     if method.permute:
         x = Basis(first=first).of_input(x)
         permutation = zigzag(x.abs().amax(dim=0), size)
-        second = search_rotations(x[:, permutation], size, method.steps)
+        second = search_rotation(x[:, permutation], size, method.steps)
     basis = Basis(divide, first, permutation, second)
     turned = basis.of_weight(weight)
     output = None

@@ -1,0 +1,175 @@
+"""Calibration: what goes into a policy's linear layers, seen on observations of a few episodes of its own.
+
+The episodes are the policy's at float32, with seeds that no evaluation of that seed meets. Of all that it saw in
+them, some observations are drawn by a hash, and inferred once more, one by one: so the calibration is the same
+whatever the number of slots.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from headless_eval.errors import UserError
+from headless_eval.loop import Trial, run_trials
+from headless_eval.precision import Precision
+from headless_eval.results import ERROR, EpisodeRecord
+from headless_eval.seeding import TrialSeed
+from headless_eval.sims.simulator import Simulator, Task
+
+if TYPE_CHECKING:
+    from headless_eval.local_policy import LocalPolicy
+    from headless_eval.quant import Calibration
+
+FILE = "calibration.safetensors"
+"""The name of a run's own calibration in its folder."""
+
+EPISODES = 3
+OBSERVATIONS = 32
+_APART = 1_000_003
+
+
+class Seen(NamedTuple):
+    """An observation and the noise that its action chunk started from; None for policies that take none."""
+
+    observation: dict[str, Any]
+    noise: np.ndarray | None
+
+
+def calibrate(
+    simulator: Simulator,
+    policy: "LocalPolicy",
+    tasks: Sequence[Task],
+    *,
+    seed: int,
+    open_loop_horizon: int,
+    episodes: int = EPISODES,
+    observations: int = OBSERVATIONS,
+    tell: Callable[[str], Any] = lambda text: None,
+    **facts: Any,
+) -> "Calibration":
+    """Run a few episodes and record the inputs of the policy's linear layers.
+
+    Args:
+        simulator: of the tasks' suite.
+        policy: is left at float32.
+        tasks: the episodes are dealt out to them in turn.
+        seed: of the evaluation; calibration's own is 1,000,003 more.
+        open_loop_horizon: control steps between two observations.
+        episodes: how many.
+        observations: how many of those that the policy saw in them are used.
+        tell: is called with how it gets on.
+        facts: more for the calibration's own description.
+
+    Raises:
+        UserError: no episode gave an observation; the policy holds no torch model.
+    """
+    seen = record_observations(
+        simulator, policy, tasks, seed, open_loop_horizon, episodes=episodes, number=observations, tell=tell
+    )
+    tell(f"Calibrating: what {len(seen)} observations put into the linear layers")
+    return policy.record_inputs(
+        [one.observation for one in seen],
+        [one.noise for one in seen],
+        policy=policy.name,
+        tasks=" ".join(task.key for task in tasks),
+        seed=seed + _APART,
+        episodes=episodes,
+        number=len(seen),
+        **facts,
+    )
+
+
+def record_observations(
+    simulator: Simulator,
+    policy: "LocalPolicy",
+    tasks: Sequence[Task],
+    seed: int,
+    open_loop_horizon: int,
+    *,
+    episodes: int = EPISODES,
+    number: int = OBSERVATIONS,
+    tell: Callable[[str], Any] = lambda text: None,
+) -> list[Seen]:
+    """Return observations that a policy sees in episodes of its own at float32, with their noise.
+
+    They are those of which a hash is least, in its order: a draw that depends on nothing but themselves.
+    Arguments and errors as of ``calibrate``.
+    """
+    recorder = _RecordingPolicy(policy)
+    trials = [
+        Trial(
+            Precision(),
+            tasks[index % len(tasks)],
+            TrialSeed(seed + _APART, tasks[index % len(tasks)].id, index // len(tasks)),
+        )
+        for index in range(episodes)
+    ]
+    ended: list[EpisodeRecord] = []
+
+    def on_episode(record: EpisodeRecord, _: np.ndarray) -> None:
+        ended.append(record)
+        tell(f"Calibrating: {len(ended)} of {episodes} episodes")
+
+    tell(f"Calibrating: 0 of {episodes} episodes")
+    run_trials(simulator, recorder, trials, on_episode=on_episode, open_loop_horizon=open_loop_horizon)
+    if not recorder.seen or all(record.status == ERROR for record in ended):
+        error = next((record.error for record in ended if record.error), None) or {}
+        raise UserError(
+            f"calibration has seen nothing: its episodes ended in errors ({error.get('message')})"
+        )
+    return [recorder.seen[key] for key in sorted(recorder.seen)[:number]]
+
+
+def saved_calibration(
+    policy: "LocalPolicy", run: Path | None, file: Path | None
+) -> "tuple[Calibration, Path] | None":
+    """Return the calibration of a run's folder, else that of a file, and where it is; None if there is neither.
+
+    Raises:
+        UserError: it cannot be read, or was recorded with other weights than the policy's.
+    """
+    from headless_eval.quant import Calibration
+
+    own = None if run is None else run / FILE
+    path = own if own is not None and own.is_file() else file
+    if path is None:
+        return None
+    calibration = Calibration.load(path)
+    calibration.check(policy.fingerprint(), str(path))
+    return calibration, path
+
+
+class _RecordingPolicy:
+    """The policy itself, as far as the loop is concerned, which keeps what it is asked."""
+
+    def __init__(self, policy: "LocalPolicy") -> None:
+        self._policy = policy
+        self.noise_shape = policy.noise_shape
+        self.set_precision = policy.set_precision
+        self.reset = policy.reset
+        self.seen: dict[bytes, Seen] = {}
+
+    def infer_batch(
+        self, observations: list[dict[str, Any]], noise: np.ndarray | None
+    ) -> list[dict[str, Any]]:
+        for index, observation in enumerate(observations):
+            kept = {
+                name: value.copy() if isinstance(value, np.ndarray) else value
+                for name, value in observation.items()
+            }
+            own = None if noise is None else np.array(noise[index], np.float32)
+            self.seen[_hash(kept, own)] = Seen(kept, own)
+        return self._policy.infer_batch(observations, noise)
+
+
+def _hash(observation: dict[str, Any], noise: np.ndarray | None) -> bytes:
+    digest = hashlib.sha256()
+    for name, value in sorted(observation.items()):
+        digest.update(name.encode())
+        digest.update(value.tobytes() if isinstance(value, np.ndarray) else str(value).encode())
+    if noise is not None:
+        digest.update(noise.tobytes())
+    return digest.digest()
