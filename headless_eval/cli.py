@@ -32,6 +32,7 @@ precision.
   {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
   {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
+  {PROGRAM} bench            measure latency, memory and error beside what the chip allows
   {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
   {PROGRAM} --version        the version
 """
@@ -168,6 +169,12 @@ def _convert(flags: list[str]) -> int:
     return int(_parse(ConvertConfig, "convert", flags).run())
 
 
+def _bench(flags: list[str]) -> int:
+    from headless_eval.performance_commands import BENCH, BenchConfig
+
+    return int(_parse(BenchConfig, "bench", flags, BENCH).run())
+
+
 def _fetch(flags: list[str]) -> int:
     from headless_eval.checkpoint_commands import FetchConfig
 
@@ -185,6 +192,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "doctor": _doctor,
     "convert": _convert,
     "fetch": _fetch,
+    "bench": _bench,
 }
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, and only the end of a 
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart with every common colour blindness; purple and grey for its yellow and black.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#5C5C5C")
-_INK, _BASELINE_COLOUR, _FAINT = "#333333", "#9A9A9A", "#7A7A7A"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#5C5C5C")
+INK, _BASELINE_COLOUR, FAINT = "#333333", "#9A9A9A", "#7A7A7A"
 _REFERENCE = "float32, all tasks"
 _DPI = 200
 
@@ -28,7 +28,7 @@ def write_plots(folder: Path, summary: Summary) -> None:
     """
     for name, chart in charts(summary).items():
         figure = _empty_figure(chart) if isinstance(chart, str) else _bar_figure(summary.suite, chart)
-        _save(figure, folder / f"success_rate_{name}.png")
+        save_figure(figure, folder / f"success_rate_{name}.png")
 
 
 def _bar_figure(suite: str, chart: Chart) -> Figure:
@@ -56,7 +56,7 @@ def _bar_figure(suite: str, chart: Chart) -> Figure:
 
     if chart.reference is not None:
         dashes = (0, (4, 3))
-        axes.axhline(chart.reference, color=_INK, linewidth=0.9, linestyle=dashes, zorder=1, label=_REFERENCE)
+        axes.axhline(chart.reference, color=INK, linewidth=0.9, linestyle=dashes, zorder=1, label=_REFERENCE)
     for group in range(len(labels)):
         present = chart.group(group)
         size = min(0.8 / max(1, len(present)), 0.4)
@@ -66,18 +66,18 @@ def _bar_figure(suite: str, chart: Chart) -> Figure:
     for group, rows in enumerate(chart.points):
         rates = sorted(row.rate for row in rows if row.rate is not None)
         spread = [group - 0.12 + 0.24 * (index + 0.5) / len(rates) for index in range(len(rates))]
-        axes.plot(spread, rates, ".", color=_FAINT, markersize=3, alpha=0.8, zorder=4)
+        axes.plot(spread, rates, ".", color=FAINT, markersize=3, alpha=0.8, zorder=4)
 
     heading = f"{chart.title} — {suite}, {chart.counts}"
     axes.set_title(heading, loc="left", fontsize=10, fontweight="bold", pad=18)
-    axes.annotate(chart.note, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=7.5, color=_FAINT)
+    axes.annotate(chart.note, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=7.5, color=FAINT)
     _draw_legend(figure, axes, chart)
     return figure
 
 
 def _draw_bar(axes: Axes, x: float, width: float, colour: str, row: Row) -> None:
     if row.rate is None or row.interval is None:
-        axes.text(x, 0.01, "error", rotation=90, ha="center", va="bottom", fontsize=7, color=_FAINT)
+        axes.text(x, 0.01, "error", rotation=90, ha="center", va="bottom", fontsize=7, color=FAINT)
         return
     axes.bar(x, row.rate, 0.9 * width, color=colour, zorder=2)
     # A rate of zero has no bar: a thin foot shows that it was measured.
@@ -87,7 +87,7 @@ def _draw_bar(axes: Axes, x: float, width: float, colour: str, row: Row) -> None
         x,
         row.rate,
         [[max(0.0, side[0])] for side in reach],
-        color=_INK,
+        color=INK,
         elinewidth=0.8,
         capsize=1.8,
         capthick=0.8,
@@ -121,15 +121,16 @@ def _empty_figure(message: str) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5, 1.2), dpi=_DPI)
-    figure.text(0.5, 0.5, message, ha="center", va="center", fontsize=9, color=_FAINT)
+    figure.text(0.5, 0.5, message, ha="center", va="center", fontsize=9, color=FAINT)
     return figure
 
 
 def _colour(number: int | None) -> str:
-    return _BASELINE_COLOUR if number is None else _COLOURS[number]
+    return _BASELINE_COLOUR if number is None else COLOURS[number]
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)  # needs no display and leaves pyplot's state alone

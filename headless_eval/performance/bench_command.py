@@ -1,0 +1,204 @@
+"""``headless-eval bench``: from its flags to a table, files and a plot."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from headless_eval.errors import UserError
+from headless_eval.performance.bench import Bench, Row, make_cases
+from headless_eval.performance.chip import Chip
+from headless_eval.performance.figures import latency_figure
+from headless_eval.performance.progress import Work
+from headless_eval.performance.source import Source
+from headless_eval.performance.tables import (
+    markdown,
+    new_folder,
+    percent,
+    rich_table,
+    scientific,
+    significant,
+    size,
+    write_csv,
+    write_json,
+)
+from headless_eval.performance.timing import threads
+from headless_eval.performance.workload import Workload
+from headless_eval.performance_commands import BenchConfig
+from headless_eval.policies import check_device, check_engine
+from headless_eval.precision import configurations
+
+_FILE = "bench.json"
+_HEADER = (
+    "weights", "precision", "engine", "batch", "views", "ms", "5–95 %", "with copies", "chunks/s",
+    "limit", "of limit", "warm-up", "memory", "error",
+)  # fmt: skip
+_NAMES = 3  # columns that are no numbers
+_SETTINGS = 5  # columns that are the same in every row as often as not
+_SPARE = (
+    "5–95 %",
+    "with copies",
+    "limit",
+    "chunks/s",
+    "memory",
+    "warm-up",
+)  # from a narrow terminal, in this order
+
+
+def bench(config: BenchConfig) -> int:
+    """Measure, show and write.
+
+    Returns:
+        The exit status: 0, or 1 if something failed that was neither refused nor too large.
+
+    Raises:
+        UserError: a flag cannot be followed at all.
+    """
+    check_device(config.device)
+    for engine in config.engines:
+        for execution in config.executions:
+            check_engine(engine, execution)
+    source = config.source(config.random_weights)
+    workloads = _workloads(config, source)
+    cases = make_cases(
+        config.compute, configurations(config.dtypes, config.modes), config.executions, config.engines
+    )
+    before = _rows_of(config.results) if config.append else []
+    folder = config.results if before and config.results else new_folder(config.results, "bench", _FILE)
+    console = Console()
+    # On a CPU a run computes with one thread a batch.
+    with threads(1), Work(console, Bench.units(len(cases), len(workloads))) as work:
+        chip = Chip(torch.device(config.device))
+        deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
+        measuring = Bench(source, config.device, chip, config.repeats, work, deadline)
+        # The order of the flags, whatever the order of measuring.
+        order = {row.key: row for row in measuring.planned(cases, workloads)}
+        for row in measuring.measure(cases, workloads):
+            order[row.key] = row
+        note = _note(source, chip, config)
+    rows = list({row.key: row for row in [*before, *order.values()]}.values())
+    _write(folder, rows, chip, source, note)
+    console.print(_table(list(order.values()), _title(source), console.width))
+    for row in order.values():
+        if row.status != "ok":
+            console.print(f"{_case(row)}: {row.status}", highlight=False, markup=False, soft_wrap=True)
+    console.print(note, highlight=False, markup=False, soft_wrap=True)
+    print(folder)
+    return int(any(row.status.startswith("failed") for row in order.values()))
+
+
+def _workloads(config: BenchConfig, source: Source) -> list[Workload]:
+    sizes = source.config.model
+    tokens = min(64, sizes.max_token_len) if config.prompt_tokens is None else config.prompt_tokens
+    if not 0 < tokens <= sizes.max_token_len:
+        raise UserError(
+            f"--prompt-tokens is {tokens}; the model of {source.name} has 1 to {sizes.max_token_len} slots"
+        )
+    views = config.views or (source.views,)
+    return [Workload(batch, number, tokens) for number in views for batch in config.batch]
+
+
+def _title(source: Source) -> str:
+    model = source.config.model
+    return f"{source.name}: horizon {model.action_horizon}, {model.num_steps} flow steps"
+
+
+def _note(source: Source, chip: Chip, config: BenchConfig) -> str:
+    """Return what a reader of the table needs to know."""
+    timed = (
+        "CUDA events around sample_actions with the pictures on the device"
+        if config.gpu is not None
+        else "sample_actions, by the host's clock, one thread"
+    )
+    memory = "peak beyond what was there" if config.gpu is not None else "the process's peak"
+    return (
+        f"ms: median of {config.repeats}, {timed}; with copies: from pictures on the host to actions on the host. "
+        "Error: relative root mean square difference of the actions to float32 eager, same noise. "
+        f"Limit: roofline of what must be computed and moved, at the speeds measured in this run. Memory: {memory}. "
+        f"{chip.sentence()}."
+    )
+
+
+def _table(rows: Sequence[Row], title: str, width: int) -> Table:
+    """Return the table for a terminal; settings that all rows share are in its title."""
+    cells = [_cells(row) for row in rows]
+    same = [index for index in range(_SETTINGS) if len({row[index] for row in cells}) == 1]
+    title += "".join(f", {_HEADER[index]} {cells[0][index]}" for index in same)
+    kept = [index for index in range(len(_HEADER)) if index not in same]
+    for spare in ("", *_SPARE):
+        kept = [index for index in kept if _HEADER[index] != spare]
+        left = sum(index < _NAMES for index in kept)
+        table = rich_table(
+            [_HEADER[index] for index in kept], [[row[index] for index in kept] for row in cells], left, title
+        )
+        if Measurement.get(Console(width=1000), Console(width=1000).options, table).maximum <= width:
+            break
+    return table
+
+
+def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, note: str) -> None:
+    write_csv(folder / "bench.csv", rows)
+    content = {"model": source.name, "config": source.config, "chip": chip.describe(), "rows": list(rows)}
+    write_json(folder / _FILE, content)
+    text = f"{_title(source)}\n\n{markdown(_HEADER, map(_cells, rows), _NAMES)}\n{note}\n"
+    (folder / "bench.md").write_text(text, encoding="utf-8")
+    measured = [row for row in rows if row.median_ms is not None]
+    if measured:
+        latency_figure(folder / "bench.png", _title(source), chip.name, measured)
+
+
+def _rows_of(folder: Path | None) -> list[Row]:
+    """Read an earlier table; none where there is none yet.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if folder is None:
+        raise UserError("--append adds to the table in a folder: name it with --results DIR")
+    path = folder / _FILE
+    if not path.exists():
+        return []
+    known = {field.name for field in fields(Row)}
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return [Row(**{name: value for name, value in row.items() if name in known}) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"cannot read {path} ({error}): choose another folder with --results") from None
+
+
+def _case(row: Row) -> str:
+    execution = "" if row.execution == "simulated" else f", {row.execution}"
+    return f"{row.compute}, {row.precision}{execution}, {row.engine}, batch {row.batch}, {row.views} views"
+
+
+def _cells(row: Row) -> list[str]:
+    precision = "as it is" if row.precision == "float32" else row.precision
+    names = [
+        row.compute,
+        precision + (" native" if row.execution == "native" else ""),
+        row.computed_by,
+        str(row.batch),
+        str(row.views),
+    ]
+    if row.median_ms is None:
+        reason = "no memory" if row.status == "out of memory" else "failed" if "failed" in row.status else "–"
+        return [*names, reason, *["–"] * (len(_HEADER) - len(names) - 1)]
+    return [
+        *names,
+        significant(row.median_ms),
+        f"{significant(row.p5_ms)}–{significant(row.p95_ms)}",
+        significant(row.end_to_end_ms),
+        significant(row.chunks_per_s),
+        significant(row.limit_ms),
+        percent(row.share),
+        f"{significant(row.warmup_s)} s",
+        size(row.peak_bytes),
+        scientific(row.error),
+    ]

@@ -1,0 +1,109 @@
+"""How fast this machine multiplies and copies, measured: what a share of the chip's limit is a share of."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from headless_eval.manifest import hardware
+from headless_eval.performance.costs import Speeds
+from headless_eval.performance.timing import Stopwatch
+
+NARROW = ("float8_e4m3", "int8")
+"""Types that a native execution multiplies in."""
+
+_SECONDS = 0.25
+
+
+@dataclass
+class Chip:
+    """A device and its speeds, each measured when it is first asked for.
+
+    Attributes:
+        name: the device's.
+        rates: operations a second of matrix products, by type.
+        bandwidth: bytes a second that a copy reads and writes, together.
+    """
+
+    device: torch.device
+    rates: dict[str, float] = field(default_factory=dict)
+    bandwidth: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return what the device is called."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return str(hardware()["cpu"] or platform.machine())
+
+    def speeds(self, dtype: str) -> Speeds:
+        """Return the speeds of products in a type: one of torch's, or of ``NARROW``."""
+        if not self.bandwidth:
+            self.bandwidth = _bandwidth(self.device)
+        if dtype not in self.rates:
+            self.rates[dtype] = _matrix_rate(self.device, dtype)
+        return Speeds(self.rates[dtype], self.bandwidth)
+
+    def describe(self) -> dict[str, object]:
+        """Return what was measured; JSON types only."""
+        return {
+            "name": self.name,
+            "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
+            "matrix_flops": self.rates,
+            "copy_bytes_per_s": self.bandwidth,
+        }
+
+    def sentence(self) -> str:
+        """Return it for people."""
+        threads = f", {torch.get_num_threads()} threads" if torch.get_num_threads() > 1 else ", 1 thread"
+        rates = ", ".join(f"{dtype} {_tera(rate)}" for dtype, rate in self.rates.items())
+        where = self.name + (threads if self.device.type == "cpu" else "")
+        return f"{where}: matrix products {rates}; copies {self.bandwidth / 1e9:,.0f} GB/s"
+
+
+def _tera(rate: float) -> str:
+    return f"{rate / 1e12:,.0f} TFLOP/s" if rate > 1e13 else f"{rate / 1e9:,.0f} GFLOP/s"
+
+
+def _bandwidth(device: torch.device) -> float:
+    """Copy more than any cache holds."""
+    source = torch.ones(2**28 if device.type == "cuda" else 2**25, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _seconds(device, lambda: target.copy_(source))
+
+
+def _matrix_rate(device: torch.device, dtype: str) -> float:
+    """Multiply square matrices of random numbers; zeros would run cooler and faster."""
+    size = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(size, size, device=device) for _ in range(2))
+    multiply = _product(left, right, dtype)
+    return 2 * size**3 / _seconds(device, multiply)
+
+
+def _product(left: Tensor, right: Tensor, dtype: str) -> Callable[[], Tensor]:
+    if dtype == "int8":
+        a, b = ((32 * part).clamp_(-127, 127).to(torch.int8) for part in (left, right))
+        return lambda: torch._int_mm(a, b.t())
+    if dtype == "float8_e4m3":
+        a, b = (part.to(torch.float8_e4m3fn) for part in (left, right))
+        one = torch.ones((), device=left.device)
+        return lambda: torch._scaled_mm(a, b.t(), one, one, out_dtype=torch.bfloat16)
+    a, b = (part.to(getattr(torch, dtype)) for part in (left, right))
+    return lambda: a @ b
+
+
+def _seconds(device: torch.device, call: Callable[[], Tensor]) -> float:
+    """Return the median time of a call, in seconds, over a quarter of a second of calls."""
+    stopwatch = Stopwatch(device)
+    for _ in range(3):
+        stopwatch(call)
+    times: list[float] = []
+    spent = 0.0
+    while spent < _SECONDS or len(times) < 3:
+        _, ms = stopwatch(call)
+        times.append(ms / 1e3)
+        spent += ms / 1e3
+    return median(times)

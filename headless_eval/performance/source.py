@@ -1,0 +1,149 @@
+"""The models to measure: a policy's, or one of random weights that needs no checkpoint."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from headless_eval.baselines import BASELINES
+from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
+from headless_eval.pi0.config import ROBOTS, PolicyConfig
+from headless_eval.pi0.gemma import RMSNorm
+from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.norm_stats import NormStats
+from headless_eval.pi0.policy import Pi0Policy
+from headless_eval.pi0.tokenizer import Tokenizer
+from headless_eval.pi0.transforms import OBSERVATION_KEYS
+from headless_eval.policies import BUNDLED, check_device, check_engine, find_config, find_policy, load_policy
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where models come from.
+
+    Args:
+        name: what to call them.
+        config: their sizes.
+        folder: of the weights; None: they are drawn.
+        config_name, config_file, tokenizer, flow_steps: as ``load_policy`` takes them.
+    """
+
+    name: str
+    config: PolicyConfig
+    folder: Path | None = None
+    config_name: str | None = None
+    config_file: Path | None = None
+    tokenizer: Path | None = None
+    flow_steps: int | None = None
+
+    @property
+    def views(self) -> int:
+        """Return how many cameras the robot has."""
+        keys = OBSERVATION_KEYS[self.config.observation]["images"]
+        return sum(view in keys for view in self.config.views)
+
+    def load(
+        self, device: str, dtype: str = "float32", engine: str = "eager", execution: str = "simulated"
+    ) -> LocalPolicy:
+        """Return the policy at float32; every call the same weights, rounded to ``dtype``.
+
+        Raises:
+            UserError: the checkpoint, the engine or the execution cannot be used here.
+        """
+        if self.folder is not None:
+            return load_policy(
+                checkpoint=self.folder,
+                config=self.config_name,
+                config_file=self.config_file,
+                tokenizer=self.tokenizer,
+                flow_steps=self.flow_steps,
+                device=device,
+                dtype=dtype,
+                engine=engine,
+                execution=execution,
+            )
+        check_device(device)
+        check_engine(engine, execution)
+        model = random_model(self.config, torch.device(device), getattr(torch, dtype))
+        tokenizer = Tokenizer(self.tokenizer or BUNDLED / "pi0-droid-tiny" / "tokenizer.model")
+        policy = Pi0Policy(model, self.config, _plain_stats(self.config), tokenizer, engine, execution)
+        return LocalPolicy(policy, self.name)
+
+
+def find_source(
+    policy: str,
+    checkpoint: str | None = None,
+    config: str | None = None,
+    config_file: Path | None = None,
+    tokenizer: Path | None = None,
+    *,
+    random_weights: bool = False,
+    flow_steps: int | None = None,
+) -> Source:
+    """Return what the flags name; the first five as of ``load_policy``.
+
+    Args:
+        random_weights: draw the weights; only the configuration is read.
+        flow_steps: Euler steps; by default the configuration's.
+
+    Raises:
+        UserError: there is no such policy or configuration, or the flags contradict each other.
+    """
+    if random_weights and checkpoint is not None:
+        raise UserError("--random-weights and --checkpoint both given: choose one")
+    if config is not None and checkpoint is None and not random_weights:
+        raise UserError(
+            f"--config {config} needs weights: add --checkpoint DIR, or --random-weights to draw them"
+        )
+    if checkpoint is None and policy in BASELINES:
+        raise UserError(
+            f"the policy {policy!r} computes nothing that could be measured: name one with a model"
+        )
+    if random_weights and (config is not None or config_file is not None):
+        settings = find_config(Path(), config, config_file)
+    else:
+        folder, name = find_policy(policy, checkpoint)
+        settings = find_config(folder, config, config_file)
+    if flow_steps is not None:
+        settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
+    if random_weights:
+        return Source(f"{settings.name} with random weights", settings, tokenizer=tokenizer)
+    return Source(name, settings, folder, config, config_file, tokenizer, flow_steps)
+
+
+def _plain_stats(config: PolicyConfig) -> dict[str, NormStats]:
+    """Return statistics of a robot whose states and actions are small numbers."""
+    dims = {"state": ROBOTS[config.observation].state_dims, "actions": config.action_dims}
+    return {kind: NormStats(np.zeros(n), np.ones(n), -np.ones(n), np.ones(n)) for kind, n in dims.items()}
+
+
+@torch.no_grad()
+def random_model(config: PolicyConfig, device: torch.device, dtype: torch.dtype) -> Pi0:
+    """Draw a model on its device, without a copy on the host; the same weights in every dtype, rounded.
+
+    Norms and modulations are drawn too: with gates of zero, as training starts, every layer would be the
+    identity, and no rounding would show.
+    """
+    with torch.device("meta"):
+        model = Pi0(config.model)
+    model = model.to(dtype).to_empty(device=device)
+    generator = torch.Generator(device)
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        generator.manual_seed(index)
+        module = model.get_submodule(name.rpartition(".")[0])
+        mean, deviation = _distribution(module, name.rpartition(".")[2], parameter)
+        drawn = torch.empty(parameter.shape, dtype=torch.float32, device=device)
+        parameter.copy_(drawn.normal_(mean, deviation, generator=generator))
+    return model.eval()
+
+
+def _distribution(module: nn.Module, name: str, parameter: torch.Tensor) -> tuple[float, float]:
+    if name == "bias" or isinstance(module, RMSNorm):
+        return 0.0, 0.02
+    if isinstance(module, nn.LayerNorm):
+        return 1.0, 0.02
+    fan_in = parameter.shape[1] if isinstance(module, nn.Embedding) else parameter[0].numel()
+    return 0.0, fan_in**-0.5

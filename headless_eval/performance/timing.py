@@ -1,0 +1,79 @@
+"""Measuring time: on a GPU with its own clock, on a CPU with the host's."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Times calls one by one.
+
+    On a GPU that is from an event before the call to one after it, with nothing else under way: it holds the
+    launching of kernels wherever the device has to wait for it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __call__(self, call: Callable[[], T]) -> tuple[T, float]:
+        """Return what the call returned, and the milliseconds that it took."""
+        if self._device.type != "cuda":
+            begin = time.perf_counter()
+            return call(), 1e3 * (time.perf_counter() - begin)
+        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize(self._device)
+        stream = torch.cuda.current_stream(self._device)
+        before.record(stream)
+        result = call()
+        after.record(stream)
+        after.synchronize()
+        return result, before.elapsed_time(after)
+
+
+def wall(device: torch.device, call: Callable[[], T]) -> tuple[T, float]:
+    """Return what the call returned, and the milliseconds until it is done by the host's clock."""
+    synchronize(device)
+    begin = time.perf_counter()
+    result = call()
+    synchronize(device)
+    return result, 1e3 * (time.perf_counter() - begin)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass(frozen=True)
+class Times:
+    """The 5th, 50th and 95th percentiles of repeated measurements, in milliseconds."""
+
+    number: int
+    p5: float
+    median: float
+    p95: float
+
+
+def summarize(milliseconds: Sequence[float]) -> Times:
+    """Return the percentiles of at least one measurement."""
+    p5, p50, p95 = np.percentile(milliseconds, (5, 50, 95))
+    return Times(len(milliseconds), float(p5), float(p50), float(p95))
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch compute with so many threads on the CPU for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,105 @@
+"""What a model is given to infer when it is measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headless_eval.pi0.config import Pi0Config
+from headless_eval.pi0.model import slots_for
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How many samples, pictures of each, and tokens of its prompt."""
+
+    batch: int
+    views: int
+    prompt_tokens: int
+
+    def slots(self, config: Pi0Config) -> int:
+        """Return how many prompt slots a model computes."""
+        return slots_for(self.prompt_tokens, config.max_token_len)
+
+    def prefix_tokens(self, config: Pi0Config) -> int:
+        """Return how many tokens of pictures and prompt a sample has."""
+        return self.views * config.siglip.num_patches + self.slots(config)
+
+
+class Arguments(NamedTuple):
+    """Those of ``sample_actions``."""
+
+    images: Sequence[Tensor]
+    image_masks: Sequence[Tensor]
+    tokens: Tensor
+    token_mask: Tensor
+    state: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch as a policy has it before the model, on the host.
+
+    Args:
+        images: uint8 (B, h, w, 3), one array a view.
+        tokens: int64 (B, slots).
+        token_mask: bool (B, slots).
+        state: float32 (B, action_dim).
+        noise: float32 (B, horizon, action_dim).
+    """
+
+    images: tuple[np.ndarray, ...]
+    tokens: np.ndarray
+    token_mask: np.ndarray
+    state: np.ndarray
+    noise: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def rows(self, start: int, stop: int) -> "Inputs":
+        """Return some of the samples."""
+        now = slice(start, stop)
+        parts = {name: getattr(self, name)[now] for name in ("tokens", "token_mask", "state", "noise")}
+        return replace(self, images=tuple(image[now] for image in self.images), **parts)
+
+    def arguments(self, device: torch.device) -> Arguments:
+        """Return what a policy passes to the model: pictures on the device, the rest on the host."""
+        images = [
+            torch.from_numpy(image).to(device).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+            for image in self.images
+        ]
+        seen = torch.ones(len(self), dtype=torch.bool)
+        rest = (torch.from_numpy(part) for part in (self.tokens, self.token_mask, self.state, self.noise))
+        return Arguments(images, [seen] * len(images), *rest)
+
+
+def random_inputs(config: Pi0Config, workload: Workload, seed: int = 0) -> Inputs:
+    """Draw a batch; sample ``i`` is the same whatever the size of the batch.
+
+    Pictures are coarse random patterns: what quantizers do depends on values, and no camera sees white noise.
+    """
+    samples = [
+        _sample(config, workload, np.random.default_rng([seed, index])) for index in range(workload.batch)
+    ]
+    images, *rest = zip(*samples, strict=True)
+    views = tuple(np.stack(view) for view in zip(*images, strict=True))
+    return Inputs(views, *(np.stack(part) for part in rest))
+
+
+def _sample(config: Pi0Config, workload: Workload, random: np.random.Generator) -> tuple:
+    size, coarse = config.siglip.image_size, 8
+    block = -(-size // coarse)
+    images = []
+    for _ in range(workload.views):
+        blocks = random.integers(0, 256, (coarse, coarse, 3), np.uint8)
+        images.append(blocks.repeat(block, axis=0).repeat(block, axis=1)[:size, :size])
+    tokens = random.integers(0, config.vocab_size, config.max_token_len)
+    mask = np.arange(config.max_token_len) < workload.prompt_tokens
+    state = random.standard_normal(config.action_dim).astype(np.float32)
+    noise = random.standard_normal((config.action_horizon, config.action_dim)).astype(np.float32)
+    return images, np.where(mask, tokens, 0), mask, state, noise

@@ -1,0 +1,161 @@
+"""The flags of the commands about speed and rounding; nothing heavy is imported before they are parsed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from headless_eval.errors import UserError
+
+if TYPE_CHECKING:
+    from headless_eval.performance.source import Source
+
+
+def _flag(metavar: str, default: str | None = None) -> Any:
+    return tyro.conf.arg(
+        metavar=metavar, help_behavior_hint=None if default is None else f"(default: {default})"
+    )
+
+
+@dataclass(frozen=True)
+class _ModelFlags:
+    """Which model, and where it computes."""
+
+    policy: Annotated[str, _flag("NAME|DIR")] = "pi0-droid-tiny"
+    """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
+
+    checkpoint: Annotated[str | None, _flag("DIR", "the policy's")] = None
+    """Folder of openpi (JAX or PyTorch) or LeRobot; or gs://... or a hub id, if cached."""
+
+    config: Annotated[str | None, _flag("NAME", "the policy's")] = None
+    """Its configuration by name, such as pi05_droid."""
+
+    config_file: Annotated[Path | None, _flag("FILE", "the policy's")] = None
+    """Its configuration as TOML or JSON."""
+
+    tokenizer: Annotated[Path | None, _flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
+    """SentencePiece model."""
+
+    flow_steps: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    """Euler steps of flow matching."""
+
+    gpu: Annotated[int | None, _flag("INDEX", "the CPU")] = None
+    """CUDA device that computes."""
+
+    results: Annotated[Path | None, _flag("DIR", "results/<date>_<time>_<command>")] = None
+    """Folder for the files."""
+
+    def __post_init__(self) -> None:
+        self._at_least(gpu=0, flow_steps=1)
+
+    def _at_least(self, **bounds: int) -> None:
+        for name, bound in bounds.items():
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and one < bound:
+                    raise UserError(f"--{name.replace('_', '-')} is {one}; it must be {bound} or more")
+
+    @property
+    def device(self) -> str:
+        """The device, as torch names it."""
+        return "cpu" if self.gpu is None else f"cuda:{self.gpu}"
+
+    def source(self, random_weights: bool = False) -> "Source":
+        """Return where the model comes from."""
+        from headless_eval.performance.source import find_source
+
+        return find_source(
+            self.policy,
+            self.checkpoint,
+            self.config,
+            self.config_file,
+            self.tokenizer,
+            random_weights=random_weights,
+            flow_steps=self.flow_steps,
+        )
+
+
+BENCH = """Measure latency, memory and error of inference, beside what the chip allows.
+
+Every combination of the lists is a row. Rows are warmed up one after another and then measured in turns; one that
+memory does not do for says so, and the rest goes on. Written: bench.csv, bench.json, bench.md, bench.png.
+
+Examples:
+  headless-eval bench
+  headless-eval bench --dtypes float32 float8_e4m3 int8 --modes both --engines eager compiled --batch 1 4
+  headless-eval bench --gpu 0 --config pi05_droid --random-weights --compute bfloat16 --batch 1 8 32
+  headless-eval bench --gpu 0 --config pi05_droid --random-weights --compute bfloat16 \\
+      --dtypes float8_e4m3 int8 --modes both --executions native
+
+Exit status: 0 measured; 1 something failed that should not have; 2 a mistake in what was asked."""
+
+
+@dataclass(frozen=True)
+class BenchConfig(_ModelFlags):
+    """Measure latency, memory and error of inference; see ``BENCH``."""
+
+    random_weights: bool = False
+    """Draw the weights on the device: speed can be measured without a checkpoint."""
+
+    compute: Annotated[tuple[str, ...], _flag("DTYPE ...")] = ("float32",)
+    """What weights are kept and products computed in: float32, bfloat16, float16."""
+
+    dtypes: Annotated[tuple[str, ...], _flag("DTYPE ...")] = ("float32", "bfloat16", "float8_e4m3", "int8")
+    """Precisions to put the model into, as in headless-eval run; float32 is the model as it is."""
+
+    modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("both",)
+    """What they round: weights_only, activations_only, both."""
+
+    executions: Annotated[tuple[str, ...], _flag("simulated|native ...")] = ("simulated",)
+    """Round to a precision's values, or compute in its types."""
+
+    engines: Annotated[tuple[str, ...], _flag("ENGINE ...")] = ("eager", "auto")
+    """What computes: eager, compiled, fused, or auto for the fastest that can."""
+
+    batch: Annotated[tuple[int, ...], _flag("NUMBER ...")] = (1,)
+    """Observations at once."""
+
+    views: Annotated[tuple[int, ...], _flag("NUMBER ...", "the robot's cameras")] = ()
+    """Pictures of each."""
+
+    prompt_tokens: Annotated[int | None, _flag("NUMBER", "64, or as many as there are slots")] = None
+    """Tokens of each prompt."""
+
+    repeats: int = 20
+    """How often each row is measured."""
+
+    minutes: Annotated[float | None, _flag("MINUTES", "no limit")] = None
+    """Begin nothing new after this time; what is missing says so."""
+
+    append: bool = False
+    """Add to the table that is in the results' folder already."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(batch=1, views=0, repeats=1)
+        _check_lists(self, "compute", "dtypes", "modes", "executions", "engines", "batch")
+        _check_compute(*self.compute)
+        if self.minutes is not None and not self.minutes > 0:
+            raise UserError(f"--minutes is {self.minutes:g}; it must be above 0")
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        from headless_eval.performance.bench_command import bench
+
+        return bench(self)
+
+
+def _check_lists(config: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name):
+            raise UserError(f"--{name} names nothing: give it at least one value")
+
+
+def _check_compute(*names: str) -> None:
+    from headless_eval.policies import DTYPES
+    from headless_eval.suggest import unknown
+
+    for name in names:
+        if name not in DTYPES:
+            raise unknown("type to compute in", name, DTYPES)
