@@ -1,6 +1,6 @@
 """A model in a precision, and the way back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -80,6 +80,10 @@ class Handle:
     def fired(self) -> tuple[str, ...]:
         """Return the hooked modules of which an output has been quantized so far."""
         return tuple(name for name in self.hooked if name in self._fired)
+
+    def note(self, names: Iterable[str]) -> None:
+        """Take it that outputs of these modules have been quantized, by an engine that does not call the hooks."""
+        self._fired.update(names)
 
     @property
     def unfired(self) -> tuple[str, ...]:
