@@ -93,6 +93,10 @@ def make_engine(
         if on_gpu and name == "auto":
             where = f"there is none for {precision.name} here"
         raise UserError(f"no native execution: {where}; use --execution simulated")
+    if name == "compiled" or (name == "auto" and on_gpu):
+        from headless_eval.pi0.engine.compiled import CompiledEngine
+
+        return CompiledEngine(model, precision, handle)
     from headless_eval.pi0.engine.eager import EagerEngine
 
     return EagerEngine(model)
