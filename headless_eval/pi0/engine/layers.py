@@ -74,17 +74,13 @@ def prompt(q: Rounding, config: Pi0Config, tokens: Tensor, table: Tensor) -> Ten
     return q("embed_tokens", F.embedding(tokens, table)) * math.sqrt(config.gemma.width)
 
 
-def around_prefix(
-    q: Rounding, config: Pi0Config, mask: Tensor, like: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def around_prefix(config: Pi0Config, mask: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Return the prefix's rotary tables and what is added to its scores, for its mask (B, L)."""
     cos, sin = rotation(mask.cumsum(dim=1) - 1, config.gemma.head_dim)
     return cos, sin, attention_mask(mask[:, None], config.gemma, dtype)
 
 
-def around_suffix(
-    q: Rounding, config: Pi0Config, mask: Tensor, like: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def around_suffix(config: Pi0Config, mask: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Return the suffix's rotary tables and what is added to its scores, for the prefix's mask (B, L)."""
     tokens = suffix_tokens(config)
     positions = mask.sum(dim=1, keepdim=True) + torch.arange(tokens, device=mask.device)
