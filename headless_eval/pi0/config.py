@@ -182,8 +182,10 @@ def _named() -> dict[str, PolicyConfig]:
     pi0_polaris = replace(PI0, action_horizon=10, max_token_len=100)
     pi05_droid = replace(PI05, action_horizon=15)
     tiny = _policy("pi0-droid-tiny", "droid", PI0_TINY, "droid", relative=True)
+    tiny_libero = _policy("pi0-libero-tiny", "libero", PI0_TINY, "libero", relative=False)
     configs = (
         replace(tiny, views=("base_0_rgb", "left_wrist_0_rgb")),
+        replace(tiny_libero, views=("base_0_rgb", "left_wrist_0_rgb")),
         # "jointpos": joint positions relative to the state. The plain DROID ones predict joint velocities.
         _policy("pi05_droid_jointpos_polaris", "droid", pi05_droid, "droid", relative=True),
         _policy("pi0_droid_jointpos_polaris", "droid", pi0_polaris, "droid", relative=True),

@@ -22,7 +22,7 @@ class TrainConfig:
     """Folder for demonstrations, training state and, in `policy/`, the trained policy."""
 
     episodes: int = 3000
-    """Demonstrations for each scene."""
+    """Demonstrations for each scene or task."""
 
     steps: int = 12200
     """Optimizer steps."""

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-_ARM = 7
+_ARM, _DIMS = 7, 8
 
 # Strong enough that the policy cannot lean on one renderer's exact colours or one camera's exact pose.
 _BRIGHTNESS, _CONTRAST, _CHANNEL_GAIN, _PIXEL_NOISE = 0.15, 0.2, 0.08, 0.01
@@ -17,9 +17,17 @@ _SHIFT, _ZOOM, _ROLL = 0.015, 0.015, 0.01  # share of the side; share; radians
 
 
 class Demonstrations:
-    """All demonstrations on one device; actions relative to the joints at observation, the gripper absolute."""
+    """All demonstrations on one device.
 
-    def __init__(self, paths: Sequence[Path], device: torch.device):
+    Args:
+        paths: the files of ``collect``.
+        device: where to keep them.
+        relative: make the arm's actions relative to the joints at observation; the gripper's stays as it is.
+
+    States have ``_DIMS`` numbers, and actions are filled up with zeros to as many.
+    """
+
+    def __init__(self, paths: Sequence[Path], device: torch.device, relative: bool = True):
         counts, size, horizon = [], 0, 0
         for path in paths:
             with safe_open(path, framework="pt") as shard:
@@ -29,17 +37,19 @@ class Demonstrations:
         total = sum(counts)
         self.exterior = torch.empty(total, size, size, 3, dtype=torch.uint8, device=device)
         self.wrist = torch.empty_like(self.exterior)
-        self.state = torch.empty(total, _ARM + 1, device=device)
+        self.state = torch.empty(total, _DIMS, device=device)
         self.valid = torch.empty(total, horizon, dtype=torch.bool, device=device)
-        self.actions = torch.empty(*self.valid.shape, _ARM + 1, device=device)
+        self.actions = torch.zeros(*self.valid.shape, _DIMS, device=device)
         self.scene = torch.empty(total, dtype=torch.int64, device=device)
         start = 0
         for path, count in zip(paths, counts, strict=True):
             rows = slice(start, start + count)
             for key, values in load_file(path).items():
-                getattr(self, key)[rows] = values.to(device)
+                store = getattr(self, key)[rows]
+                store[..., : values.shape[-1]] = values.to(device)
             start = rows.stop
-        self.actions[..., :_ARM] -= self.state[:, None, :_ARM]
+        if relative:
+            self.actions[..., :_ARM] -= self.state[:, None, :_ARM]
 
     def __len__(self) -> int:
         return len(self.scene)

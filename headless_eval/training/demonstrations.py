@@ -1,6 +1,7 @@
 """Collects demonstrations of the scripted expert, in parallel, block by block, so that a stop loses little."""
 
 import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from headless_eval.sims.droid.mujoco_sim import SceneModel, Slot
 from headless_eval.sims.droid.placement import InitialState, draw_initial_state
 from headless_eval.sims.droid.scenes import SCENES, Scene
 from headless_eval.training.expert import Expert, InverseKinematics
+
+INSTRUCTIONS = tuple(scene.instruction for scene in SCENES)
 
 BLOCK = 25  # episodes in a file
 STRIDE = 2  # control steps between two stored observations
@@ -60,6 +63,13 @@ def collect(
         for first in range(0, episodes, BLOCK)
         for scene in SCENES
     ]
+    return collect_blocks(folder, blocks, _collect_block, workers)
+
+
+def collect_blocks(
+    folder: Path, blocks: Sequence[Block], work: Callable[[tuple[Block, Path]], int], workers: int
+) -> list[Path]:
+    """Let ``work`` write the blocks that are not on disk, in processes of their own; return all their files."""
     missing = [block for block in blocks if not block.path(folder).exists()]
     columns = (TextColumn("demonstrations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
@@ -69,7 +79,7 @@ def collect(
             # Spawned, not forked: a GL context does not survive a fork.
             context = multiprocessing.get_context("spawn")
             with context.Pool(min(workers, len(missing))) as pool:
-                for count in pool.imap_unordered(_collect_block, [(block, folder) for block in missing]):
+                for count in pool.imap_unordered(work, [(block, folder) for block in missing]):
                     progress.advance(bar, count)
     return [block.path(folder) for block in blocks]
 
@@ -88,6 +98,11 @@ def _collect_block(job: tuple[Block, Path]) -> int:
         rows += demonstrate(
             _models[scene.id], np.random.default_rng(sequence), block.horizon, block.image_size
         )
+    return write_block(block, folder, rows)
+
+
+def write_block(block: Block, folder: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> int:
+    """Write a block's observations, whole or not at all; return how many episodes it has."""
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     part = block.path(folder).with_suffix(".part")
     save_file(arrays, part)
@@ -191,17 +206,21 @@ class _Disturbance:
 
 
 def _row(observation: dict, actions: list[np.ndarray], own: list[bool], horizon: int, scene: Scene) -> dict:
-    chunk = np.stack(actions + [actions[-1]] * (horizon - len(actions))).astype(np.float32)
-    before = np.concatenate([[True], np.cumprod(own).astype(bool)[:-1]])
-    valid = np.zeros(horizon, bool)
-    valid[: len(before)] = before
     return {
         "exterior": observation["observation/exterior_image_1_left"],
         "wrist": observation["observation/wrist_image_left"],
         "state": np.concatenate(
             [observation["observation/joint_position"], observation["observation/gripper_position"]]
         ),
-        "actions": chunk,
-        "valid": valid,
+        **label(actions, own, horizon),
         "scene": np.int64(scene.id),
     }
+
+
+def label(actions: Sequence[np.ndarray], own: Sequence[bool], horizon: int) -> dict[str, np.ndarray]:
+    """Return ``actions`` and ``valid`` of an observation from what follows it, up to ``horizon`` steps."""
+    chunk = np.stack([*actions, *[actions[-1]] * (horizon - len(actions))]).astype(np.float32)
+    before = np.concatenate([[True], np.cumprod(own).astype(bool)[:-1]])
+    valid = np.zeros(horizon, bool)
+    valid[: len(before)] = before
+    return {"actions": chunk, "valid": valid}

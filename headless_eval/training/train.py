@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from headless_eval.pi0.model import Pi0, sample_time
 from headless_eval.pi0.norm_stats import make_norm_stats
 from headless_eval.pi0.policy import save_checkpoint
 from headless_eval.pi0.tokenizer import Tokenizer
-from headless_eval.sims.droid.scenes import SCENES
 from headless_eval.suggest import unknown
 from headless_eval.training.config import TrainConfig
 from headless_eval.training.dataset import Demonstrations
-from headless_eval.training.demonstrations import collect
 from headless_eval.training.export import instruction_tokens
+
+# By robot, what collects demonstrations; a simulator is imported when it is to collect some.
+_DEMONSTRATORS = {
+    "droid": "headless_eval.training.demonstrations",
+    "libero": "headless_eval.training.libero_demonstrations",
+}
 
 _WARM_UP = 500
 _EMA_DECAY = 0.999
@@ -150,7 +155,9 @@ class Trainer:
         model = Pi0(self.model.config)
         state = self.model.state_dict()
         model.load_state_dict({name: self.average.get(name, state[name]).cpu().float() for name in state})
-        save_checkpoint(folder, model, config, make_norm_stats(self.stats), tokenizer)
+        actions = {name: values[: config.action_dims] for name, values in self.stats["actions"].items()}
+        stats = make_norm_stats({**self.stats, "actions": actions})
+        save_checkpoint(folder, model, config, stats, tokenizer)
 
 
 def _tensors(stats: dict[str, list[float]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -213,7 +220,8 @@ def run(settings: TrainConfig) -> Path:
     _claim(settings)
     console = Console()
     config = CONFIGS[settings.policy]
-    paths = collect(
+    demonstrator = import_module(_DEMONSTRATORS[config.observation])
+    paths = demonstrator.collect(
         settings.out / "demonstrations",
         settings.episodes,
         settings.seed,
@@ -223,13 +231,13 @@ def run(settings: TrainConfig) -> Path:
     )
     tokenizer, tokens = instruction_tokens(
         config,
-        [scene.instruction for scene in SCENES],
+        demonstrator.INSTRUCTIONS,
         settings.out / "tokenizer.model",
     )
-    data = Demonstrations(paths, torch.device(settings.device))
-    console.print(
-        f"{len(data)} observations from {len(SCENES) * settings.episodes} demonstrations", highlight=False
-    )
+    relative = config.delta_actions_mask is not None
+    data = Demonstrations(paths, torch.device(settings.device), relative)
+    number = len(demonstrator.INSTRUCTIONS) * settings.episodes
+    console.print(f"{len(data)} observations from {number} demonstrations", highlight=False)
     trainer = Trainer(settings, config, data, tokens)
     checkpoint = settings.out / "training.safetensors"
     if checkpoint.exists():

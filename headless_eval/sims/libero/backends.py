@@ -21,12 +21,16 @@ def start(suite: str, *, libero_assets: Path | None = None, **settings: Any) -> 
     """
     from headless_eval.sims.libero import package
 
-    if libero_assets is None and os.environ.get("LIBERO_ASSETS"):
-        libero_assets = Path(os.environ["LIBERO_ASSETS"])
-    loaded = package.load(libero_assets)
+    loaded = package.load(chosen_assets(libero_assets))
     from headless_eval.sims.libero.simulator import Libero
 
     return Libero(loaded, suite, **settings)
+
+
+def chosen_assets(flag: Path | None) -> Path | None:
+    """Return the folder of assets that the user chose, by flag or by ``$LIBERO_ASSETS``; None if none."""
+    variable = os.environ.get("LIBERO_ASSETS")
+    return flag if flag is not None or not variable else Path(variable)
 
 
 libero_spatial = partial(start, "libero_spatial")

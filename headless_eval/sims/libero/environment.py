@@ -78,7 +78,16 @@ class Environment:
         return np.concatenate([position, _axis_angle(quaternion), gripper])
 
     def reset(self, seed: TrialSeed) -> None:
-        """Start the trial's episode: its initial state, its own draw of fixtures, and the settling steps.
+        """Start the trial's episode: its own draw of fixtures, its initial state, and the settling steps.
+
+        Raises:
+            UserError: no placement without collisions is found.
+        """
+        self.draw(seed.environment_seed())
+        self.begin(self._states[seed.episode % len(self._states)])
+
+    def draw(self, seed: int) -> np.ndarray:
+        """Place fixtures and objects at random, as the package does; return the state: time, qpos, qvel.
 
         Raises:
             UserError: no placement without collisions is found.
@@ -87,14 +96,18 @@ class Environment:
         generator = np.random.get_state()  # noqa: NPY002
         try:
             with silence():
-                self._env.seed(seed.environment_seed())
+                self._env.seed(seed)
                 self._place()
         finally:
             np.random.set_state(generator)  # noqa: NPY002
         # The package makes a new gripper for every episode, at the cost of a new model; its command is all it keeps.
         for robot in self._domain.robots:
             robot.gripper.current_action = np.zeros(robot.gripper.dof)
-        self._observation = self._env.set_init_state(self._states[seed.episode % len(self._states)])
+        return self._env.get_sim_state()
+
+    def begin(self, state: np.ndarray) -> None:
+        """Start from a state, after ``draw``, with the settling steps."""
+        self._observation = self._env.set_init_state(state)
         for _ in range(SETTLING_STEPS):
             self._observation, *_ = self._env.step(SETTLING_ACTION)
 
@@ -119,6 +132,15 @@ class Environment:
                 "the simulation diverged: a position, velocity or acceleration is no number"
             )
         return bool(done)
+
+    def body(self, name: str) -> int:
+        """Return the index of an object's root body in the model; ``name`` is that of the task's description."""
+        return int(self.model.body(self._domain.objects_dict[name].root_body).id)
+
+    @property
+    def target(self) -> str:
+        """Return the name of the object that the task is about first."""
+        return str(self._domain.obj_of_interest[0])
 
     def close(self) -> None:
         """Free the model."""

@@ -1,0 +1,158 @@
+"""Collects demonstrations of the scripted expert in one task of ``libero_object``.
+
+They start from placements of their own, none of the initial states that evaluations start from.
+"""
+
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from headless_eval.sims.libero import package
+from headless_eval.sims.libero.backends import chosen_assets
+from headless_eval.sims.libero.environment import Environment
+from headless_eval.sims.libero.images import Cameras, scale
+from headless_eval.sims.libero.tasks import TASKS
+from headless_eval.training.demonstrations import Block, collect_blocks, label, write_block
+from headless_eval.training.libero_expert import Expert
+
+SUITE = "libero_object"
+TASK = TASKS[SUITE][7]  # the milk: upright, as wide as half the gripper opens
+INSTRUCTIONS = (TASK.instruction,)
+
+BLOCK = 5  # episodes in a file
+STRIDE = 4  # control steps between two stored observations
+MAX_STEPS = 260
+AFTER_SUCCESS = 4  # control steps recorded beyond success
+# Apart from every stream of a trial (seeding.py).
+_SPAWN_KEY = 1001
+
+_SCATTER = 0.01  # metres, beyond the package's own placements
+_START_ELSEWHERE = 0.35
+_CLEAN_EPISODES = 0.2
+_BURST_START = 0.04
+_BURST_STEPS = (2, 7)
+_BURST_STD = 0.6  # of an action
+_JITTER_STD = 0.08
+
+
+def collect(
+    folder: Path, episodes: int, seed: int, horizon: int, image_size: int, workers: int
+) -> list[Path]:
+    """Collect ``episodes`` demonstrations; blocks already on disk are kept.
+
+    A file is as those of the DROID scenes; ``actions`` float32 (N, horizon, 7) are as LIBERO executes them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = [
+        Block(1, first, min(BLOCK, episodes - first), seed, horizon, image_size)
+        for first in range(0, episodes, BLOCK)
+    ]
+    return collect_blocks(folder, blocks, _collect_block, workers)
+
+
+_studio: list["Studio"] = []
+
+
+def _collect_block(job: tuple[Block, Path]) -> int:
+    block, folder = job
+    if not _studio:
+        _studio.append(Studio())
+    rows: list[dict[str, np.ndarray]] = []
+    for episode in range(block.first, block.first + block.count):
+        sequence = np.random.SeedSequence([block.seed, TASK.id, episode], spawn_key=(_SPAWN_KEY,))
+        generator = np.random.default_rng(sequence)
+        while not (more := _studio[0].demonstrate(generator, block.horizon, block.image_size)):
+            continue
+        rows += more
+    return write_block(block, folder, rows)
+
+
+class Studio:
+    """The task's environment and its cameras."""
+
+    def __init__(self) -> None:
+        self.environment = Environment(package.load(chosen_assets(None)), SUITE, TASK)
+        self._cameras = Cameras(self.environment.model)
+
+    def demonstrate(
+        self, generator: np.random.Generator, horizon: int, image_size: int
+    ) -> list[dict[str, np.ndarray]]:
+        """Return the observations of a demonstration with the expert's action chunks; none if it failed.
+
+        The arm is pushed aside in bursts; what the expert does from there teaches recovery. A chunk's entry is
+        valid while every executed action before it in the chunk was the expert's own.
+        """
+        environment = self.environment
+        environment.begin(self._scattered(environment.draw(int(generator.integers(2**32))), generator))
+        if generator.random() < _START_ELSEWHERE:
+            away = [*generator.uniform([-0.6, -0.6, -0.4], 0.6), 0.0, 0.0, 0.0, -1.0]
+            for _ in range(int(generator.integers(5, 16))):
+                environment.step(np.array(away))
+        expert, disturbance = Expert(environment, generator), _Disturbance(generator)
+        seen: dict[int, tuple[mujoco.MjData, np.ndarray]] = {}
+        actions: list[np.ndarray] = []
+        own: list[bool] = []
+        phase, left, done = int(generator.integers(STRIDE)), MAX_STEPS, False
+        while left > 0:
+            if len(actions) % STRIDE == phase:
+                copy = mujoco.MjData(environment.model)
+                mujoco.mj_copyData(copy, environment.model, environment.seen)
+                seen[len(actions)] = copy, environment.state
+            action = expert.action()
+            executed, undisturbed = disturbance.apply(action)
+            actions.append(action)
+            own.append(undisturbed)
+            left -= 1
+            if environment.step(executed) and not done:
+                done, left = True, AFTER_SUCCESS
+        if not done:
+            return []
+        return [
+            {
+                **self._pictures(data, image_size),
+                "state": state.astype(np.float32),
+                **label(actions[step : step + horizon], own[step : step + horizon], horizon),
+                "scene": np.array(1),
+            }
+            for step, (data, state) in seen.items()
+        ]
+
+    def _scattered(self, state: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return a state with target and basket moved a little more than the package's placements do."""
+        model = self.environment.model
+        for name in (self.environment.target, "basket_1"):
+            joint = model.body_jntadr[self.environment.body(name)]
+            first = 1 + model.jnt_qposadr[joint]
+            state[first : first + 2] += generator.uniform(-_SCATTER, _SCATTER, 2)
+        return state
+
+    def _pictures(self, data: mujoco.MjData, image_size: int) -> dict[str, np.ndarray]:
+        pictures = self._cameras.draw(self.environment.model, data)
+        return dict(zip(("exterior", "wrist"), (scale(one, image_size) for one in pictures), strict=True))
+
+
+class _Disturbance:
+    """Bursts of a constant push over a little jitter; the gripper is left to the expert."""
+
+    def __init__(self, generator: np.random.Generator):
+        self._generator = generator
+        self._active = generator.random() >= _CLEAN_EPISODES
+        self._jitter = _JITTER_STD * generator.random() if self._active else 0.0
+        self._left = 0
+        self._push = np.zeros(3)
+
+    def apply(self, action: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return the action to execute and whether it is the expert's own, jitter aside."""
+        generator, executed = self._generator, action.copy()
+        if not self._active:
+            return executed, True
+        if self._left == 0 and generator.random() < _BURST_START:
+            self._left = int(generator.integers(*_BURST_STEPS, endpoint=True))
+            self._push = generator.normal(0.0, _BURST_STD, 3)
+        executed[:3] += generator.normal(0.0, self._jitter, 3) if self._jitter else 0.0
+        if self._left == 0:
+            return executed, True
+        self._left -= 1
+        executed[:3] += self._push
+        return executed, False
