@@ -7,10 +7,12 @@ whatever the number of slots.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
 
 from headless_eval.errors import UserError
 from headless_eval.loop import Trial, run_trials
@@ -20,6 +22,7 @@ from headless_eval.seeding import TrialSeed
 from headless_eval.sims.simulator import Simulator, Task
 
 if TYPE_CHECKING:
+    from headless_eval.config import RunConfig
     from headless_eval.local_policy import LocalPolicy
     from headless_eval.quant import Calibration
 
@@ -140,6 +143,86 @@ def saved_calibration(
     calibration = Calibration.load(path)
     calibration.check(policy.fingerprint(), str(path))
     return calibration, path
+
+
+def calibration_for(
+    config: "RunConfig",
+    simulator: Simulator,
+    policy: "LocalPolicy",
+    tasks: Sequence[Task],
+    run: Path | None,
+    tell: Callable[[str], Any],
+) -> "Calibration":
+    """Return the calibration in the folder of a run that goes on, or that of its settings' file, or a new one.
+
+    Raises:
+        UserError: see ``saved_calibration`` and ``calibrate``.
+    """
+    saved = saved_calibration(policy, run, config.calibration)
+    if saved is not None:
+        return saved[0]
+    return calibrate(
+        simulator,
+        policy,
+        tasks,
+        seed=config.seed,
+        open_loop_horizon=config.open_loop_horizon or policy.open_loop_horizon,
+        observations=config.calibration_steps,
+        tell=tell,
+        suite=config.suite,
+    )
+
+
+def calibrate_to_file(config: "RunConfig", observations: int, output: Path) -> int:
+    """Calibrate the policy of some settings, of which ``episodes`` is how many to run, and write the file.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        UserError: the file is there already or cannot be written; see ``calibrate``.
+    """
+    from headless_eval.run import check_robot, load
+    from headless_eval.sims.registry import find_suite, find_tasks
+
+    if output.exists():
+        raise UserError(f"{output} is there already: choose another --output, or remove it")
+    suite = find_suite(config.suite)
+    tasks = find_tasks(suite.load_tasks(), config.tasks)
+    console = Console(stderr=True)
+    slots = min(config.slots, config.episodes)
+    settings = suite.settings_of(config)
+    with ExitStack() as stack:
+        status = stack.enter_context(console.status(f"Loading {config.policy}"))
+        policy = stack.enter_context(load(config))
+        check_robot(suite, policy)
+        simulator = stack.enter_context(
+            closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size, **settings))
+        )
+        calibration = calibrate(
+            simulator,
+            policy,
+            tasks,
+            seed=config.seed,
+            open_loop_horizon=config.open_loop_horizon or policy.open_loop_horizon,
+            episodes=config.episodes,
+            observations=observations,
+            tell=status.update,
+            suite=config.suite,
+        )
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        calibration.save(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}") from None
+    facts = calibration.facts
+    console.print(
+        f"{len(calibration.layers)} linear layers of {facts['policy']}, {facts['number']} observations of "
+        f"{facts['episodes']} episodes",
+        highlight=False,
+    )
+    print(output)
+    return 0
 
 
 class _RecordingPolicy:

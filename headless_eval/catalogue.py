@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from headless_eval.methods import METHODS
 from headless_eval.pi0.config import CONFIGS
 from headless_eval.policies import list_policies
 from headless_eval.precision import DTYPES, MODES
@@ -35,6 +36,7 @@ def catalogue() -> dict[str, Any]:
             for suite in SUITES.values()
         },
         "dtypes": list(DTYPES),
+        "methods": {kind: method.spelling() for kind, method in METHODS.items()},
         "modes": list(MODES),
     }
 
@@ -50,6 +52,7 @@ def print_catalogue(*, as_json: bool) -> None:
     names.add_row("policies", "--policy", ", ".join(there["policies"]))
     names.add_row("configurations of a checkpoint", "--config", ", ".join(there["configs"]))
     names.add_row("data types", "--dtypes", ", ".join(there["dtypes"]))
+    names.add_row("methods", "--dtypes", ", ".join(there["methods"].values()))
     names.add_row("modes", "--modes", ", ".join(there["modes"]))
     console.print(names)
     for name, suite in there["suites"].items():

@@ -1,6 +1,8 @@
 """The commands: each has its flags parsed into a dataclass, which goes to those who do the work."""
 
 import io
+import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
@@ -11,6 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from headless_eval import duquant_environment
 from headless_eval.config import RunConfig
 from headless_eval.errors import UserError
 from headless_eval.suggest import unknown
@@ -28,6 +31,7 @@ precision.
   {PROGRAM} verify DIR       run a run's trials again and compare every action; verify A B compares two runs
   {PROGRAM} gate DIR         exit 1 if a precision drops success significantly; writes JUnit XML
   {PROGRAM} export DIR       the episodes as one table, CSV or Parquet; with --lerobot OUT as a LeRobot dataset
+  {PROGRAM} calibrate        record what methods such as DuQuant choose their factors by
   {PROGRAM} train            train the bundled policy anew
   {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
@@ -46,6 +50,7 @@ goes on from there.
 Examples:
   {PROGRAM} run
   {PROGRAM} run --tasks scene_1 --episodes 100 --dtypes float32 int8 --modes weights_only both
+  {PROGRAM} run --dtypes float32 rtn_w4a8 smoothquant_w8a8 duquant_w4a8
   {PROGRAM} run --policy DIR --gpu 0 --slots 16 --videos failures --results results/mine
   {PROGRAM} run --resume results/mine
 
@@ -104,12 +109,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(flags: list[str]) -> int:
-    config = _parse(RunConfig, "run", flags, _RUN)
+    asked = duquant_environment.read(os.environ) or duquant_environment.Asked()
+    default = RunConfig(**asked.settings) if asked.settings else None
+    config = _parse(RunConfig, "run", flags, _RUN, default=default)
     if config.resume is not None:
         from headless_eval.resume import settings_of
 
         # Once more, with the run's settings as defaults: what flags say now is compared with what they said.
         config = _parse(RunConfig, "run", flags, _RUN, default=settings_of(config.resume))
+    if asked.dtype is not None and asked.dtype not in (precision.dtype for precision in config.precisions):
+        raise UserError(
+            f"the environment variables {duquant_environment.PREFIX}... ask for {asked.dtype}, which --dtypes "
+            "lacks: add it, or unset them"
+        )
+    if asked.debug:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
     from headless_eval.run import run
 
     return run(config)
@@ -146,6 +160,12 @@ def _export(flags: list[str]) -> int:
     from headless_eval.results_commands import ExportConfig
 
     return int(_parse(ExportConfig, "export", flags).run())
+
+
+def _calibrate(flags: list[str]) -> int:
+    from headless_eval.calibrate_command import CalibrateConfig
+
+    return int(_parse(CalibrateConfig, "calibrate", flags).run())
 
 
 def _train(flags: list[str]) -> int:
@@ -188,6 +208,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "verify": _verify,
     "gate": _gate,
     "export": _export,
+    "calibrate": _calibrate,
     "train": _train,
     "doctor": _doctor,
     "convert": _convert,

@@ -44,8 +44,8 @@ class RunConfig:
         "float8_e4m3",
         "boolean",
     )
-    """Numerical types; float32 is the unquantized model, and runs once whatever the modes. Or methods, such as
-    rtn_w4a8_g64, smoothquant_w8a8, duquant_w4a8."""
+    """Data types, or methods such as duquant_w4a8, smoothquant_w8a8 and rtn_w4a8_g64; `list` has them all.
+    float32 is the unquantized model, and runs once whatever the modes."""
 
     modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("weights_only",)
     """What to quantize: weights_only, activations_only, both."""

@@ -98,6 +98,12 @@ class Method:
         if self.bits.unquantized:
             raise UserError(f"{self.kind}_{self.bits} quantizes nothing")
 
+    @classmethod
+    def spelling(cls) -> str:
+        """Return how the method is written, its options in brackets."""
+        options = "".join(f"[_{word.shown}]" for word in cls.words.values())
+        return f"{cls.kind}_w{cls.weight_bits}a{cls.activation_bits}{options}"
+
     @property
     def bits(self) -> Bits:
         """The bits of layers without any of their own."""

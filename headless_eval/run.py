@@ -5,7 +5,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -70,13 +70,15 @@ def run(config: RunConfig) -> int:
             loaded = perf_counter()
             if config.dry_run:
                 return print_plan(policy, config.precisions)
-            _check_robot(suite, policy)
+            check_robot(suite, policy)
             # Pictures of the size that the policy reads: rendering larger ones would only cost time.
             simulator = stack.enter_context(
                 closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size, **settings))
             )
             if config.needs_calibration and policy.module is not None:
-                policy.calibration = _calibration(config, simulator, policy, tasks, directory, status.update)
+                policy.calibration = calibrate.calibration_for(
+                    config, simulator, policy, tasks, directory.path if directory else None, status.update
+                )
             calibrated = perf_counter()
             _rehearse(config, simulator, policy, tasks[0])
         console.print(
@@ -147,7 +149,7 @@ def load(config: RunConfig) -> LocalPolicy:
     )
 
 
-def _check_robot(suite: Suite, policy: LocalPolicy) -> None:
+def check_robot(suite: Suite, policy: LocalPolicy) -> None:
     """Refuse a policy for another robot than the suite's.
 
     Raises:
@@ -173,30 +175,6 @@ def print_plan(policy: LocalPolicy, precisions: Sequence[Precision]) -> int:
             print(f"{place.name}  {shape}  {place.bits}")
         print(f"{precision.name}: {len(chosen)} linear layers")
     return 0
-
-
-def _calibration(
-    config: RunConfig,
-    simulator: Simulator,
-    policy: LocalPolicy,
-    tasks: tuple[Task, ...],
-    directory: RunDirectory | None,
-    tell: Callable[[str], Any],
-) -> Any:
-    """Return the calibration of the run that goes on, of the file given, or a new one."""
-    saved = calibrate.saved_calibration(policy, directory.path if directory else None, config.calibration)
-    if saved is not None:
-        return saved[0]
-    return calibrate.calibrate(
-        simulator,
-        policy,
-        tasks,
-        seed=config.seed,
-        open_loop_horizon=_horizon(config, policy),
-        observations=config.calibration_steps,
-        tell=tell,
-        suite=config.suite,
-    )
 
 
 def _rehearse(config: RunConfig, simulator: Simulator, policy: LocalPolicy, task: Task) -> None:

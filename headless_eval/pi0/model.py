@@ -151,6 +151,12 @@ class Pi0(nn.Module):
         """Return where the weights are."""
         return self.action_in_proj.weight.device
 
+    def also_called(self, name: str) -> str:
+        """Return what openpi calls a module of ours, so that expressions over names find either."""
+        from headless_eval.pi0.checkpoint import to_openpi
+
+        return to_openpi(f"{name}.").removesuffix(".")
+
     def lay_out_for_cpu(self) -> None:
         """Keep the linear layers' weights column by column in memory, values and shapes unchanged.
 

@@ -1,5 +1,6 @@
 """From a method and a calibration to quantized linear layers: one function a method."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from headless_eval.quant.calibration import Calibration, LayerInputs
 from headless_eval.quant.integers import PackedWeight, round_tokens
 from headless_eval.quant.linears import InputQuantizer, OutputRotation, Place, QuantizedLinear
 
+_log = logging.getLogger(__name__)
 _PERCENTILES = (99.0, 99.5, 99.9, 99.99)
 
 
@@ -45,6 +47,9 @@ def solve(
             if method.needs_calibration and calibration is not None:
                 seen = _inputs(place, calibration, weight.device)
             found[place.name] = solver(weight, place.bits, method, seen)
+            if _log.isEnabledFor(logging.INFO):
+                error = (found[place.name].effective_weight(weight) - weight).norm() / weight.norm()
+                _log.info("%s: %s, relative error of the weight %.4f", place.name, place.bits, float(error))
     return found
 
 

@@ -1,0 +1,151 @@
+"""The environment variables that users of openpi's DuQuant fork know, as settings of a run.
+
+They name the same things here; what a variable does not say has our default. docs/quantization_methods.md has
+the table of them.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from headless_eval.errors import UserError
+from headless_eval.methods import UNQUANTIZED, DuQuant
+from headless_eval.suggest import unknown
+
+PREFIX = "OPENPI_DUQUANT_"
+_OFF = ("", "0", "false", "no", "off")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the variables ask for.
+
+    Args:
+        dtype: DuQuant's name, with bits and options; None if they ask for nothing but a folder of packs.
+        settings: fields of ``RunConfig``.
+        debug: print each layer that is quantized.
+    """
+
+    dtype: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    debug: bool = False
+
+
+def read(environment: Mapping[str, str]) -> Asked | None:
+    """Return what the variables with the prefix ask for; None if there are none.
+
+    Raises:
+        UserError: one is unknown, with the nearest that is known, or its value is none.
+    """
+    given = {
+        name.removeprefix(PREFIX): value.strip()
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+    }
+    if not given:
+        return None
+    for name in given:
+        if name not in _VARIABLES:
+            raise unknown("environment variable", PREFIX + name, [PREFIX + known for known in _VARIABLES])
+    values = {}
+    for name, text in given.items():
+        try:
+            values[name] = _VARIABLES[name](text)
+        except ValueError as error:
+            raise UserError(f"{PREFIX}{name} is {text!r}: {error}") from None
+    settings: dict[str, Any] = {}
+    if "PACKDIR" in values:
+        settings["packdir"] = values["PACKDIR"]
+    if set(given) <= {"PACKDIR"}:
+        return Asked(None, settings)
+    options = {_OPTIONS[name]: value for name, value in values.items() if name in _OPTIONS}
+    method = DuQuant(**options)
+    settings["dtypes"] = ("float32", method.name)
+    if "CALIB_STEPS" in values:
+        settings["calibration_steps"] = values["CALIB_STEPS"]
+    if include := _include(values.get("SCOPE"), values.get("INCLUDE")):
+        settings["include"] = include
+    if values.get("EXCLUDE"):
+        settings["exclude"] = values["EXCLUDE"]
+    if values.get("WBITS"):
+        settings["bits"] = values["WBITS"]
+    if values.get("DRYRUN"):
+        settings["dry_run"] = True
+    return Asked(method.name, settings, bool(values.get("DEBUG")))
+
+
+def _include(prefix: str | None, pattern: str | None) -> str | None:
+    """Return the expression for names that begin with the prefix and have the pattern in them."""
+    if not prefix:
+        return pattern
+    return f"^(?={re.escape(prefix)})" + (f"(?=.*(?:{pattern}))" if pattern else "")
+
+
+def _on(text: str) -> bool:
+    return text.lower() not in _OFF
+
+
+def _bits(text: str) -> int:
+    return _whole(text) or UNQUANTIZED  # 0 turns it off in the fork
+
+
+def _whole(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError("a whole number is needed")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("a number is needed") from None
+
+
+def _row_rotation(text: str) -> bool:
+    if text == "propagate":
+        raise ValueError("outputs that stay rotated are no longer those of the model; use restore or 0")
+    if text != "restore" and _on(text):
+        raise ValueError("it is restore or 0")
+    return text == "restore"
+
+
+def _layers(text: str) -> tuple[str, ...]:
+    pairs = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, colon, bits = part.rpartition(":")
+        if not colon or not bits.strip().isdigit():
+            raise ValueError("write LAYER:BITS, with commas between them")
+        pairs.append(f"^{re.escape(name.strip())}$=w{_bits(bits)}")
+    return tuple(pairs)
+
+
+_VARIABLES: dict[str, Callable[[str], Any]] = {
+    "SCOPE": str,
+    "INCLUDE": str,
+    "EXCLUDE": str,
+    "WBITS": _layers,
+    "WBITS_DEFAULT": _bits,
+    "ABITS": _bits,
+    "BLOCK": _whole,
+    "PERMUTE": _on,
+    "ROW_ROT": _row_rotation,
+    "ACT_PCT": _number,
+    "CALIB_STEPS": _whole,
+    "LS": _number,
+    "PACKDIR": Path,
+    "DEBUG": _on,
+    "DRYRUN": _on,
+}
+_OPTIONS = {
+    "WBITS_DEFAULT": "weight_bits",
+    "ABITS": "activation_bits",
+    "BLOCK": "block",
+    "PERMUTE": "permute",
+    "ROW_ROT": "row_rotation",
+    "ACT_PCT": "percentile",
+    "LS": "smooth",
+}
+assert set(_OPTIONS.values()) <= {one.name for one in fields(DuQuant)}
