@@ -4,6 +4,7 @@
 # TORCH_INDEX_URL (a package index to take torch from, PyTorch's CPU index for example).
 #
 #   ensure_default [EXTRAS]      .venv: MuJoCo and everything else
+#   ensure_libero [EXTRAS]       .venv-libero: LIBERO, which needs an older MuJoCo
 #   ensure_isaaclab [EXTRAS]     .venv-isaaclab: Isaac Lab, which pins its Python and its torch
 #
 # Both set VENV to the environment's folder; EXTRAS are further extras of the package, separated by commas.
@@ -108,5 +109,16 @@ prepare_isaaclab() {
         say "Installing Isaac Lab into .venv-isaaclab (once: downloads about 3 GB, takes 8 GB of disk and some minutes) ..."
 }
 
+# LIBERO's own requirements bring robomimic, wandb and a torch with CUDA, which evaluating needs none of.
+prepare_libero() {
+    install_torch
+    "$VENV/bin/python" -c 'import importlib.metadata as m, sys
+sys.exit(any(m.version(n) != v for n, v in (("hf-libero", "0.1.4"), ("robosuite", "1.4.0"), ("bddl", "1.0.1"))))' 2>/dev/null &&
+        return
+    say "Installing LIBERO into .venv-libero (once, about a minute) ..."
+    pip_install --no-deps hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1 || fail "LIBERO could not be installed"
+}
+
 ensure_default() { ensure_environment .venv "${1:-}" "3.12 3.11 3.13" prepare_default; }
 ensure_isaaclab() { ensure_environment .venv-isaaclab "isaaclab${1:+,$1}" 3.12 prepare_isaaclab; }
+ensure_libero() { ensure_environment .venv-libero "libero${1:+,$1}" "3.11 3.12 3.13" prepare_libero; }

@@ -7,7 +7,9 @@
 #   POLICY          name of a bundled policy, or its folder        --policy
 #   CKPT            checkpoint folder                              --checkpoint
 #   POLICY_CONFIG   configuration of the checkpoint                --config
-#   SUITE           suite of tasks (droid)                         --suite
+#   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90
+#                   (also by the name TASK_SUITE)                  --suite
+#   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
 #   TASKS           task numbers, "1 2 3"                          --tasks
 #   NUM_TRIALS      episodes per task                              --episodes
 #   DTYPES          "float32 bfloat16 float8_e4m3 boolean"         --dtypes
@@ -34,8 +36,18 @@ case "${1:-}" in
     ;;
 esac
 
-ensure_default
+SUITE=${SUITE:-${TASK_SUITE:-}}
+[ "$SUITE" = "${TASK_SUITE:-$SUITE}" ] || fail "SUITE is $SUITE, TASK_SUITE $TASK_SUITE: set one of them"
+case "$SUITE" in
+libero_*) ensure_libero ;;
+*) ensure_default ;;
+esac
 [ "${SETUP_ONLY:-0}" = 1 ] && exit
+if [[ $SUITE == libero_* && -z "${POLICY:-}${CKPT:-}${RESUME:-}" && ! "$*" =~ --(policy|checkpoint|resume|help) ]]; then
+    say "SUITE=$SUITE needs a policy for LIBERO. Set CKPT to a checkpoint's folder and POLICY_CONFIG to its configuration"
+    say "(pi05_libero, pi0_libero; a checkpoint in LeRobot's format brings its own), or, to see what knows nothing reaches,"
+    fail "set POLICY=zero (holds still) or POLICY=random"
+fi
 
 arguments=()
 one() { if [ -n "${!2:-}" ]; then arguments+=("$1" "${!2}"); fi; }
@@ -50,6 +62,7 @@ one --policy POLICY
 one --checkpoint CKPT
 one --config POLICY_CONFIG
 one --suite SUITE
+one --libero-assets LIBERO_ASSETS
 many --tasks TASKS
 one --episodes NUM_TRIALS
 many --dtypes DTYPES
@@ -68,4 +81,4 @@ if [ "${RESUME:-0}" = 1 ]; then
 else
     one --results RESULTS
 fi
-exec "$ROOT/.venv/bin/python" -m headless_eval run "${arguments[@]}" "$@"
+exec "$VENV/bin/python" -m headless_eval run "${arguments[@]}" "$@"
