@@ -7,7 +7,7 @@
 #   ensure_libero [EXTRAS]       .venv-libero: LIBERO, which needs an older MuJoCo
 #   ensure_isaaclab [EXTRAS]     .venv-isaaclab: Isaac Lab, which pins its Python and its torch
 #
-# Both set VENV to the environment's folder; EXTRAS are further extras of the package, separated by commas.
+# Each sets VENV to the environment's folder; EXTRAS are further extras of the package, separated by commas.
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -121,4 +121,7 @@ sys.exit(any(m.version(n) != v for n, v in (("hf-libero", "0.1.4"), ("robosuite"
 
 ensure_default() { ensure_environment .venv "${1:-}" "3.12 3.11 3.13" prepare_default; }
 ensure_isaaclab() { ensure_environment .venv-isaaclab "isaaclab${1:+,$1}" 3.12 prepare_isaaclab; }
-ensure_libero() { ensure_environment .venv-libero "libero${1:+,$1}" "3.11 3.12 3.13" prepare_libero; }
+ensure_libero() {
+    # What LIBERO requires and evaluating does not need stays away: pip need not say so.
+    PIP_NO_WARN_CONFLICTS=1 ensure_environment .venv-libero "libero${1:+,$1}" "3.11 3.12 3.13" prepare_libero
+}
