@@ -37,6 +37,7 @@ precision.
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
   {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
   {PROGRAM} bench            measure latency, memory and error beside what the chip allows
+  {PROGRAM} profile          say where an inference's time goes, and where rounding does its damage
   {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
   {PROGRAM} --version        the version
 """
@@ -195,6 +196,12 @@ def _bench(flags: list[str]) -> int:
     return int(_parse(BenchConfig, "bench", flags, BENCH).run())
 
 
+def _profile(flags: list[str]) -> int:
+    from headless_eval.performance_commands import PROFILE, ProfileConfig
+
+    return int(_parse(ProfileConfig, "profile", flags, PROFILE).run())
+
+
 def _fetch(flags: list[str]) -> int:
     from headless_eval.checkpoint_commands import FetchConfig
 
@@ -214,6 +221,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "convert": _convert,
     "fetch": _fetch,
     "bench": _bench,
+    "profile": _profile,
 }
 
 

@@ -146,6 +146,69 @@ class BenchConfig(_ModelFlags):
         return bench(self)
 
 
+PROFILE = """Say where the time of an inference goes, what the chip would allow, and where rounding does its damage.
+
+The eager engine is looked into module by module; the others have no modules while they run, so their kernels are
+listed as torch's profiler sees them. Rounding errors are always those of the eager model on the same inputs.
+Written: profile.json, profile.md, profile.png, modules.csv, components.csv, kernels.csv (where the engine has no
+modules) and Chrome traces for chrome://tracing or Perfetto.
+
+Examples:
+  headless-eval profile
+  headless-eval profile --dtype float8_e4m3 --mode both --compare float32
+  headless-eval profile --engine compiled --dtype int8 --mode both
+  headless-eval profile --gpu 0 --config pi05_droid --random-weights --compute bfloat16 --engine fused"""
+
+
+@dataclass(frozen=True)
+class ProfileConfig(_ModelFlags):
+    """Say where the time of an inference goes; see ``PROFILE``."""
+
+    random_weights: bool = False
+    """Draw the weights on the device."""
+
+    compute: Annotated[str, _flag("DTYPE")] = "float32"
+    """What weights are kept and products computed in: float32, bfloat16, float16."""
+
+    dtype: Annotated[str, _flag("DTYPE")] = "float32"
+    """Precision to put the model into, as in headless-eval run."""
+
+    mode: Annotated[str, _flag("MODE")] = "both"
+    """What it rounds: weights_only, activations_only, both."""
+
+    compare: Annotated[str | None, _flag("PRECISION", "none")] = None
+    """Show another precision beside it, such as float32 or int8_both."""
+
+    execution: Annotated[str, _flag("simulated|native")] = "simulated"
+    """Round to the precision's values, or compute in its types."""
+
+    engine: Annotated[str, _flag("ENGINE")] = "eager"
+    """What computes: eager, compiled, fused, or auto for the fastest that can."""
+
+    batch: int = 1
+    """Observations at once."""
+
+    views: Annotated[int | None, _flag("NUMBER", "the robot's cameras")] = None
+    """Pictures of each."""
+
+    prompt_tokens: Annotated[int | None, _flag("NUMBER", "64, or as many as there are slots")] = None
+    """Tokens of each prompt."""
+
+    repeats: int = 20
+    """How many inferences are measured."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(batch=1, views=0, repeats=2)
+        _check_compute(self.compute)
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        from headless_eval.performance.profile_command import profile
+
+        return profile(self)
+
+
 def _check_lists(config: Any, *names: str) -> None:
     for name in names:
         if not getattr(config, name):

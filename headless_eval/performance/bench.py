@@ -1,6 +1,5 @@
 """The latency and memory table: every combination asked for, each beside what the chip allows."""
 
-import itertools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +12,8 @@ from torch import Tensor
 from headless_eval.doctor import memory_free
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.performance.chip import NARROW, Chip
+from headless_eval.performance.cases import Case, relative_errors
+from headless_eval.performance.chip import Chip
 from headless_eval.performance.costs import Limit, count, limit_of
 from headless_eval.performance.memory import MemoryMark, free_unused
 from headless_eval.performance.progress import Work
@@ -26,21 +26,6 @@ COMPARED = 4
 """How many samples of a batch the error is taken over."""
 
 _MEMORY = 0.5  # of what is free, for those that are measured in turns
-
-
-@dataclass(frozen=True)
-class Case:
-    """One way to compute: the weights' type, the precision, and who executes it."""
-
-    compute: str
-    precision: Precision
-    execution: str
-    engine: str
-
-    @property
-    def products(self) -> str:
-        """Return the type of the matrix products."""
-        return self.precision.dtype if self.execution == "native" else self.compute
 
 
 @dataclass(frozen=True)
@@ -248,7 +233,7 @@ class Bench:
         for _ in range(2):
             self._sample(policy, inputs)
         reference = self._references[workload.views, workload.prompt_tokens]
-        error, error_max = (None, None) if reference is None else _errors(actions, reference)
+        error, error_max = (None, None) if reference is None else relative_errors(actions, reference)
         weights = sum(parameter.nbytes for parameter in policy.policy.model.parameters())
         row = replace(
             row,
@@ -311,35 +296,8 @@ class Bench:
     def limit(self, case: Case, workload: Workload) -> Limit:
         """Return the roofline's times of a case."""
         sizes = self._source.config.model
-        narrow = case.execution == "native" and case.products in NARROW
-        values = 2 if narrow else torch.empty((), dtype=getattr(torch, case.products)).element_size()
         speeds = self._chip.speeds(case.products)
-        return limit_of(count(sizes, workload), speeds, sizes.num_steps, 1 if narrow else values, values)
-
-
-def make_cases(
-    computes: Sequence[str],
-    precisions: Sequence[Precision],
-    executions: Sequence[str],
-    engines: Sequence[str],
-) -> list[Case]:
-    """Return every combination, without duplicates: float32 as a precision is the model as it is, for any execution."""
-    cases = [
-        Case(compute, precision, execution if precision.dtype != "float32" else "simulated", engine)
-        for compute, precision, execution, engine in itertools.product(
-            computes, precisions, executions, engines
-        )
-    ]
-    return list(dict.fromkeys(cases))
-
-
-def _errors(actions: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    """Return the relative root mean square and the relative largest difference."""
-    number = min(len(actions), len(reference))
-    theirs = reference[:number].astype(np.float64)
-    difference = actions[:number].astype(np.float64) - theirs
-    rms = np.sqrt(np.square(difference).mean() / np.square(theirs).mean())
-    return float(rms), float(np.abs(difference).max() / np.abs(theirs).max())
+        return limit_of(count(sizes, workload), speeds, sizes.num_steps, case.weight_bytes, case.value_bytes)
 
 
 def _reason(error: Exception) -> str:

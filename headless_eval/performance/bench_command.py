@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from headless_eval.errors import UserError
-from headless_eval.performance.bench import Bench, Row, make_cases
+from headless_eval.performance.bench import Bench, Row
+from headless_eval.performance.cases import make_cases
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.figures import latency_figure
 from headless_eval.performance.progress import Work
-from headless_eval.performance.source import Source
+from headless_eval.performance.source import Source, prompt_tokens
 from headless_eval.performance.tables import (
     markdown,
     new_folder,
@@ -66,7 +66,12 @@ def bench(config: BenchConfig) -> int:
         for execution in config.executions:
             check_engine(engine, execution)
     source = config.source(config.random_weights)
-    workloads = _workloads(config, source)
+    tokens = prompt_tokens(config.prompt_tokens, source)
+    workloads = [
+        Workload(batch, number, tokens)
+        for number in config.views or (source.views,)
+        for batch in config.batch
+    ]
     cases = make_cases(
         config.compute, configurations(config.dtypes, config.modes), config.executions, config.engines
     )
@@ -92,17 +97,6 @@ def bench(config: BenchConfig) -> int:
     console.print(note, highlight=False, markup=False, soft_wrap=True)
     print(folder)
     return int(any(row.status.startswith("failed") for row in order.values()))
-
-
-def _workloads(config: BenchConfig, source: Source) -> list[Workload]:
-    sizes = source.config.model
-    tokens = min(64, sizes.max_token_len) if config.prompt_tokens is None else config.prompt_tokens
-    if not 0 < tokens <= sizes.max_token_len:
-        raise UserError(
-            f"--prompt-tokens is {tokens}; the model of {source.name} has 1 to {sizes.max_token_len} slots"
-        )
-    views = config.views or (source.views,)
-    return [Workload(batch, number, tokens) for number in views for batch in config.batch]
 
 
 def _title(source: Source) -> str:
@@ -132,15 +126,14 @@ def _table(rows: Sequence[Row], title: str, width: int) -> Table:
     same = [index for index in range(_SETTINGS) if len({row[index] for row in cells}) == 1]
     title += "".join(f", {_HEADER[index]} {cells[0][index]}" for index in same)
     kept = [index for index in range(len(_HEADER)) if index not in same]
-    for spare in ("", *_SPARE):
-        kept = [index for index in kept if _HEADER[index] != spare]
-        left = sum(index < _NAMES for index in kept)
-        table = rich_table(
-            [_HEADER[index] for index in kept], [[row[index] for index in kept] for row in cells], left, title
-        )
-        if Measurement.get(Console(width=1000), Console(width=1000).options, table).maximum <= width:
-            break
-    return table
+    return rich_table(
+        [_HEADER[index] for index in kept],
+        [[row[index] for index in kept] for row in cells],
+        sum(index < _NAMES for index in kept),
+        title,
+        _SPARE,
+        width,
+    )
 
 
 def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, note: str) -> None:

@@ -114,6 +114,19 @@ def find_source(
     return Source(name, settings, folder, config, config_file, tokenizer, flow_steps)
 
 
+def prompt_tokens(wanted: int | None, source: Source) -> int:
+    """Return how many tokens a prompt has; by default 64, or as many as there are slots.
+
+    Raises:
+        UserError: there are not so many slots.
+    """
+    slots = source.config.model.max_token_len
+    tokens = min(64, slots) if wanted is None else wanted
+    if not 0 < tokens <= slots:
+        raise UserError(f"--prompt-tokens is {tokens}; the model of {source.name} has 1 to {slots} slots")
+    return tokens
+
+
 def _plain_stats(config: PolicyConfig) -> dict[str, NormStats]:
     """Return statistics of a robot whose states and actions are small numbers."""
     dims = {"state": ROBOTS[config.observation].state_dims, "actions": config.action_dims}

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -73,15 +75,30 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1
 
 
 def rich_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, title: str = "", caption: str = ""
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: int = 1,
+    title: str = "",
+    spare: Sequence[str] = (),
+    width: int | None = None,
 ) -> Table:
-    """Return the same table for a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title or None, caption=caption or None)
-    table.title_justify = table.caption_justify = "left"
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < left else "right", no_wrap=True)
-    for cells in rows:
-        table.add_row(*(Text(cell) for cell in cells))
+    """Return the same table for a terminal.
+
+    Args:
+        spare: columns that a terminal that is too narrow goes without, in this order.
+        width: the terminal's.
+    """
+    kept = list(range(len(header)))
+    for name in ("", *spare):
+        kept = [index for index in kept if header[index] != name]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title or None, title_justify="left")
+        for index in kept:
+            table.add_column(header[index], justify="left" if index < left else "right", no_wrap=True)
+        for cells in rows:
+            table.add_row(*(Text(cells[index]) for index in kept))
+        endless = Console(width=1000)
+        if width is None or Measurement.get(endless, endless.options, table).maximum <= width:
+            break
     return table
 
 
@@ -104,7 +121,10 @@ def size(number: float | None) -> str:
     """Return bytes for people; a dash for none."""
     if number is None:
         return "–"
-    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return f"{number / 1e3:.3g} kB"
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,304 @@
+"""``headless-eval profile``: from its flags to tables, files, a plot and a Chrome trace."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from headless_eval.performance.cases import Case
+from headless_eval.performance.chip import Chip
+from headless_eval.performance.costs import STEP
+from headless_eval.performance.figures import profile_figure
+from headless_eval.performance.profile import (
+    ModuleRow,
+    Profile,
+    Profiler,
+    by_kind,
+    most_different,
+)
+from headless_eval.performance.progress import Work
+from headless_eval.performance.source import prompt_tokens
+from headless_eval.performance.tables import (
+    markdown,
+    new_folder,
+    percent,
+    rich_table,
+    scientific,
+    significant,
+    size,
+    write_csv,
+    write_json,
+)
+from headless_eval.performance.timing import threads
+from headless_eval.performance.workload import Workload
+from headless_eval.performance_commands import ProfileConfig
+from headless_eval.policies import check_device, check_engine
+from headless_eval.precision import Precision
+
+_MOST = 10
+_SPARE = (
+    "GFLOP",
+    "weights",
+    "weights error",
+    "of it quantizer",
+    "of limit",
+)  # from a narrow terminal, in this order
+_FILE = "profile.json"
+
+Cells = list[list[str]]
+
+
+def profile(config: ProfileConfig) -> int:
+    """Profile a precision, or two side by side; show and write what was found.
+
+    Returns:
+        The exit status: 0.
+
+    Raises:
+        UserError: a flag cannot be followed.
+    """
+    check_device(config.device)
+    check_engine(config.engine, config.execution)
+    cases = _cases(config)
+    source = config.source(config.random_weights)
+    tokens = prompt_tokens(config.prompt_tokens, source)
+    views = source.views if config.views is None else config.views
+    workload = Workload(config.batch, views, tokens)
+    folder = new_folder(config.results, "profile", _FILE)
+    console = Console()
+    with threads(1), Work(console, len(cases) * Profiler.units(config.repeats)) as work:
+        chip = Chip(torch.device(config.device))
+        profiler = Profiler(source, config.device, workload, chip, config.repeats, work)
+        profiles = [
+            profiler.measure(case, folder / f"trace{'_' + case.precision.name if index else ''}.json.gz")
+            for index, case in enumerate(cases)
+        ]
+        about = chip.sentence()
+    title = f"{source.name}, {config.compute}, batch {config.batch}, {views} views, {tokens} prompt tokens"
+    tables = list(_tables(profiles))
+    notes = [*(_sentence(one) for one in profiles), *_caveats(profiles[0], config), about]
+    _write(folder, title, profiles, tables, notes, chip)
+    console.print(title, style="bold", highlight=False)
+    for heading, header, left, rows in tables:
+        console.print(rich_table(header, rows, left, heading, _SPARE, console.width))
+    for note in notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    print(folder)
+    return 0
+
+
+def _cases(config: ProfileConfig) -> list[Case]:
+    precision = Precision(config.dtype, config.mode)
+    cases = [Case(config.compute, precision, config.execution, config.engine)]
+    if config.compare is not None:
+        other = Precision.parse(config.compare)
+        execution = "simulated" if other.dtype == "float32" else config.execution
+        cases.append(Case(config.compute, other, execution, config.engine))
+    return cases
+
+
+Table = tuple[str, list[str], int, Cells]
+
+
+def _tables(profiles: Sequence[Profile]) -> Iterator[Table]:
+    """Yield heading, header, number of columns that are text, and rows."""
+    first, *rest = profiles
+    yield _component_table(profiles)
+    if first.parts:
+        yield _part_table(first)
+    if first.kernels:
+        yield _kernel_table(first)
+    if first.has_modules:
+        costly = sorted(first.modules, key=_ms, reverse=True)[:_MOST]
+        header = [
+            "module",
+            "part",
+            "ms",
+            "quantizer ms",
+            "of limit",
+            "GFLOP",
+            "weights error",
+            "output error",
+        ]
+        yield f"The {len(costly)} modules that cost most", header, 2, [_module_cells(row) for row in costly]
+    else:
+        wrong = sorted(first.modules, key=lambda row: -(row.activation_error or 0))[:_MOST]
+        header = ["module", "part", "limit ms", "GFLOP", "weights error", "output error"]
+        heading = f"The {len(wrong)} modules whose outputs are furthest from float32 (eager, simulated)"
+        yield heading, header, 2, [[*_module_cells(row)[:2], *_limits(row)] for row in wrong]
+    if rest and first.has_modules and rest[0].has_modules:
+        names = [one.case.precision.name for one in profiles[:2]]
+        header = ["module", f"ms {names[0]}", f"ms {names[1]}", "difference", "of it quantizer"]
+        heading = f"The {_MOST} modules that differ most"
+        yield heading, header, 1, [_pair_cells(*pair) for pair in most_different(first, rest[0], _MOST)]
+
+
+def _component_table(profiles: Sequence[Profile]) -> Table:
+    first = profiles[0]
+    header = ["component", "ms", "share", "of limit", "GFLOP", "weights", "weights error", "output error"]
+    others = [{row.component: row for row in one.components} for one in profiles[1:]]
+    for one in profiles[1:]:
+        header += [f"ms {one.case.precision.name}", "output error"]
+    names = [row.component for row in first.components]
+    known = {row.component: row for row in first.components}
+    for other in others:
+        names += [name for name in other if name not in names]
+    rows: Cells = []
+    total = max(first.times.median + _transforms(first), 1e-9)
+    for name in names:
+        row = known.get(name)
+        cells = [name]
+        if row is None:
+            cells += ["–"] * 7
+        else:
+            cells += [
+                significant(row.ms),
+                percent(None if row.ms is None else row.ms / total),
+                percent(row.limit_ms / row.ms if row.ms and row.limit_ms else None),
+                significant(row.flops / 1e9) if row.flops else "–",
+                size(row.weight_bytes) if row.weight_bytes else "–",
+                scientific(row.weight_error),
+                scientific(row.activation_error),
+            ]
+        for other in others:
+            their = other.get(name)
+            cells += [significant(their.ms if their else None)]
+            cells += [scientific(their.activation_error if their else None)]
+        if any(cell != "–" for cell in cells[1:]):
+            rows.append(cells)
+    rows.append(_sum_cells(profiles))
+    return "Components", header, 1, rows
+
+
+def _sum_cells(profiles: Sequence[Profile]) -> list[str]:
+    first = profiles[0]
+    total = first.times.median + _transforms(first)
+    modules = first.modules
+    cells = [
+        "all, with transforms",
+        significant(total),
+        "100 %",
+        percent(sum(row.limit_ms for row in modules) / total),
+        significant(sum(row.flops for row in modules) / 1e9),
+        size(sum(row.weight_bytes for row in modules)),
+        "",
+        f"actions {scientific(first.error[0])}",
+    ]
+    for one in profiles[1:]:
+        cells += [significant(one.times.median + _transforms(one)), f"actions {scientific(one.error[0])}"]
+    return cells
+
+
+def _transforms(of: Profile) -> float:
+    return sum(row.ms or 0.0 for row in of.components if row.component.endswith("transforms"))
+
+
+def _part_table(of: Profile) -> Table:
+    steps = [ms for part, ms in of.parts.items() if part.startswith(STEP)]
+    rows = [[part, "1", significant(ms), ""] for part, ms in of.parts.items() if not part.startswith(STEP)]
+    if steps:
+        span = f"{significant(min(steps))}–{significant(max(steps))}"
+        rows.append([STEP, str(len(steps)), significant(sum(steps)), span])
+    return "Parts of an inference", ["part", "times", "ms", "each"], 1, rows
+
+
+def _kernel_table(of: Profile) -> Table:
+    total = sum(row.ms for row in of.kernels)
+    kinds = [
+        ["all " + kind, "", "", significant(ms), percent(ms / total)]
+        for kind, ms in by_kind(of.kernels).items()
+    ]
+    rows = [
+        [row.kernel[:60], row.within[:24], str(row.calls), significant(row.ms), percent(row.ms / total)]
+        for row in of.kernels[: 2 * _MOST]
+    ]
+    heading = (
+        f"Kernels and operators of the engine {of.ran}, as torch's profiler saw them; kinds go by their names"
+    )
+    return heading, ["kernel", "within", "calls", "ms", "share"], 2, [*kinds, *rows]
+
+
+def _ms(row: ModuleRow) -> float:
+    return (row.ms or 0.0) + (row.quantizer_ms or 0.0)
+
+
+def _module_cells(row: ModuleRow) -> list[str]:
+    return [
+        row.module or "(the model's own code)",
+        row.part,
+        significant(row.ms),
+        significant(row.quantizer_ms) if row.quantizer_ms else "–",
+        percent(row.limit_ms / row.ms if row.ms and row.flops else None),
+        significant(row.flops / 1e9) if row.flops else "–",
+        scientific(row.weight_error),
+        scientific(row.activation_error),
+    ]
+
+
+def _limits(row: ModuleRow) -> list[str]:
+    return [significant(row.limit_ms), *_module_cells(row)[5:]]
+
+
+def _pair_cells(one: ModuleRow, other: ModuleRow) -> list[str]:
+    rounding = (one.quantizer_ms or 0.0) - (other.quantizer_ms or 0.0)
+    return [
+        one.module or "(the model's own code)",
+        significant(_ms(one)),
+        significant(_ms(other)),
+        significant(_ms(one) - _ms(other)),
+        significant(rounding),
+    ]
+
+
+def _sentence(of: Profile) -> str:
+    name, times = of.case.precision.name, of.times
+    return (
+        f"{name}, {of.case.execution}, engine {of.ran}: {significant(times.median)} ms "
+        f"({significant(times.p5)}–{significant(times.p95)}, {times.number} inferences), peak memory "
+        f"{size(of.peak_bytes)}; actions differ from float32 eager by {scientific(of.error[0])} (rms, relative)"
+    )
+
+
+def _caveats(of: Profile, config: ProfileConfig) -> Iterator[str]:
+    """Yield what the figures are not."""
+    if not of.has_modules:
+        yield (
+            f"The engine {of.ran} calls no modules: times are those of its kernels or operators, and what it "
+            "compiled into one shows as one. Errors by module are those of the eager model, simulated."
+        )
+    elif config.gpu is not None:
+        yield (
+            "Times by module are those of its kernels on the GPU in one profiled inference; what is left of the "
+            "unprofiled time is waiting for the host."
+        )
+    else:
+        yield "Times by module are medians and add up to an inference; what looking at them cost is subtracted."
+    yield "Output errors hold what came before a module; those of a component are its worst module's."
+
+
+def _write(
+    folder: Path,
+    title: str,
+    profiles: Sequence[Profile],
+    tables: Sequence[Table],
+    notes: list[str],
+    chip: Chip,
+) -> None:
+    first = profiles[0]
+    write_csv(folder / "modules.csv", first.modules)
+    write_csv(folder / "components.csv", first.components)
+    if first.kernels:
+        write_csv(folder / "kernels.csv", first.kernels)
+    content = {
+        "title": title,
+        "chip": chip.describe(),
+        "profiles": [{**asdict(one), "name": one.case.precision.name} for one in profiles],
+        "notes": notes,
+    }
+    write_json(folder / _FILE, content)
+    text = [f"# {title}\n"]
+    text += [f"{heading}\n\n{markdown(header, rows, left)}" for heading, header, left, rows in tables]
+    (folder / "profile.md").write_text("\n".join([*text, *notes, ""]), encoding="utf-8")
+    profile_figure(folder / "profile.png", title, profiles)
