@@ -122,6 +122,6 @@ sys.exit(any(m.version(n) != v for n, v in (("hf-libero", "0.1.4"), ("robosuite"
 ensure_default() { ensure_environment .venv "${1:-}" "3.12 3.11 3.13" prepare_default; }
 ensure_isaaclab() { ensure_environment .venv-isaaclab "isaaclab${1:+,$1}" 3.12 prepare_isaaclab; }
 ensure_libero() {
-    # What LIBERO requires and evaluating does not need stays away: pip need not say so.
-    PIP_NO_WARN_CONFLICTS=1 ensure_environment .venv-libero "libero${1:+,$1}" "3.11 3.12 3.13" prepare_libero
+    # What LIBERO requires and evaluating does not need stays away: pip need not warn. (0 is what silences it.)
+    PIP_NO_WARN_CONFLICTS=0 ensure_environment .venv-libero "libero${1:+,$1}" "3.11 3.12 3.13" prepare_libero
 }
