@@ -3,6 +3,8 @@
 ``eager`` is the model itself, the reference that the others are measured against.
 """
 
+import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headless_eval.errors import UserError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from headless_eval.pi0.model import Pi0
     from headless_eval.quant import Handle
+
+_log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "eager", "compiled", "fused")
 EXECUTIONS = ("simulated", "native")
@@ -93,13 +97,26 @@ def make_engine(
         if on_gpu and name == "auto":
             where = f"there is none for {precision.name} here"
         raise UserError(f"no native execution: {where}; use --execution simulated")
-    if name == "compiled" or (name == "auto" and on_gpu):
-        from headless_eval.pi0.engine.compiled import CompiledEngine
+    if name in ("auto", "compiled"):
+        if on_gpu:
+            from headless_eval.pi0.engine.compiled import CompiledEngine
 
-        return CompiledEngine(model, precision, handle)
+            return CompiledEngine(model, precision, handle)
+        from headless_eval.pi0.engine.cpu import CpuEngine, why_not
+
+        if (why := why_not(model)) is None:
+            return CpuEngine(model, precision, handle)
+        if name == "compiled":
+            raise UserError(f"the engine 'compiled' cannot be used here: {why}; leave --engine at auto")
+        _warn_once(f"inference at about half the speed (engine eager): {why}")
     from headless_eval.pi0.engine.eager import EagerEngine
 
     return EagerEngine(model)
+
+
+@lru_cache
+def _warn_once(text: str) -> None:
+    _log.warning(text)
 
 
 def _fused() -> Any:
