@@ -110,7 +110,7 @@ class BenchConfig(_ModelFlags):
     executions: Annotated[tuple[str, ...], _flag("simulated|native ...")] = ("simulated",)
     """Round to a precision's values, or compute in its types."""
 
-    engines: Annotated[tuple[str, ...], _flag("ENGINE ...")] = ("eager", "auto")
+    engines: Annotated[tuple[str, ...], _flag("ENGINE ...", "eager compiled; on a GPU eager auto")] = ()
     """What computes: eager, compiled, fused, or auto for the fastest that can."""
 
     batch: Annotated[tuple[int, ...], _flag("NUMBER ...")] = (1,)
@@ -134,10 +134,15 @@ class BenchConfig(_ModelFlags):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_least(batch=1, views=0, repeats=1)
-        _check_lists(self, "compute", "dtypes", "modes", "executions", "engines", "batch")
+        _check_lists(self, "compute", "dtypes", "modes", "executions", "batch")
         _check_compute(*self.compute)
         if self.minutes is not None and not self.minutes > 0:
             raise UserError(f"--minutes is {self.minutes:g}; it must be above 0")
+
+    @property
+    def all_engines(self) -> tuple[str, ...]:
+        """The engines, with the default filled in."""
+        return self.engines or ("eager", "compiled" if self.gpu is None else "auto")
 
     def run(self) -> int:
         """Do it; returns the exit status."""

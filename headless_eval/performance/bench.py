@@ -44,7 +44,7 @@ class Row:
         status: ``ok``, or why there are no figures.
         warmup_s: seconds from loaded weights to the end of the first inference, compilation included.
         weights_bytes: of the model's parameters.
-        peak_bytes: the most memory during loading, warm-up and first inference; see ``MemoryMark``.
+        peak_bytes: the most memory in the first inference, what compiling takes included; see ``MemoryMark``.
         error: root mean square of the difference of the actions to float32 eager, relative to theirs; first samples.
         error_max: the largest such difference, relative to the largest action.
         limit_ms: the roofline's time, of which ``prefix_limit_ms`` once and ``step_limit_ms`` for each flow step.
@@ -132,7 +132,7 @@ class Bench:
         return 2 * cases * workloads
 
     def planned(self, cases: Sequence[Case], workloads: Sequence[Workload]) -> list[Row]:
-        """Return the rows that there will be, with their limits and nothing else."""
+        """Return the rows that there will be, without any figures."""
         return [self._row(case, workload) for case in cases for workload in workloads]
 
     def measure(self, cases: Sequence[Case], workloads: Sequence[Workload]) -> Iterator[Row]:
@@ -206,7 +206,8 @@ class Bench:
                     policy = self._source.load(self._device_name, case.compute, case.engine, case.execution)
                     policies.append(policy)
                     before, entered = self._enter(policy, case.precision), True
-                ready.append(self._first(policy, row, workload, before, mark))
+                    mark.forget_peak()  # of an engine that was replaced
+                ready.append(self._first(policy, case, workload, row, before, mark))
                 before = 0.0  # the other workloads find the engine there
                 self._work.advance()
             except Exception as error:
@@ -225,7 +226,7 @@ class Bench:
         return ms / 1e3
 
     def _first(
-        self, policy: LocalPolicy, row: Row, workload: Workload, before: float, mark: MemoryMark
+        self, policy: LocalPolicy, case: Case, workload: Workload, row: Row, before: float, mark: MemoryMark
     ) -> _Ready:
         inputs = random_inputs(self._source.config.model, workload)
         actions, ms = wall(self._device, lambda: self._sample(policy, inputs))
@@ -235,8 +236,12 @@ class Bench:
         reference = self._references[workload.views, workload.prompt_tokens]
         error, error_max = (None, None) if reference is None else relative_errors(actions, reference)
         weights = sum(parameter.nbytes for parameter in policy.policy.model.parameters())
+        limit = self.limit(case, workload)
         row = replace(
             row,
+            limit_ms=limit.total_ms,
+            prefix_limit_ms=limit.prefix_ms,
+            step_limit_ms=limit.step_ms,
             ran=policy.policy.engine.name,
             warmup_s=before + ms / 1e3,
             weights_bytes=weights,
@@ -279,7 +284,6 @@ class Bench:
             return actions.cpu().numpy()
 
     def _row(self, case: Case, workload: Workload) -> Row:
-        limit = self.limit(case, workload)
         return Row(
             case.compute,
             case.precision.name,
@@ -288,9 +292,6 @@ class Bench:
             workload.batch,
             workload.views,
             workload.prompt_tokens,
-            limit_ms=limit.total_ms,
-            prefix_limit_ms=limit.prefix_ms,
-            step_limit_ms=limit.step_ms,
         )
 
     def limit(self, case: Case, workload: Workload) -> Limit:

@@ -62,7 +62,7 @@ def bench(config: BenchConfig) -> int:
         UserError: a flag cannot be followed at all.
     """
     check_device(config.device)
-    for engine in config.engines:
+    for engine in config.all_engines:
         for execution in config.executions:
             check_engine(engine, execution)
     source = config.source(config.random_weights)
@@ -73,7 +73,7 @@ def bench(config: BenchConfig) -> int:
         for batch in config.batch
     ]
     cases = make_cases(
-        config.compute, configurations(config.dtypes, config.modes), config.executions, config.engines
+        config.compute, configurations(config.dtypes, config.modes), config.executions, config.all_engines
     )
     before = _rows_of(config.results) if config.append else []
     folder = config.results if before and config.results else new_folder(config.results, "bench", _FILE)

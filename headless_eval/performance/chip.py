@@ -61,6 +61,8 @@ class Chip:
         threads = f", {torch.get_num_threads()} threads" if torch.get_num_threads() > 1 else ", 1 thread"
         rates = ", ".join(f"{dtype} {_tera(rate)}" for dtype, rate in self.rates.items())
         where = self.name + (threads if self.device.type == "cpu" else "")
+        if not rates:
+            return where
         return f"{where}: matrix products {rates}; copies {self.bandwidth / 1e9:,.0f} GB/s"
 
 

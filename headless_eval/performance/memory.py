@@ -18,8 +18,13 @@ class MemoryMark:
         self._device = device
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-            torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
+        self.forget_peak()
+
+    def forget_peak(self) -> None:
+        """Count from now on; what there was at the beginning stays what nothing is counted from."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
         else:
             with suppress(OSError):  # a kernel that cannot forget the peak so far reports that one
                 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -24,12 +24,9 @@ from headless_eval.performance.spans import QUANTIZER, SETUP, Span, watched
 from headless_eval.performance.timing import Stopwatch, Times, summarize, wall
 from headless_eval.performance.workload import Workload, random_inputs
 
-QUANTIZERS, INPUTS, OUTPUTS, WAITING = (
-    "quantizers",
-    "input transforms",
-    "output transforms",
-    "waiting for the host",
-)
+QUANTIZERS, INPUTS, OUTPUTS = "quantizers", "input transforms", "output transforms"
+WAITING, UNSEEN = "waiting between kernels", "unseen by the profiler"
+"""What no name covers: on a GPU nothing ran then; on a CPU compiled code did, or the interpreter."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,7 @@ class Profiler:
                 trace.record(self._device, infer, chrome_trace)
                 kernels = _kernels(trace.read(chrome_trace))
             work.advance(2)
-            transforms = self._time_transforms(policy)
+            others = self._time_transforms(policy)
             weights = {
                 name: sum(parameter.nbytes for parameter in module.parameters(recurse=False))
                 for name, module in policy.policy.model.named_modules()
@@ -194,15 +191,15 @@ class Profiler:
             rounded = self._look_at_modules_of(case)
         work.advance()
         modules = self._modules(case, spans, rounded, weights)
-        waiting = times.median - sum(row.ms for row in kernels) if kernels and self._on_gpu else None
-        if spans and self._on_gpu:
-            waiting = times.median - sum(spans.values())
+        named = sum(spans.values()) + sum(row.ms for row in kernels)
+        if self._on_gpu or kernels:
+            others[WAITING if self._on_gpu else UNSEEN] = max(0.0, times.median - named)
         return Profile(
             case,
             ran,
             times,
             modules,
-            _components(modules, {**transforms, **({} if waiting is None else {WAITING: waiting})}),
+            _components(modules, others),
             _parts(spans),
             kernels,
             relative_errors(actions, self._actions),

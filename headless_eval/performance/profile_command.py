@@ -125,9 +125,11 @@ def _tables(profiles: Sequence[Profile]) -> Iterator[Table]:
         yield f"The {len(costly)} modules that cost most", header, 2, [_module_cells(row) for row in costly]
     else:
         wrong = sorted(first.modules, key=lambda row: -(row.activation_error or 0))[:_MOST]
+        wrong = [row for row in wrong if row.activation_error]
         header = ["module", "part", "limit ms", "GFLOP", "weights error", "output error"]
         heading = f"The {len(wrong)} modules whose outputs are furthest from float32 (eager, simulated)"
-        yield heading, header, 2, [[*_module_cells(row)[:2], *_limits(row)] for row in wrong]
+        if wrong:
+            yield heading, header, 2, [[*_module_cells(row)[:2], *_limits(row)] for row in wrong]
     if rest and first.has_modules and rest[0].has_modules:
         names = [one.case.precision.name for one in profiles[:2]]
         header = ["module", f"ms {names[0]}", f"ms {names[1]}", "difference", "of it quantizer"]
@@ -265,8 +267,9 @@ def _caveats(of: Profile, config: ProfileConfig) -> Iterator[str]:
     """Yield what the figures are not."""
     if not of.has_modules:
         yield (
-            f"The engine {of.ran} calls no modules: times are those of its kernels or operators, and what it "
-            "compiled into one shows as one. Errors by module are those of the eager model, simulated."
+            f"The engine {of.ran} calls no modules: times are those of its kernels or operators in one profiled "
+            f"inference ({significant(sum(row.ms for row in of.kernels))} ms in all; being profiled costs a host "
+            "time), and what was compiled into one shows as one. Errors by module are the eager model's, simulated."
         )
     elif config.gpu is not None:
         yield (

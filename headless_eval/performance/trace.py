@@ -23,14 +23,15 @@ from headless_eval.performance.spans import Span
 _ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
 _LAUNCHES = ("cuda_runtime", "cuda_driver")
 _ON_HOST = ("cpu_op", "user_annotation")
+# Our flow step's products are named by what they end with; they come before the attention that theirs are named for.
 _KINDS = {
-    "attention": ("attention", "flash", "fmha", "sdpa", "softmax"),
-    "quantizers": ("quant", "float8", "fp8", "e4m3", "e5m2", "rounded", "round", "median", "sort", "aminmax"),
+    "norms": ("_norm", "layer_norm", "rms_norm", "rsqrt"),
+    "quantizers": ("quant", "to_float8", "_round", "aten::round", "median", "sort", "aminmax"),
     "matrix products": (
-        "gemm", "gemv", "nvjet", "cutlass", "xmma", "cublas", "addmm", "::mm", "::bmm", "linear", "matmul",
-        "conv", "skinny", "product", "scaled_mm", "splitk",
+        "gemm", "gemv", "nvjet", "cutlass", "xmma", "cublas", "addmm", "::mm", "::bmm", "linear", "matmul", "conv",
+        "scaled", "splitk", "norm_qkv", "norm_gate_up", "add_attention", "add_mlp", "finish",
     ),
-    "norms": ("norm", "rsqrt"),
+    "attention": ("attend", "attention", "flash", "fmha", "sdpa", "softmax"),
     "copies": ("memcpy", "memset", "copy", "cat", "clone", "index", "gather", "embedding"),
 }  # fmt: skip
 
@@ -53,6 +54,8 @@ class Work:
     def kind(self) -> str:
         """Return what it probably does, judged by its name."""
         name = self.name.lower()
+        if "scaled_dot_product" in name:
+            return "attention"
         return next((kind for kind, words in _KINDS.items() if any(word in name for word in words)), "other")
 
 
