@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs the tests of the LIBERO suites in .venv-libero, with the assets in ../shared/libero_assets; sets itself up on
+# first use. Without the assets nothing is run. Arguments go to pytest.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$ROOT/scripts/environment.sh"
+if ! [ -d "$ROOT/../shared/libero_assets" ]; then
+    say "The tests of the LIBERO suites are skipped: ../shared/libero_assets is not there."
+    exit
+fi
+ensure_libero dev
+cd "$ROOT"
+exec "$VENV/bin/python" -m pytest -m libero tests/sims/test_libero.py "$@"
