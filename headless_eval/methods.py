@@ -185,8 +185,8 @@ class DuQuant(Method):
     kind: ClassVar[str] = "duquant"
     needs_calibration: ClassVar[bool] = True
     words: ClassVar[Mapping[str, Word]] = {
-        "block": _number("b", "b128"),
-        "steps": _number("steps", "steps32"),
+        "block": _number("b", "b64"),
+        "steps": _number("steps", "steps16"),
         "permute": _flag("noperm", False),
         "row_rotation": _flag("rowrot"),
         "percentile": _number("pct", "pct99.9", float),
@@ -195,8 +195,8 @@ class DuQuant(Method):
         **Method.words,
     }
 
-    block: int = 128
-    steps: int = 32
+    block: int = 64
+    steps: int = 16
     permute: bool = True
     row_rotation: bool = False
     percentile: float | None = None
