@@ -37,15 +37,18 @@ class Rounding:
 
 def rounded(x: Tensor, dtype: str) -> Tensor:
     """Do as ``quantized`` does with an activation: a scale for every sample, or for every token (int8, int4)."""
+    if dtype == "boolean":
+        return _boolean(x)
     wide = x.to(torch.float32)
     if dtype in _CASTS:
         wide = _CASTS[dtype](wide)
-    elif dtype == "boolean":
-        wide = _boolean(wide)
     else:
         kept = tuple(range(x.ndim - 1)) if dtype in CHANNELWISE else 0
         wide = fake_quantize(wide, dtype, kept)
     return wide.to(x.dtype)
+
+
+_ONE_KERNEL = 65536  # numbers of a sample: ``selection.SMALL``, which needs triton
 
 
 def _mantissa(x: Tensor, bits: int, smallest: float) -> Tensor:
@@ -79,24 +82,44 @@ _CASTS = {
 
 
 def _boolean(x: Tensor) -> Tensor:
+    if x.device.type == "cuda" and x[0].numel() <= _ONE_KERNEL:
+        return two_values(x)
     axes = tuple(range(1, x.ndim))
-    low, high = x.amin(dim=axes, keepdim=True), x.amax(dim=axes, keepdim=True)
-    median = lower_median(x.flatten(1)).view(low.shape)
+    wide = x.to(torch.float32)
+    low, high = wide.amin(dim=axes, keepdim=True), wide.amax(dim=axes, keepdim=True)
     # As the hooks do it: sums that carry a NaN on.
-    above = (x > median).to(torch.float32)
-    return (above - 1.0) * -low + above * high
+    above = (wide > lower_median(x).view(low.shape)).to(torch.float32)
+    return ((above - 1.0) * -low + above * high).to(x.dtype)
+
+
+# Operations that a compiler leaves as they are.
 
 
 @torch.library.custom_op("headless_eval::lower_median", mutates_args=())
-def lower_median(rows: Tensor) -> Tensor:
-    """Return the lower median of every row (rows, values), as (rows, 1)."""
+def lower_median(x: Tensor) -> Tensor:
+    """Return the lower median of every sample of x (samples, ..., features), (samples,) float32."""
+    if x.device.type == "cuda":
+        from headless_eval.pi0.engine import selection
+
+        return selection.lower_median(x)
+    rows = x.to(torch.float32).flatten(1)
     middle = (rows.shape[1] - 1) // 2
-    if rows.device.type == "cpu":
-        values = np.partition(rows.numpy(), middle, axis=1)[:, middle : middle + 1]
-        return torch.from_numpy(np.ascontiguousarray(values))
-    return rows.sort(dim=1).values[:, middle : middle + 1].contiguous()
+    return torch.from_numpy(np.partition(rows.numpy(), middle, axis=1)[:, middle].copy())
 
 
 @lower_median.register_fake
-def _(rows: Tensor) -> Tensor:
-    return rows.new_empty(rows.shape[0], 1)
+def _(x: Tensor) -> Tensor:
+    return x.new_empty(len(x), dtype=torch.float32)
+
+
+@torch.library.custom_op("headless_eval::two_values", mutates_args=())
+def two_values(x: Tensor) -> Tensor:
+    """Return x (samples, ..., features) rounded to two values a sample; on a GPU, for few numbers a sample."""
+    from headless_eval.pi0.engine import selection
+
+    return selection.round_small(x)
+
+
+@two_values.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
