@@ -83,7 +83,8 @@ class Libero:
         """Advance the named slots by one control step, 1/20 s."""
         for slot in actions:
             self._pictures.pop(slot, None)
-        results = self._pool.map(lambda item: self._step_one(*item), actions.items())
+        side_by_side = self._pool.map if len(actions) > 1 else map
+        results = side_by_side(lambda item: self._step_one(*item), actions.items())
         return dict(zip(actions, results, strict=True))
 
     def frame(self, slot: int) -> np.ndarray:
