@@ -122,7 +122,7 @@ def search_rotation(x: Tensor, size: int, steps: int) -> Tensor:
         peaks = now.abs().amax(dim=0)
         best = torch.where(peaks.amax() < least, turned, best)
         least = torch.minimum(peaks.amax(), least)
-    return best.to(torch.float32)
+    return best.to(torch.float32).contiguous()
 
 
 def _spreading_rotation(size: int) -> Tensor:
@@ -166,4 +166,4 @@ def principal_axes(weight: Tensor, size: int) -> Tensor:
     scale a row fits better.
     """
     rows = weight.reshape(-1, size, weight.shape[1]).to(torch.float64)
-    return torch.linalg.eigh(rows @ rows.transpose(1, 2)).eigenvectors.to(torch.float32)
+    return torch.linalg.eigh(rows @ rows.transpose(1, 2)).eigenvectors.to(torch.float32).contiguous()

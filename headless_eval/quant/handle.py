@@ -21,6 +21,11 @@ def is_quantized(model: nn.Module) -> bool:
     return any(module in _in_a_precision for module in model.modules())
 
 
+def holds_precision(model: nn.Module) -> bool:
+    """Return whether the model as a whole was put into a precision; unlike ``is_quantized``, in no time."""
+    return model in _in_a_precision
+
+
 class Handle:
     """A precision that a model is in; what ``quantize_`` returns.
 
