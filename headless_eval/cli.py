@@ -38,6 +38,7 @@ precision.
   {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
   {PROGRAM} bench            measure latency, memory and error beside what the chip allows
   {PROGRAM} profile          say where an inference's time goes, and where rounding does its damage
+  {PROGRAM} sensitivity      round one part of the model at a time: which parts may go to 8 bits
   {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
   {PROGRAM} --version        the version
 """
@@ -202,6 +203,12 @@ def _profile(flags: list[str]) -> int:
     return int(_parse(ProfileConfig, "profile", flags, PROFILE).run())
 
 
+def _sensitivity(flags: list[str]) -> int:
+    from headless_eval.performance_commands import SENSITIVITY, SensitivityConfig
+
+    return int(_parse(SensitivityConfig, "sensitivity", flags, SENSITIVITY).run())
+
+
 def _fetch(flags: list[str]) -> int:
     from headless_eval.checkpoint_commands import FetchConfig
 
@@ -222,6 +229,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "fetch": _fetch,
     "bench": _bench,
     "profile": _profile,
+    "sensitivity": _sensitivity,
 }
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -212,6 +212,80 @@ class ProfileConfig(_ModelFlags):
         from headless_eval.performance.profile_command import profile
 
         return profile(self)
+
+
+SENSITIVITY = """Round one part of the model at a time, and say what it does to the actions.
+
+Every part (a component, or a component in one layer) is put into a precision alone, and the action chunks are
+compared with those at float32, on the same recorded observations and noise. By default the observations are those
+of a few episodes in the suite's simulator; they are kept in the folder, for --observations. Written:
+sensitivity.csv, sensitivity.json, sensitivity.md, sensitivity.png, observations.npz.
+
+Examples:
+  headless-eval sensitivity
+  headless-eval sensitivity --dtypes float8_e4m3 int4 --modes weights_only both --by component
+  headless-eval sensitivity --dtypes int4 --observations results/run --tolerance 0.05
+  headless-eval sensitivity --by component --success 10"""
+
+
+@dataclass(frozen=True)
+class SensitivityConfig(_ModelFlags):
+    """Round one part of the model at a time; see ``SENSITIVITY``."""
+
+    dtypes: Annotated[tuple[str, ...], _flag("DTYPE ...")] = ("int8",)
+    """Precisions to round to, as in headless-eval run."""
+
+    modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("both",)
+    """What to round: weights_only, activations_only, both."""
+
+    by: Literal["component", "layer", "both"] = "both"
+    """Round whole components, components in single layers, or first the one and then the other."""
+
+    tolerance: float = 0.02
+    """The relative error of the actions up to which a part may be rounded, for the advice."""
+
+    observations: Annotated[Path | None, _flag("FILE|DIR", "recorded now")] = None
+    """Observations that an earlier sensitivity kept, or the folder of a run, whose episodes are simulated again."""
+
+    number: int = 16
+    """Observations to measure on."""
+
+    success: int = 0
+    """Also run so many episodes per task with each component rounded; 0 for none."""
+
+    suite: str = "droid"
+    """Suite of tasks for observations and episodes."""
+
+    tasks: Annotated[tuple[str, ...], _flag("TASK ...", "all")] = ()
+    """Tasks by number or key."""
+
+    sim: Annotated[str | None, _flag("NAME", "the suite's")] = None
+    """Simulator."""
+
+    seed: int = 7
+    """Fixes the episodes, as in headless-eval run."""
+
+    slots: int = 4
+    """Episodes at once."""
+
+    engine: Annotated[str, _flag("ENGINE")] = "eager"
+    """What computes: eager, compiled, fused, or auto for the fastest that can."""
+
+    execution: Annotated[str, _flag("simulated|native")] = "simulated"
+    """Round to the precision's values, or compute in its types."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(number=1, success=0, seed=0, slots=1)
+        _check_lists(self, "dtypes", "modes")
+        if not self.tolerance > 0:
+            raise UserError(f"--tolerance is {self.tolerance:g}; it must be above 0 (0.02 for 2 %)")
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        from headless_eval.performance.sensitivity_command import sensitivity
+
+        return sensitivity(self)
 
 
 def _check_lists(config: Any, *names: str) -> None:

@@ -39,6 +39,12 @@ class Work(AbstractContextManager["Work"]):
         if self._bar:
             self._bar.stop()
 
+    def expect(self, total: float) -> None:
+        """Set the units of work, which are known only now; the clock starts anew."""
+        self._total, self._done, self._began = total, 0.0, monotonic()
+        if self._bar:
+            self._bar.reset(self._bar.task_ids[0], total=total)
+
     def say(self, text: str) -> None:
         """Tell what begins now."""
         if self._bar:
