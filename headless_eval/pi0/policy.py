@@ -31,6 +31,7 @@ from headless_eval.pi0.transforms import (
 )
 from headless_eval.precision import Precision
 from headless_eval.quant import Handle
+from headless_eval.quant.handle import holds_precision
 
 _TOKENIZER = "tokenizer.model"
 
@@ -76,6 +77,7 @@ class Pi0Policy:
             model.lay_out_for_cpu()
         self._engine_named, self.execution = engine, execution
         self.engine: Engine = make_engine(engine, self.model, execution=execution)
+        self._handle: Handle | None = None
         quantiles = config.use_quantile_norm
         self._observation = RobotInputs(config.observation)
         self._inputs: list[Transform] = [
@@ -143,7 +145,7 @@ class Pi0Policy:
         """
         engine = make_engine(self._engine_named, self.model, precision, self.execution, handle)
         self.engine.close()
-        self.engine = engine
+        self.engine, self._handle = engine, handle
 
     @property
     def _device(self) -> torch.device:
@@ -248,7 +250,9 @@ class Pi0Policy:
             pixels = torch.from_numpy(np.stack([data["images"][view] for data in inputs]))
             images.append(pixels.to(self._device).permute(0, 3, 1, 2).float() / 255 * 2 - 1)
         seen = torch.ones(len(inputs), dtype=torch.bool)
-        actions = self.engine.sample_actions(
+        # An engine that was not told of a precision would leave out what its hooks do.
+        told = self._handle is not None or not holds_precision(self.model)
+        actions = (self.engine if told else self.model).sample_actions(
             images,
             [seen] * len(views),
             stacked("tokens"),
