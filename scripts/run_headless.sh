@@ -12,7 +12,7 @@
 #   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
 #   TASKS           task numbers, "1 2 3"                          --tasks
 #   NUM_TRIALS      episodes per task                              --episodes
-#   DTYPES          "float32 bfloat16 float8_e4m3 boolean"         --dtypes
+#   DTYPES          "float32 bfloat16 float8_e4m3 boolean", or methods such as duquant_w4a8  --dtypes
 #   MODES           "weights_only activations_only both"           --modes
 #   SEED            seed of the run                                --seed
 #   SLOTS           episodes at once                               --slots
@@ -23,6 +23,9 @@
 #   RESULTS         folder for the results                         --results
 #   RESUME=1        go on with the interrupted run in RESULTS, by default the newest in results/
 #                   (its settings are kept; other variables override) --resume
+#   OPENPI_DUQUANT_...  SCOPE, INCLUDE, EXCLUDE, WBITS_DEFAULT, WBITS, ABITS, BLOCK, PERMUTE, ROW_ROT, ACT_PCT,
+#                   CALIB_STEPS, LS, PACKDIR, DEBUG, DRYRUN: float32 beside DuQuant, unless DTYPES says otherwise
+#                   (docs/quantization_methods.md)
 #   OPENPI_DATA_HOME  where openpi keeps checkpoints and tokenizer (default ~/.cache/openpi)
 #   SETUP_ONLY=1    stop after the set-up
 set -euo pipefail
