@@ -99,7 +99,19 @@ class RunConfig:
     """Euler steps of flow matching."""
 
     sim: Annotated[str | None, _flag("NAME", "the suite's")] = None
-    """Simulator."""
+    """Simulator: mujoco; isaaclab for the suite droid."""
+
+    physics: Annotated[str | None, _flag("newton|physx", "newton; physx with --isaac-assets")] = None
+    """Isaac Lab's physics engine; physx needs Isaac Sim."""
+
+    renderer: Annotated[str | None, _flag("newton|rtx", "newton; rtx with --isaac-assets")] = None
+    """Isaac Lab's renderer; rtx needs Isaac Sim."""
+
+    sim_device: Annotated[str | None, _flag("cpu|cuda", "cpu; cuda with rtx")] = None
+    """What Isaac Lab simulates and draws on."""
+
+    isaac_assets: Annotated[Path | None, _flag("DIR", "the scenes of this package")] = None
+    """Folder with scene1.usd to scene3.usd, the published DROID scenes, for Isaac Lab."""
 
     libero_assets: Annotated[Path | None, _flag("DIR", "$LIBERO_ASSETS, then LIBERO's own")] = None
     """Folder of assets (meshes, textures, scenes) for the LIBERO suites."""

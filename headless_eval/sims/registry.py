@@ -74,7 +74,11 @@ SUITES = {
             "droid",
             "three table-top scenes with a Franka Panda, 7 joint targets and a gripper at 15 Hz",
             tasks="headless_eval.sims.droid.tasks:TASKS",
-            simulators={"mujoco": "headless_eval.sims.droid.backends:mujoco"},
+            simulators={
+                "mujoco": "headless_eval.sims.droid.backends:mujoco",
+                "isaaclab": "headless_eval.sims.droid.backends:isaaclab",
+            },
+            settings=("physics", "renderer", "sim_device", "isaac_assets"),
         ),
         _libero("spatial", "10 tasks: one bowl of two, told apart by where it is, onto the plate"),
         _libero("object", "10 tasks: one of ten groceries into the basket"),

@@ -8,7 +8,10 @@ import numpy as np
 from headless_eval.sims.droid.geometry import look_at
 from headless_eval.sims.droid.scenes import (
     EXTERIOR_CAMERA,
+    FLOOR,
     FLOOR_Z,
+    LIGHT_DIRECTION,
+    SKY,
     TABLE,
     WRIST_CAMERA,
     Body,
@@ -67,18 +70,18 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         name="sky",
         type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
         builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
-        rgb1=[0.78, 0.82, 0.86],
-        rgb2=[0.6, 0.64, 0.7],
+        rgb1=SKY[0],
+        rgb2=SKY[1],
         width=64,
         height=384,
     )
     spec.worldbody.add_light(
-        pos=[0.3, -0.6, 2.0], dir=[0.1, 0.35, -1], diffuse=[0.5, 0.5, 0.5], specular=[0.1, 0.1, 0.1],
+        pos=[0.3, -0.6, 2.0], dir=LIGHT_DIRECTION, diffuse=[0.5, 0.5, 0.5], specular=[0.1, 0.1, 0.1],
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=False,
     )  # fmt: skip
     spec.worldbody.add_geom(
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[3, 3, 0.1], pos=[0, 0, FLOOR_Z],
-        rgba=[0.42, 0.44, 0.47, 1], contype=1, conaffinity=3, group=2,
+        rgba=[*FLOOR.rgb, 1], contype=1, conaffinity=3, group=2,
     )  # fmt: skip
 
 

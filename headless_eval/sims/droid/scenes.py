@@ -139,6 +139,10 @@ WRIST_CAMERA = Camera("wrist", (0.08, 0.0, 0.04), (0.022, 0.0, 0.2), (-1.0, 0.0,
 
 TABLE = Shape("box", (0.45, 0.6, 0.02), (0.76, 0.66, 0.53), (0.35, 0.0, -0.02))
 FLOOR_Z = -0.75
+FLOOR = Shape("box", (3.0, 3.0, 0.05), (0.42, 0.44, 0.47), (0.0, 0.0, FLOOR_Z - 0.05))
+LIGHT_DIRECTION: Vec3 = (0.1, 0.35, -1.0)
+# The sky, from overhead to the horizon.
+SKY: tuple[Rgb, Rgb] = ((0.78, 0.82, 0.86), (0.6, 0.64, 0.7))
 
 
 def _ring(

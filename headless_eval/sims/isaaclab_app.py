@@ -1,0 +1,184 @@
+"""Starting and stopping Isaac Lab: what must be there, its app where it needs one, and how the process ends.
+
+Isaac Lab with Newton runs in any process. With PhysX or RTX it needs Isaac Sim, whose app (Kit) reads the process's
+arguments, and ends the process when it closes, whatever the exit status would have been; both are dealt with here.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from headless_eval.errors import UserError
+
+PHYSICS, RENDERERS, DEVICES = ("newton", "physx"), ("newton", "rtx"), ("cpu", "cuda")
+_PYTHON = (3, 12)
+
+
+def check(physics: str, renderer: str, device: str) -> None:
+    """Make sure that Isaac Lab can run here with this physics, renderer and device.
+
+    Raises:
+        UserError: something is missing, unknown, or does not go together.
+    """
+    for flag, value, known in (
+        ("--physics", physics, PHYSICS),
+        ("--renderer", renderer, RENDERERS),
+        ("--sim-device", device, DEVICES),
+    ):
+        if value not in known:
+            raise UserError(f"{flag} is {value!r}; it must be {' or '.join(known)}")
+    here = sys.version_info[:2]
+    if importlib.util.find_spec("isaaclab") is None or here != _PYTHON:
+        raise UserError(
+            f"--sim isaaclab needs Python 3.12 (this is {here[0]}.{here[1]}) and the extra isaaclab "
+            "(pip install 'headless-eval[isaaclab]'); SIM=isaaclab scripts/run_headless.sh sets both up"
+        )
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("--sim-device cuda: torch finds no CUDA device here; leave it out to use the CPU")
+    if _needs_kit(physics, renderer) and not _has_kit():
+        flag = "--physics physx" if physics == "physx" else "--renderer rtx"
+        raise UserError(
+            f"{flag} needs Isaac Sim, which is not installed here; Newton runs without it: leave the flag out"
+        )
+    if _needs_kit(physics, renderer) and device == "cpu" and renderer == "rtx":
+        raise UserError("--renderer rtx draws on a GPU: add --sim-device cuda")
+
+
+def _needs_kit(physics: str, renderer: str) -> bool:
+    return physics == "physx" or renderer == "rtx"
+
+
+def _has_kit() -> bool:
+    return importlib.util.find_spec("isaacsim") is not None
+
+
+class IsaacApp:
+    """Isaac Lab's runtime for one configuration; there is one in a process.
+
+    Args:
+        config: anything that holds the physics and the renderers, whose needs Isaac Lab finds in it.
+        device: torch's name of the simulation's device.
+    """
+
+    _kit: "IsaacApp | None" = None
+
+    def __init__(self, config: Any, device: str):
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(_own_arguments())
+        _quieten()
+        from isaaclab.app import launch_simulation
+
+        arguments = {"device": device, "headless": True, "enable_cameras": True}
+        self._launch = launch_simulation(config, arguments)
+        with _tracebacks():
+            self._launch.__enter__()
+        self.has_kit = "omni.kit.app" in sys.modules
+        self._stack.close()
+
+    def close(self) -> None:
+        """End the runtime; Kit, which would end the process, is left to ``end_process``."""
+        from isaaclab.sim import SimulationContext
+
+        SimulationContext.clear_instance()
+        if self.has_kit:
+            IsaacApp._kit = self
+        else:
+            self._launch.__exit__(None, None, None)
+
+
+def end_process(status: int) -> None:
+    """End the process with this exit status if Kit runs in it: Kit's own shutdown would end it with 0."""
+    app, IsaacApp._kit = IsaacApp._kit, None
+    if app is None:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Kit's shutdown neither returns nor always succeeds; everything of the run is on disk by now.
+    os._exit(status)
+
+
+@contextlib.contextmanager
+def _own_arguments() -> Iterator[None]:
+    """Hide the command line, which Kit would take for its own."""
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
+@contextlib.contextmanager
+def _tracebacks() -> Iterator[None]:
+    """Turn what stops the launch into an exception: Kit calls ``sys.exit``."""
+    try:
+        yield
+    except SystemExit as end:
+        raise RuntimeError(f"Isaac Sim ended while it started (exit status {end.code})") from end
+
+
+class _KernelProgress:
+    """Takes Warp's messages: shows how the compilation of kernels gets on, and passes on what is wrong."""
+
+    def __init__(self) -> None:
+        self._compiled = 0
+
+    def info(self, message: str) -> None:
+        if "(compiled)" not in message:
+            return
+        if not self._compiled:
+            print(
+                "Compiling Isaac Lab's kernels for this machine (once, one to three minutes) ...",
+                file=sys.stderr,
+            )
+        self._compiled += 1
+        if self._compiled % 10 == 0:
+            print(f"  {self._compiled} modules compiled", file=sys.stderr, flush=True)
+
+    def debug(self, message: str) -> None:
+        pass
+
+    def warning(self, message: str, category: Any = None, stacklevel: int = 1) -> None:
+        warnings.warn(message, category, stacklevel + 1)
+
+    def error(self, message: str) -> None:
+        print(message, file=sys.stderr)
+
+
+def _quieten() -> None:
+    """Keep off the screen what says nothing to a user of this program, and off stdout whatever else is said."""
+    with (
+        _no_stderr()
+    ):  # Warp says there that it finds no CUDA driver, as it would on any machine without a GPU
+        import warp
+
+        warp.config.log_level = warp.LOG_WARNING
+        warp.init()
+    from isaaclab.utils.timer import Timer
+
+    warp.set_logger(_KernelProgress())
+    warp.config.log_level = warp.LOG_INFO  # says of each module whether it was compiled
+    Timer.enable_display_output = False
+    for package in ("isaaclab", "isaaclab_newton", "newton", "warp", "mujoco_warp"):
+        warnings.filterwarnings("ignore", module=rf"{package}\b")
+        logging.getLogger(package).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
