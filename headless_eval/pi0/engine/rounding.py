@@ -48,9 +48,6 @@ def rounded(x: Tensor, dtype: str) -> Tensor:
     return wide.to(x.dtype)
 
 
-_ONE_KERNEL = 65536  # numbers of a sample: ``selection.SMALL``, which needs triton
-
-
 def _mantissa(x: Tensor, bits: int, smallest: float) -> Tensor:
     """Round to so many bits after the leading one, half to even; below ``smallest`` steps get no finer.
 
@@ -82,42 +79,38 @@ _CASTS = {
 
 
 def _boolean(x: Tensor) -> Tensor:
-    if x.device.type == "cuda" and x[0].numel() <= _ONE_KERNEL:
+    if x.device.type == "cuda":
         return two_values(x)
     axes = tuple(range(1, x.ndim))
     wide = x.to(torch.float32)
     low, high = wide.amin(dim=axes, keepdim=True), wide.amax(dim=axes, keepdim=True)
     # As the hooks do it: sums that carry a NaN on.
-    above = (wide > lower_median(x).view(low.shape)).to(torch.float32)
+    above = (wide > lower_median(wide).view(low.shape)).to(torch.float32)
     return ((above - 1.0) * -low + above * high).to(x.dtype)
 
 
 # Operations that a compiler leaves as they are.
 
 
-@torch.library.custom_op("headless_eval::lower_median", mutates_args=())
+@torch.library.custom_op("headless_eval::lower_median", mutates_args=(), device_types="cpu")
 def lower_median(x: Tensor) -> Tensor:
-    """Return the lower median of every sample of x (samples, ..., features), (samples,) float32."""
-    if x.device.type == "cuda":
-        from headless_eval.pi0.engine import selection
-
-        return selection.lower_median(x)
-    rows = x.to(torch.float32).flatten(1)
+    """Return the lower median of every sample of x (samples, ..., features) float32, as (samples,)."""
+    rows = x.flatten(1).numpy()
     middle = (rows.shape[1] - 1) // 2
-    return torch.from_numpy(np.partition(rows.numpy(), middle, axis=1)[:, middle].copy())
+    return torch.from_numpy(np.partition(rows, middle, axis=1)[:, middle].copy())
 
 
 @lower_median.register_fake
 def _(x: Tensor) -> Tensor:
-    return x.new_empty(len(x), dtype=torch.float32)
+    return x.new_empty(len(x))
 
 
-@torch.library.custom_op("headless_eval::two_values", mutates_args=())
+@torch.library.custom_op("headless_eval::two_values", mutates_args=(), device_types="cuda")
 def two_values(x: Tensor) -> Tensor:
-    """Return x (samples, ..., features) rounded to two values a sample; on a GPU, for few numbers a sample."""
+    """Return x (samples, ..., features) rounded to two values a sample."""
     from headless_eval.pi0.engine import selection
 
-    return selection.round_small(x)
+    return selection.round_to_two(x)
 
 
 @two_values.register_fake

@@ -1,22 +1,21 @@
 """Triton kernels for the ``boolean`` rounding of activations on a GPU: the exact lower median without sorting.
 
-A float's bits, mapped to unsigned integers in the same order, are decided from the top, by counting. Rows that one
-block can read again and again are rounded by one kernel; of larger rows, kernels count eight bits at a time.
-bfloat16 has 16 bits to decide, others 32.
+A float's bits, mapped to unsigned integers in the same order, are decided from the top. A row (a sample's outputs)
+that fits one block's registers is rounded by one kernel, two bits at a time. For a larger one, blocks count eight
+bits at a time, one kernel after another, and a last kernel rounds. bfloat16 has 16 bits to decide, others 32.
 """
-
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-SMALL = 65536
-"""The most numbers of a row that one block rounds."""
-
-_CHUNK = 16384
-_BLOCK, _LOOPS = 4096, 4
+_SMALL = 32768  # numbers that 1024 threads keep in registers
+_BLOCK = 4096
+_BLOCKS = 1024  # as many as a GPU runs at a time, about
+# The places of a row's memory: 256 counts a pass, then the largest number and the smallest, whose bits are turned
+# so that zero is the least of both.
+_COUNTS = tl.constexpr(256)
 
 
 @triton.jit
@@ -27,73 +26,70 @@ def _ordered(v):
 
 
 @triton.jit
-def _number(u, BITS: tl.constexpr):
-    """Undo ``_ordered``, where only the upper bits of u are known."""
-    if BITS == 16:
-        u = tl.where(u >= 0x80000000, u, u | 0xFFFF)
+def _number(u):
+    """Undo ``_ordered``."""
     bits = (u ^ 0x80000000).to(tl.int32, bitcast=True)
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
 
 
 @triton.jit
-def _load(x, row, i, numbers, cols, of_row, of_token):
-    return tl.load(x + row * of_row + (i // cols) * of_token + i % cols, mask=i < numbers, other=0.0).to(
-        tl.float32
-    )
+def _median(known, BITS: tl.constexpr):
+    """Return the number of which the upper bits are known, and the others those of bfloat16 if there are any."""
+    if BITS == 16:
+        known = tl.where(known >= 0x80000000, known, known | 0xFFFF)
+    return _number(known)
+
+
+@triton.jit
+def _extremes(least, most):
+    """Return the numbers of two integers, both NaN if one is beyond the infinities."""
+    broken = (least < 0x007FFFFF) | (most > 0xFF800000)
+    return tl.where(broken, float("nan"), _number(least)), tl.where(broken, float("nan"), _number(most))
+
+
+@triton.jit
+def _load(x, row, i, numbers, of_row, of_token, COLS: tl.constexpr):
+    at = row * of_row + (i // COLS) * of_token + i % COLS
+    return tl.load(x + at, mask=i < numbers, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _two_values(v, median, low, high):
+    # Sums that carry a NaN on, as the hooks have them.
+    above = (v > median).to(tl.float32)
+    return (above - 1.0) * -low + above * high
 
 
 @triton.jit
 def _round_small(
-    x, y, numbers, cols, of_row, of_token, BITS: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr
+    x, y, numbers, of_row, of_token, COLS: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
+    i = tl.arange(0, BLOCK)
+    there = i < numbers
+    u = _ordered(_load(x, row, i, numbers, of_row, of_token, COLS))
+    low, high = _extremes(tl.min(tl.where(there, u, 0xFFFFFFFF), 0), tl.max(tl.where(there, u, 0), 0))
+    u = tl.where(there, u, 0xFFFFFFFF)
     rank = (numbers - 1) // 2
-    low = float("inf")
-    high = float("-inf")
-    broken = 0
-    for chunk in tl.static_range(CHUNKS):
-        i = chunk * CHUNK + tl.arange(0, CHUNK)
-        v = _load(x, row, i, numbers, cols, of_row, of_token)
-        there = i < numbers
-        low = tl.minimum(low, tl.min(tl.where(there, v, float("inf")), 0))
-        high = tl.maximum(high, tl.max(tl.where(there, v, float("-inf")), 0))
-        broken += tl.sum((v != v).to(tl.int32), 0)
-    if broken > 0:
-        low = float("nan")
-        high = float("nan")
-    # Where one chunk is all, it stays in registers; several are read again, from a cache near by.
-    i = tl.arange(0, CHUNK)
-    u = tl.where(i < numbers, _ordered(_load(x, row, i, numbers, cols, of_row, of_token)), 0xFFFFFFFF)
     known = tl.full((), 0, tl.uint32)
     one = tl.full((), 0x40000000, tl.uint32)
     for _ in range(BITS // 2):
-        first, second, third = 0, 0, 0
-        for chunk in tl.static_range(CHUNKS):
-            if CHUNKS > 1:
-                i = chunk * CHUNK + tl.arange(0, CHUNK)
-                u = _ordered(_load(x, row, i, numbers, cols, of_row, of_token))
-                u = tl.where(i < numbers, u, 0xFFFFFFFF)
-            first += tl.sum((u < known + one).to(tl.int32), 0)
-            second += tl.sum((u < known + one * 2).to(tl.int32), 0)
-            third += tl.sum((u < known + one * 3).to(tl.int32), 0)
+        first = tl.sum((u < known + one).to(tl.int32), 0)
+        second = tl.sum((u < known + one * 2).to(tl.int32), 0)
+        third = tl.sum((u < known + one * 3).to(tl.int32), 0)
         digit = (first <= rank).to(tl.uint32) + (second <= rank).to(tl.uint32) + (third <= rank).to(tl.uint32)
         known += one * digit
         one = one >> 2
-    median = _number(known, BITS)
-    for chunk in tl.static_range(CHUNKS):
-        i = chunk * CHUNK + tl.arange(0, CHUNK)
-        v = _load(x, row, i, numbers, cols, of_row, of_token)
-        above = (v > median).to(tl.float32)
-        rounded = (above - 1.0) * -low + above * high
-        tl.store(y + row * numbers + i, rounded.to(y.dtype.element_ty), mask=i < numbers)
+    rounded = _two_values(_number(u), _median(known, BITS), low, high)
+    tl.store(y + row * numbers + i, rounded.to(y.dtype.element_ty), mask=there)
 
 
 @triton.jit
-def _known(counts, row, rank, PASS: tl.constexpr, PASSES: tl.constexpr):
-    """Return the bits that the passes before this one have decided, and the rank among numbers that have them."""
+def _known(memory, rank, PASSES: tl.constexpr):
+    """Return the bits that so many passes have decided, and the rank among the numbers that have them."""
     known = tl.full((), 0, tl.uint32)
-    for before in tl.static_range(PASS):
-        here = tl.load(counts + (row * PASSES + before) * 256 + tl.arange(0, 256))
+    for before in tl.static_range(PASSES):
+        here = tl.load(memory + before * _COUNTS + tl.arange(0, _COUNTS))
         below = tl.cumsum(here, 0) <= rank
         digit = tl.sum(below.to(tl.int32), 0)
         rank -= tl.sum(tl.where(below, here, 0), 0)
@@ -103,73 +99,71 @@ def _known(counts, row, rank, PASS: tl.constexpr, PASSES: tl.constexpr):
 
 @triton.jit
 def _count(
-    x, counts, numbers, cols, of_row, of_token, PASS: tl.constexpr, PASSES: tl.constexpr, BLOCK: tl.constexpr,
-    LOOPS: tl.constexpr,
+    x, memory, numbers, of_row, of_token, loops, COLS: tl.constexpr, PASS: tl.constexpr, PASSES: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    known, _ = _known(counts, row, (numbers - 1) // 2, PASS, PASSES)
-    found = tl.zeros((512,), tl.int32)
-    for loop in range(LOOPS):
-        i = (tl.program_id(1) * LOOPS + loop) * BLOCK + tl.arange(0, BLOCK)
-        u = _ordered(_load(x, row, i, numbers, cols, of_row, of_token))
+    memory += row * (PASSES * _COUNTS + 2)
+    known, _ = _known(memory, (numbers - 1) // 2, PASS)
+    found = tl.zeros((2 * _COUNTS,), tl.int32)
+    most = tl.zeros((BLOCK,), tl.uint32)
+    turned = tl.zeros((BLOCK,), tl.uint32)
+    for loop in range(loops):
+        i = (tl.program_id(1) * loops + loop) * BLOCK + tl.arange(0, BLOCK)
+        u = _ordered(_load(x, row, i, numbers, of_row, of_token, COLS))
         counted = i < numbers
-        if PASS > 0:
+        if PASS == 0:
+            most = tl.maximum(most, tl.where(counted, u, 0))
+            turned = tl.maximum(turned, tl.where(counted, ~u, 0))
+        else:
             counted = counted & ((u >> (32 - 8 * PASS)) == (known >> (32 - 8 * PASS)))
         digit = ((u >> (24 - 8 * PASS)) & 255).to(tl.int32)
         # What does not count goes to bins beyond.
-        found += tl.histogram(tl.where(counted, digit, 256), 512)
-    bins = tl.arange(0, 512)
-    tl.atomic_add(counts + (row * PASSES + PASS) * 256 + bins, found, mask=(bins < 256) & (found > 0))
+        found += tl.histogram(tl.where(counted, digit, _COUNTS), 2 * _COUNTS)
+    bins = tl.arange(0, 2 * _COUNTS)
+    tl.atomic_add(memory + PASS * _COUNTS + bins, found, mask=(bins < _COUNTS) & (found > 0))
+    if PASS == 0:
+        places = (memory + PASSES * _COUNTS).to(tl.pointer_type(tl.uint32), bitcast=True)
+        tl.atomic_max(places, tl.max(most, 0))
+        tl.atomic_max(places + 1, tl.max(turned, 0))
 
 
 @triton.jit
-def _finish(counts, median, numbers, BITS: tl.constexpr):
+def _round_large(
+    x, y, memory, numbers, of_row, of_token, loops, COLS: tl.constexpr, PASSES: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    known, _ = _known(counts, row, (numbers - 1) // 2, BITS // 8, BITS // 8)
-    tl.store(median + row, _number(known, BITS))
+    memory += row * (PASSES * _COUNTS + 2)
+    known, _ = _known(memory, (numbers - 1) // 2, PASSES)
+    median = _median(known, 8 * PASSES)
+    most = tl.load(memory + PASSES * _COUNTS).to(tl.uint32, bitcast=True)
+    turned = tl.load(memory + PASSES * _COUNTS + 1).to(tl.uint32, bitcast=True)
+    low, high = _extremes(~turned, most)
+    for loop in range(loops):
+        i = (tl.program_id(1) * loops + loop) * BLOCK + tl.arange(0, BLOCK)
+        v = _load(x, row, i, numbers, of_row, of_token, COLS)
+        rounded = _two_values(v, median, low, high)
+        tl.store(y + row * numbers + i, rounded.to(y.dtype.element_ty), mask=i < numbers)
 
 
-def _strided(x: Tensor) -> Tensor:
-    """Return x as (rows, tokens, features) with features side by side."""
-    x = x[:, None] if x.ndim == 2 else x.flatten(1, -2)
-    return x if x.stride(-1) == 1 else x.contiguous()
-
-
-def round_small(x: Tensor) -> Tensor:
-    """Return x (rows, ..., features), of no more than ``SMALL`` numbers a row, rounded to two values a row."""
+def round_to_two(x: Tensor) -> Tensor:
+    """Return x (rows, ..., features) with what is above a row's lower median as its largest number, else its least."""
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    of = _strided(x)
-    numbers = of[0].numel()
-    chunk = min(_CHUNK, max(256, triton.next_power_of_2(numbers)))
-    _round_small[(len(of),)](
-        of,
-        y,
-        numbers,
-        of.shape[2],
-        of.stride(0),
-        of.stride(1),
-        BITS=_bits(x),
-        CHUNK=chunk,
-        CHUNKS=triton.cdiv(numbers, chunk),
-        num_warps=max(4, min(32, chunk // 512)),
-    )
-    return y
-
-
-def lower_median(x: Tensor) -> Tensor:
-    """Return the lower medians of x (rows, ..., features), as (rows,) float32."""
-    of = _strided(x)
-    rows, numbers, bits = len(of), of[0].numel(), _bits(x)
+    of = x[:, None] if x.ndim == 2 else x.flatten(1, -2)
+    of = of if of.stride(-1) == 1 else of.contiguous()
+    rows, numbers, cols = len(of), of[0].numel(), of.shape[2]
+    sizes = (numbers, of.stride(0), of.stride(1))
+    bits = 16 if x.dtype == torch.bfloat16 else 32
+    if numbers <= _SMALL:
+        block = max(256, triton.next_power_of_2(numbers))
+        warps = max(4, min(32, block // 512))
+        _round_small[(rows,)](of, y, *sizes, COLS=cols, BITS=bits, BLOCK=block, num_warps=warps)
+        return y
     passes = bits // 8
-    counts = torch.zeros(rows, passes, 256, dtype=torch.int32, device=x.device)
-    grid = (rows, triton.cdiv(numbers, _BLOCK * _LOOPS))
-    sizes = (numbers, of.shape[2], of.stride(0), of.stride(1))
+    memory = torch.zeros(rows, passes * 256 + 2, dtype=torch.int32, device=x.device)
+    loops = max(1, triton.cdiv(numbers, _BLOCK) * rows // _BLOCKS)
+    grid = (rows, triton.cdiv(numbers, _BLOCK * loops))
     for now in range(passes):
-        _count[grid](of, counts, *sizes, PASS=now, PASSES=passes, BLOCK=_BLOCK, LOOPS=_LOOPS, num_warps=8)
-    median = torch.empty(rows, dtype=torch.float32, device=x.device)
-    _finish[(rows,)](counts, median, numbers, BITS=bits)
-    return median
-
-
-def _bits(x: Any) -> int:
-    return 16 if x.dtype == torch.bfloat16 else 32
+        _count[grid](of, memory, *sizes, loops, COLS=cols, PASS=now, PASSES=passes, BLOCK=_BLOCK, num_warps=8)
+    _round_large[grid](of, y, memory, *sizes, loops, COLS=cols, PASSES=passes, BLOCK=_BLOCK, num_warps=8)
+    return y
