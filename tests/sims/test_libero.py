@@ -191,6 +191,24 @@ def test_the_success_is_the_packages():
         simulator.close()
 
 
+def test_demonstrations_end_in_success_and_label_every_observation(monkeypatch):
+    from headless_eval.training.libero_demonstrations import Studio
+
+    monkeypatch.setenv("LIBERO_ASSETS", str(ASSETS))
+    studio = Studio()
+    rows = studio.demonstrate(np.random.default_rng(1), horizon=10, image_size=96)
+    again = studio.demonstrate(np.random.default_rng(1), horizon=10, image_size=96)
+    assert len(rows) > 15
+    for row, same in zip(rows, again, strict=True):
+        assert row["exterior"].shape == row["wrist"].shape == (96, 96, 3)
+        assert row["state"].shape == (8,)
+        assert row["actions"].shape == (10, 7)
+        assert np.abs(row["actions"]).max() <= 1
+        assert row["valid"][0]
+        for key in row:
+            np.testing.assert_array_equal(row[key], same[key])
+
+
 def _run(folder, *arguments):
     """Run the command in a process of its own, with nothing to read from."""
     done = subprocess.run(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from headless_eval.cli import main
 from headless_eval.local_policy import load_policy
@@ -70,6 +70,38 @@ def test_demonstrations_repeat_bit_by_bit():
     for one, other in zip(first, second, strict=True):
         for key in one:
             np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_absolute_actions_of_fewer_dimensions_are_kept_and_filled_up(tmp_path):
+    """LIBERO's demonstrations: 7 actions, of which none is relative to the 8 numbers of the state."""
+    generator = np.random.default_rng(0)
+    actions = generator.uniform(-1, 1, (6, 10, 7)).astype(np.float32)
+    pictures = generator.integers(0, 256, (6, 96, 96, 3), dtype=np.uint8)
+    block = {
+        "exterior": pictures,
+        "wrist": pictures,
+        "state": generator.uniform(-1, 1, (6, 8)).astype(np.float32),
+        "actions": actions,
+        "valid": np.ones((6, 10), bool),
+        "scene": np.ones(6, np.int64),
+    }
+    save_file(block, tmp_path / "block.safetensors")
+    data = Demonstrations([tmp_path / "block.safetensors"], torch.device("cpu"), relative=False)
+    np.testing.assert_array_equal(data.actions[..., :7], actions)
+    assert not data.actions[..., 7].any()
+    config = CONFIGS["pi0-libero-tiny"]
+    tokenizer, tokens = instruction_tokens(config, ["pick up the milk"], tmp_path / "tokenizer.model")
+    trainer = Trainer(SETTINGS, config, data, tokens)
+    assert np.isfinite(float(trainer.train_step(0.5)))
+    trainer.export(tmp_path / "policy", config, tokenizer)
+    observation = {
+        "observation/image": pictures[0],
+        "observation/wrist_image": pictures[1],
+        "observation/state": block["state"][0],
+        "prompt": "pick up the milk",
+    }
+    with load_policy(tmp_path / "policy") as policy:
+        assert policy.infer(observation)["actions"].shape == (10, 7)
 
 
 def test_training_draws_from_other_streams_than_trials():
