@@ -283,6 +283,15 @@ class LocalPolicy:
             **self._computes(),
         }
 
+    @property
+    def stored_bytes(self) -> int:
+        """Return the size of the model's parameters as they would be stored: packed where a method packs them."""
+        parameters = list(self.module.parameters()) if self.module is not None else []
+        size = sum(parameter.nbytes for parameter in parameters)
+        return (
+            size if self._handle is None else size + self._handle.packed_bytes - self._handle.unpacked_bytes
+        )
+
     def record_inputs(
         self, observations: Sequence[dict[str, Any]], noises: Sequence[np.ndarray | None], **facts: Any
     ) -> Calibration:
@@ -296,13 +305,25 @@ class LocalPolicy:
         Raises:
             UserError: the policy holds no torch model.
         """
+
+        def infer() -> None:
+            for obs, noise in zip(observations, noises, strict=True):
+                self.policy.infer(obs, **({} if noise is None else {"noise": noise}))
+            self.reset()
+
+        return self.record_calls(infer, **facts)
+
+    def record_calls(self, call: Callable[[], Any], **facts: Any) -> Calibration:
+        """Return what goes into the model's linear layers at float32 while ``call`` makes the policy infer.
+
+        Raises:
+            UserError: the policy holds no torch model.
+        """
         if self.module is None:
             raise UserError(f"policy {self.name!r} holds no torch model: there is nothing to calibrate")
         self.set_precision(Precision())
         with self._module_called(), Recorder(self.module) as recorder, torch.inference_mode():
-            for obs, noise in zip(observations, noises, strict=True):
-                self.policy.infer(obs, **({} if noise is None else {"noise": noise}))
-        self.reset()
+            call()
         return recorder.calibration(fingerprint=self.fingerprint(), **facts)
 
     @contextmanager

@@ -106,8 +106,8 @@ class _Ready:
 class Bench:
     """Measures cases on workloads.
 
-    Cases are warmed up one after another and then measured in turns, as many of them as memory holds, so that
-    what else the machine does falls on all alike.
+    Cases are warmed up one after another and then measured in turns on each workload, as many of them as memory
+    holds, so that what else the machine does falls on all alike.
 
     Args:
         source: the model.
@@ -205,7 +205,7 @@ class Bench:
                     mark = MemoryMark(self._device)
                     policy = self._source.load(self._device_name, case.compute, case.engine, case.execution)
                     policies.append(policy)
-                    before, entered = self._enter(policy, case.precision), True
+                    before, entered = self._enter(policy, case.precision, workload), True
                     mark.forget_peak()  # of an engine that was replaced
                 ready.append(self._first(policy, case, workload, row, before, mark))
                 before = 0.0  # the other workloads find the engine there
@@ -217,8 +217,11 @@ class Bench:
                 if not entered:
                     return
 
-    def _enter(self, policy: LocalPolicy, precision: Precision) -> float:
+    def _enter(self, policy: LocalPolicy, precision: Precision, workload: Workload) -> float:
         """Put the policy into a precision with an engine of its own; return the seconds."""
+        if precision.method is not None and precision.method.needs_calibration:
+            inputs = random_inputs(self._source.config.model, workload)
+            policy.calibration = policy.record_calls(lambda: self._sample(policy, inputs))
         if precision.dtype == "float32":
             _, ms = wall(self._device, lambda: policy.policy.renew_engine(precision, None))
         else:
@@ -235,7 +238,6 @@ class Bench:
             self._sample(policy, inputs)
         reference = self._references[workload.views, workload.prompt_tokens]
         error, error_max = (None, None) if reference is None else relative_errors(actions, reference)
-        weights = sum(parameter.nbytes for parameter in policy.policy.model.parameters())
         limit = self.limit(case, workload)
         row = replace(
             row,
@@ -244,7 +246,7 @@ class Bench:
             step_limit_ms=limit.step_ms,
             ran=policy.policy.engine.name,
             warmup_s=before + ms / 1e3,
-            weights_bytes=weights,
+            weights_bytes=policy.stored_bytes,
             peak_bytes=peak,
             error=error,
             error_max=error_max,
@@ -252,18 +254,23 @@ class Bench:
         return _Ready(policy, inputs, row)
 
     def _repeat(self, ready: list[_Ready]) -> Iterator[Row]:
+        """Measure the cases of one workload in turns, then those of the next: a large batch heats the chip up."""
         stopwatch = Stopwatch(self._device)
-        arguments = [one.inputs.arguments(self._device) for one in ready]
-        for turn in range(self._repeats):
-            for one, given in zip(ready, arguments, strict=True):
-                engine = one.policy.policy.engine
-                with torch.inference_mode():
-                    _, ms = stopwatch(lambda: engine.sample_actions(*given))  # noqa: B023 - called at once
-                one.device_ms.append(ms)
-                _, ms = wall(self._device, lambda: self._sample(one.policy, one.inputs))  # noqa: B023
-                one.wall_ms.append(ms)
-            self._work.advance(len(ready) / self._repeats)
-            self._work.say(f"measuring, {turn + 1} of {self._repeats}")
+        workloads: dict[tuple, list[_Ready]] = {}
+        for one in ready:
+            workloads.setdefault((one.row.batch, one.row.views), []).append(one)
+        for group in workloads.values():
+            arguments = [one.inputs.arguments(self._device) for one in group]
+            for turn in range(self._repeats):
+                for one, given in zip(group, arguments, strict=True):
+                    engine = one.policy.policy.engine
+                    with torch.inference_mode():
+                        _, ms = stopwatch(lambda: engine.sample_actions(*given))  # noqa: B023 - called at once
+                    one.device_ms.append(ms)
+                    _, ms = wall(self._device, lambda: self._sample(one.policy, one.inputs))  # noqa: B023
+                    one.wall_ms.append(ms)
+                self._work.advance(len(group) / self._repeats)
+                self._work.say(f"measuring batch {group[0].row.batch}, {turn + 1} of {self._repeats}")
         for one in ready:
             times = summarize(one.device_ms)
             yield replace(

@@ -38,6 +38,7 @@ class Handle:
         num_bytes: memory held by the copies that ``restore`` uses.
         hooked: names of the modules whose outputs are quantized; under a method, whose inputs are.
         layers: under a method, what became of each linear layer, by its name.
+        unpacked_bytes: size of the weights that ``packed_bytes`` is instead of, as the model holds them.
         modules_wrapped: names of the modules that compute otherwise than their weights say, because a method
             changes their inputs or outputs by hooks: an engine that reads weights cannot run them.
         seconds: how long it took to enter.
@@ -47,6 +48,7 @@ class Handle:
         self.precision = precision
         self.hooked: tuple[str, ...] = ()
         self.layers: Mapping[str, QuantizedLinear] = {}
+        self.unpacked_bytes = 0
         self.modules_wrapped: tuple[str, ...] = ()
         self.seconds = 0.0
         self._originals: list[tuple[nn.Parameter, Tensor]] = []
@@ -148,6 +150,8 @@ class Handle:
     def _install(self, places: list[Place], layers: Mapping[str, QuantizedLinear]) -> None:
         """Give linear layers the weights and hooks that a method makes of them."""
         self.layers = layers
+        packed = [place.module.weight for place in places if layers[place.name].packed is not None]
+        self.unpacked_bytes = sum(weight.nbytes for weight in packed)
         parameters: list[Any] = [place.module.weight for place in places]
         parameters += [
             place.module.bias
