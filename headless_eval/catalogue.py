@@ -11,7 +11,9 @@ from headless_eval.methods import METHODS
 from headless_eval.pi0.config import CONFIGS
 from headless_eval.policies import list_policies
 from headless_eval.precision import DTYPES, MODES
-from headless_eval.sims.registry import SUITES
+from headless_eval.sims.registry import SUITES, find_suite
+
+_SHOWN = 10  # tasks of a suite that are shown unasked
 
 
 def catalogue() -> dict[str, Any]:
@@ -41,13 +43,36 @@ def catalogue() -> dict[str, Any]:
     }
 
 
-def print_catalogue(*, as_json: bool) -> None:
-    """Print the catalogue, as tables or as JSON."""
+def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
+    """Print the catalogue, as tables or as JSON.
+
+    Args:
+        only: print this suite alone, with all its tasks.
+        as_json: as JSON.
+
+    Raises:
+        UserError: there is no such suite.
+    """
     there = catalogue()
+    if only is not None:
+        there = {"suites": {only: there["suites"][find_suite(only).name]}}
     if as_json:
         print(json.dumps(there, indent=2))
         return
     console = Console()
+    if only is None:
+        _print_names(console, there)
+    for name, suite in there["suites"].items():
+        console.print(f"[bold]--suite {name}[/bold]  {suite['summary']}", highlight=False)
+        number = len(suite["tasks"])
+        if only is None and number > _SHOWN:
+            console.print(f"\n  {number} tasks: headless-eval list --suite {name}\n", highlight=False)
+        else:
+            _print_tasks(console, suite["tasks"])
+        console.print(f"--sim {', '.join(suite['simulators'])}", highlight=False)
+
+
+def _print_names(console: Console, there: dict[str, Any]) -> None:
     names = Table("what", "flag", "names", box=box.SIMPLE_HEAD)
     names.add_row("policies", "--policy", ", ".join(there["policies"]))
     names.add_row("configurations of a checkpoint", "--config", ", ".join(there["configs"]))
@@ -55,10 +80,10 @@ def print_catalogue(*, as_json: bool) -> None:
     names.add_row("methods", "--dtypes", ", ".join(there["methods"].values()))
     names.add_row("modes", "--modes", ", ".join(there["modes"]))
     console.print(names)
-    for name, suite in there["suites"].items():
-        console.print(f"[bold]--suite {name}[/bold]  {suite['summary']}", highlight=False)
-        tasks = Table("--tasks", "or", "instruction", "steps at most", box=box.SIMPLE_HEAD)
-        for task in suite["tasks"]:
-            tasks.add_row(str(task["id"]), task["key"], task["instruction"], str(task["max_steps"]))
-        console.print(tasks)
-        console.print(f"--sim {', '.join(suite['simulators'])}", highlight=False)
+
+
+def _print_tasks(console: Console, tasks: list[dict[str, Any]]) -> None:
+    table = Table("--tasks", "or", "instruction", "steps at most", box=box.SIMPLE_HEAD)
+    for task in tasks:
+        table.add_row(str(task["id"]), task["key"], task["instruction"], str(task["max_steps"]))
+    console.print(table)

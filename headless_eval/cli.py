@@ -64,6 +64,9 @@ in what was asked; 130 interrupted."""
 class ListConfig:
     """Show what there is to run: policies, suites with their tasks, dtypes, modes."""
 
+    suite: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """Show the tasks of this suite, however many."""
+
     json: bool = False
     """Print JSON."""
 
@@ -135,7 +138,7 @@ def _list(flags: list[str]) -> int:
     config = _parse(ListConfig, "list", flags)
     from headless_eval.catalogue import print_catalogue
 
-    print_catalogue(as_json=config.json)
+    print_catalogue(config.suite, as_json=config.json)
     return 0
 
 

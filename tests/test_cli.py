@@ -360,6 +360,11 @@ def test_list_names_everything(capsys):
         "mujoco",
     ):
         assert word in out
+    assert "headless-eval list --suite libero_90" in out  # whose tasks are too many
+    assert main(["list", "--suite", "libero_90"]) == 0
+    out = capsys.readouterr().out
+    assert "task_89" in out
+    assert "scene_1" not in out
     assert main(["list", "--json"]) == 0
     there = json.loads(capsys.readouterr().out)
     assert [task["key"] for task in there["suites"]["droid"]["tasks"]] == ["scene_1", "scene_2", "scene_3"]
