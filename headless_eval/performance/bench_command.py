@@ -75,7 +75,7 @@ def bench(config: BenchConfig) -> int:
     cases = make_cases(
         config.compute, configurations(config.dtypes, config.modes), config.executions, config.all_engines
     )
-    before = _rows_of(config.results) if config.append else []
+    before, earlier = _earlier(config.results) if config.append else ([], {})
     folder = config.results if before and config.results else new_folder(config.results, "bench", _FILE)
     console = Console()
     # On a CPU a run computes with one thread a batch.
@@ -87,8 +87,11 @@ def bench(config: BenchConfig) -> int:
         order = {row.key: row for row in measuring.planned(cases, workloads)}
         for row in measuring.measure(cases, workloads):
             order[row.key] = row
-        note = _note(source, chip, config)
     rows = list({row.key: row for row in [*before, *order.values()]}.values())
+    chip.rates = earlier.get("rates", {}) | chip.rates
+    chip.bandwidth = chip.bandwidth or earlier.get("bandwidth", 0.0)
+    with threads(1):
+        note = _note(rows, chip, config)
     _write(folder, rows, chip, source, note)
     console.print(_table(list(order.values()), _title(source), console.width))
     for row in order.values():
@@ -104,8 +107,10 @@ def _title(source: Source) -> str:
     return f"{source.name}: horizon {model.action_horizon}, {model.num_steps} flow steps"
 
 
-def _note(source: Source, chip: Chip, config: BenchConfig) -> str:
+def _note(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> str:
     """Return what a reader of the table needs to know."""
+    numbers = sorted({row.repeats for row in rows if row.repeats})
+    repeats = " to ".join(str(number) for number in dict.fromkeys((*numbers[:1], *numbers[-1:]))) or "none"
     timed = (
         "CUDA events around sample_actions with the pictures on the device"
         if config.gpu is not None
@@ -113,7 +118,7 @@ def _note(source: Source, chip: Chip, config: BenchConfig) -> str:
     )
     memory = "peak beyond what was there" if config.gpu is not None else "the process's peak"
     return (
-        f"ms: median of {config.repeats}, {timed}; with copies: from pictures on the host to actions on the host. "
+        f"ms: median of {repeats}, {timed}; with copies: from pictures on the host to actions on the host. "
         "Error: relative root mean square difference of the actions to float32 eager, same noise. "
         f"Limit: roofline of what must be computed and moved, at the speeds measured in this run. Memory: {memory}. "
         f"{chip.sentence()}."
@@ -147,8 +152,8 @@ def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, note: 
         latency_figure(folder / "bench.png", _title(source), chip.name, measured)
 
 
-def _rows_of(folder: Path | None) -> list[Row]:
-    """Read an earlier table; none where there is none yet.
+def _earlier(folder: Path | None) -> tuple[list[Row], dict[str, Any]]:
+    """Read an earlier table's rows and speeds of the chip; none where there is none yet.
 
     Raises:
         UserError: the file is damaged.
@@ -157,11 +162,13 @@ def _rows_of(folder: Path | None) -> list[Row]:
         raise UserError("--append adds to the table in a folder: name it with --results DIR")
     path = folder / _FILE
     if not path.exists():
-        return []
+        return [], {}
     known = {field.name for field in fields(Row)}
     try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        return [Row(**{name: value for name, value in row.items() if name in known}) for row in rows]
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows = [Row(**{name: row[name] for name in row if name in known}) for row in content["rows"]]
+        chip = content["chip"]
+        return rows, {"rates": dict(chip["matrix_flops"]), "bandwidth": float(chip["copy_bytes_per_s"])}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"cannot read {path} ({error}): choose another folder with --results") from None
 

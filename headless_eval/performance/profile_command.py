@@ -38,6 +38,7 @@ from headless_eval.policies import check_device, check_engine
 from headless_eval.precision import Precision
 
 _MOST = 10
+_LITTLE = 0.002  # of an inference: a kernel that took less is not shown
 _SPARE = (
     "GFLOP",
     "weights",
@@ -109,6 +110,7 @@ def _tables(profiles: Sequence[Profile]) -> Iterator[Table]:
     if first.parts:
         yield _part_table(first)
     if first.kernels:
+        yield _kind_table(first)
         yield _kernel_table(first)
     if first.has_modules:
         costly = sorted(first.modules, key=_ms, reverse=True)[:_MOST]
@@ -139,7 +141,17 @@ def _tables(profiles: Sequence[Profile]) -> Iterator[Table]:
 
 def _component_table(profiles: Sequence[Profile]) -> Table:
     first = profiles[0]
-    header = ["component", "ms", "share", "of limit", "GFLOP", "weights", "weights error", "output error"]
+    header = [
+        "component",
+        "ms",
+        "share",
+        "limit ms",
+        "of limit",
+        "GFLOP",
+        "weights",
+        "weights error",
+        "output error",
+    ]
     others = [{row.component: row for row in one.components} for one in profiles[1:]]
     for one in profiles[1:]:
         header += [f"ms {one.case.precision.name}", "output error"]
@@ -153,11 +165,12 @@ def _component_table(profiles: Sequence[Profile]) -> Table:
         row = known.get(name)
         cells = [name]
         if row is None:
-            cells += ["–"] * 7
+            cells += ["–"] * 8
         else:
             cells += [
                 significant(row.ms),
                 percent(None if row.ms is None else row.ms / total),
+                significant(row.limit_ms) if row.limit_ms else "–",
                 percent(row.limit_ms / row.ms if row.ms and row.limit_ms else None),
                 significant(row.flops / 1e9) if row.flops else "–",
                 size(row.weight_bytes) if row.weight_bytes else "–",
@@ -171,7 +184,17 @@ def _component_table(profiles: Sequence[Profile]) -> Table:
         if any(cell != "–" for cell in cells[1:]):
             rows.append(cells)
     rows.append(_sum_cells(profiles))
-    return "Components", header, 1, rows
+    # Of an engine without modules there are no times of them to show.
+    told = [
+        0,
+        *(index for index in range(1, len(header)) if any(row[index] not in ("–", "") for row in rows[:-1])),
+    ]
+    return (
+        "Components",
+        [header[index] for index in told],
+        1,
+        [[row[index] for index in told] for row in rows],
+    )
 
 
 def _sum_cells(profiles: Sequence[Profile]) -> list[str]:
@@ -182,6 +205,7 @@ def _sum_cells(profiles: Sequence[Profile]) -> list[str]:
         "all, with transforms",
         significant(total),
         "100 %",
+        significant(sum(row.limit_ms for row in modules)),
         percent(sum(row.limit_ms for row in modules) / total),
         significant(sum(row.flops for row in modules) / 1e9),
         size(sum(row.weight_bytes for row in modules)),
@@ -206,20 +230,40 @@ def _part_table(of: Profile) -> Table:
     return "Parts of an inference", ["part", "times", "ms", "each"], 1, rows
 
 
-def _kernel_table(of: Profile) -> Table:
-    total = sum(row.ms for row in of.kernels)
-    kinds = [
-        ["all " + kind, "", "", significant(ms), percent(ms / total)]
-        for kind, ms in by_kind(of.kernels).items()
-    ]
+def _kind_table(of: Profile) -> Table:
+    """Kinds of kernels, and the ranges that the engine names."""
+    ranges: dict[str, float] = {}
+    for row in of.kernels:
+        ranges[row.within or "in no range"] = ranges.get(row.within or "in no range", 0.0) + row.ms
     rows = [
-        [row.kernel[:60], row.within[:24], str(row.calls), significant(row.ms), percent(row.ms / total)]
-        for row in of.kernels[: 2 * _MOST]
+        [kind, significant(ms), percent(ms / of.times.median)] for kind, ms in by_kind(of.kernels).items()
     ]
-    heading = (
-        f"Kernels and operators of the engine {of.ran}, as torch's profiler saw them; kinds go by their names"
+    if len(ranges) > 1:
+        rows += [
+            [f"all {name}", significant(ms), percent(ms / of.times.median)] for name, ms in ranges.items()
+        ]
+    return (
+        "Kernels by what their names say, and by the engine's own ranges",
+        ["kernels", "ms", "share"],
+        1,
+        rows,
     )
-    return heading, ["kernel", "within", "calls", "ms", "share"], 2, [*kinds, *rows]
+
+
+def _kernel_table(of: Profile) -> Table:
+    rows = [
+        [
+            row.kernel[:60],
+            row.within[:24],
+            str(row.calls),
+            significant(row.ms),
+            percent(row.ms / of.times.median),
+        ]
+        for row in of.kernels[: 2 * _MOST]
+        if row.ms > _LITTLE * of.times.median
+    ]
+    heading = f"Kernels and operators of the engine {of.ran} that took most, as torch's profiler saw them"
+    return heading, ["kernel", "within", "calls", "ms", "share"], 2, rows
 
 
 def _ms(row: ModuleRow) -> float:

@@ -92,6 +92,7 @@ def rich_table(
     for name in ("", *spare):
         kept = [index for index in kept if header[index] != name]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title or None, title_justify="left")
+        table.min_width = None if width is None else min(width, len(title))
         for index in kept:
             table.add_column(header[index], justify="left" if index < left else "right", no_wrap=True)
         for cells in rows:

@@ -43,7 +43,8 @@ class Work:
     Args:
         name: the kernel's or operator's.
         within: the innermost range it was called in; empty for none.
-        ms: how long it ran, without others within it.
+        ms: how long it ran, without others within it; of kernels, without the time that an earlier one ran too, for
+            a kernel that is launched before the one before has ended begins by waiting for it.
     """
 
     name: str
@@ -83,10 +84,12 @@ def record(device: torch.device, infer: Callable[[], Any], path: Path) -> None:
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-        with profile(activities=activities):  # the first use of the GPU's tracing takes its time
+        with profile(
+            activities=activities, acc_events=True
+        ):  # the first use of the GPU's tracing takes its time
             infer()
             torch.cuda.synchronize(device)
-    with _silent(), profile(activities=activities) as profiler:
+    with _silent(), profile(activities=activities, acc_events=True) as profiler:
         infer()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -130,11 +133,14 @@ def _of_gpu(kernels: list[dict], events: list[dict]) -> Iterator[Work]:
         for event in events
         if event.get("cat") in _LAUNCHES and "correlation" in event.get("args", {})
     }
-    for kernel in kernels:
+    busy_until = 0.0
+    for kernel in sorted(kernels, key=lambda kernel: kernel["ts"]):
+        end = kernel["ts"] + kernel["dur"]
+        own, busy_until = max(0.0, end - max(kernel["ts"], busy_until)), max(busy_until, end)
         launch = launches.get(kernel.get("args", {}).get("correlation"))
         finder = finders.get(launch.get("tid")) if launch else None
         within = finder.innermost(launch["ts"]) if finder and launch else ""
-        yield Work(kernel["name"], within, kernel["dur"] / 1e3)
+        yield Work(kernel["name"], within, own / 1e3)
 
 
 class _Finder:
