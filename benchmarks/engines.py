@@ -1,8 +1,9 @@
 """How fast the engines are, at every precision: random weights of a named configuration.
 
-Prints for each engine, weight type, batch and precision: the seconds until the first actions, latency (median, 5th
-and 95th percentile, in rounds over all cases of a batch), the ratio to the same engine's unquantized latency, and
-the relative error of the actions against the eager model at the same precision in float32.
+Prints for each engine, weight type, batch and precision: the seconds until the first actions; latency (median,
+5th and 95th percentile), all engines taking turns; its ratio to the same engine unquantized and to the eager model
+at that precision; and the relative error of the actions, compared with the first engine at that precision and
+weights of the first type.
 
   python benchmarks/engines.py                            the full-size π0.5 on the first GPU
   python benchmarks/engines.py --device cpu               the bundled policy on one thread
@@ -76,22 +77,24 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def latency(engine: Any, given: tuple[Any, ...], device: torch.device, repeats: int) -> np.ndarray:
-    """Return milliseconds from inputs on the device to actions there."""
-    times = []
+def latency(
+    engines: dict[str, Any], given: tuple[Any, ...], device: torch.device, repeats: int
+) -> dict[str, Any]:
+    """Return each engine's milliseconds from inputs on the device to actions there, taken in turns."""
+    times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(repeats):
-        wait(device)
-        begin = time.perf_counter()
-        engine.sample_actions(*given)
-        wait(device)
-        times.append(1e3 * (time.perf_counter() - begin))
-    return np.array(times)
+        for name, engine in engines.items():
+            wait(device)
+            begin = time.perf_counter()
+            engine.sample_actions(*given)
+            wait(device)
+            times[name].append(1e3 * (time.perf_counter() - begin))
+    return {name: np.array(of) for name, of in times.items()}
 
 
 def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     device = torch.device(chosen.device)
     config = CONFIGS[chosen.config].model
-    views = chosen.views
     config = replace(config, num_steps=chosen.steps or config.num_steps)
     tokens = min(chosen.tokens, config.max_token_len)
     precisions = [Precision(), *(Precision.parse(name) for name in chosen.precisions)]
@@ -99,50 +102,65 @@ def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
         precisions = configurations(("float32", *QUANTIZED), chosen.modes)
     found: list[dict[str, Any]] = []
     references: dict[tuple[str, int], torch.Tensor] = {}
-    # Eager float32 first: it is what all actions are compared with.
+    # Float32 first: its first engine gives the actions that all others are compared with.
     for dtype in sorted(chosen.dtypes, key=lambda name: name != "float32"):
         model = build(config, device, getattr(torch, dtype))
         for batch in chosen.batches:
-            given = inputs(config, batch, views, tokens, device)
-            base: dict[str, float] = {}
+            given = inputs(config, batch, chosen.views, tokens, device)
+            # Latency does not depend on the weights' values, so these serve for all precisions.
+            base = {name: make_engine(name, model) for name in chosen.engines if name != "eager"}
+            for engine in base.values():
+                engine.sample_actions(*given)
+            eager: float | None = None
             for precision in precisions:
                 handle = quantize_(model, precision) if precision.dtype != "float32" else None
+                engines: dict[str, Any] = {}
+                rows = []
                 for name in chosen.engines:
                     row = {"engine": name, "weights": dtype, "batch": batch, "precision": precision.name}
+                    rows.append(row)
                     try:
                         began = time.perf_counter()
-                        engine = make_engine(name, model, precision, handle=handle)
-                        actions = engine.sample_actions(*given).cpu()
+                        engines[name] = make_engine(name, model, precision, handle=handle)
+                        actions = engines[name].sample_actions(*given).cpu()
                         row["warmup_s"] = time.perf_counter() - began
-                        repeats = chosen.repeats if engine.name != "eager" else max(5, chosen.repeats // 5)
-                        times = latency(engine, given, device, repeats)
-                        if precision.dtype == "float32":
-                            base[name] = float(np.median(times))
                     except Exception as error:
+                        engines.pop(name, None)
                         row["error"] = f"{type(error).__name__}: {error}"[:300]
-                        found.append(row)
-                        show(row)
                         continue
-                    if (key := (precision.name, batch)) not in references:
-                        references[key] = actions
-                    wanted = references[key]
+                    row["unfired"] = [] if handle is None else list(handle.unfired)[:5]
+                    wanted = references.setdefault((precision.name, batch), actions)
+                    row["error_of_actions"] = float((actions - wanted).norm() / wanted.norm())
+                turns = engines | {f"{name}, unquantized": base[name] for name in engines if name in base}
+                times = latency(turns, given, device, chosen.repeats)
+                for row in rows:
+                    name = row["engine"]
+                    if name not in times:
+                        continue
+                    of = times[name]
+                    median = float(np.median(of))
                     row |= {
-                        "name": engine.name,
-                        "median_ms": float(np.median(times)),
-                        "p5_ms": float(np.percentile(times, 5)),
-                        "p95_ms": float(np.percentile(times, 95)),
-                        "ratio": float(np.median(times)) / base.get(name, float("nan")),
-                        "against_eager_float32": float((actions - wanted).norm() / wanted.norm()),
-                        "unfired": [] if handle is None else list(handle.unfired)[:5],
+                        "median_ms": median,
+                        "p5_ms": float(np.percentile(of, 5)),
+                        "p95_ms": float(np.percentile(of, 95)),
                     }
-                    engine.close()
-                    del engine
-                    found.append(row)
+                    if name == "eager":
+                        eager = eager or median
+                        row["of_unquantized"] = median / eager
+                    else:
+                        row["of_unquantized"] = median / float(np.median(times[f"{name}, unquantized"]))
+                    if "eager" in times:
+                        row["of_eager"] = median / float(np.median(times["eager"]))
+                found += rows
+                for row in rows:
                     show(row)
+                for engine in engines.values():
+                    engine.close()
                 if handle is not None:
                     handle.restore()
+                del engines, turns
                 gc.collect()
-        del model
+        del model, base
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -154,12 +172,14 @@ def show(row: dict[str, Any]) -> None:
     if "error" in row:
         print(start, row["error"], flush=True)
         return
-    print(
-        f"{start} first {row['warmup_s']:6.1f} s   {row['median_ms']:8.2f} ms "
-        f"({row['p5_ms']:.2f} to {row['p95_ms']:.2f})  x{row['ratio']:.2f}  "
-        f"error {row['against_eager_float32']:.1e}{'  unfired ' + str(row['unfired']) if row['unfired'] else ''}",
-        flush=True,
+    text = (
+        f"{start} first {row['warmup_s']:5.1f} s  {row['median_ms']:8.2f} ms ({row['p5_ms']:.2f} to "
+        f"{row['p95_ms']:.2f})  {row['of_unquantized']:.2f} of unquantized"
     )
+    if "of_eager" in row:
+        text += f"  {row['of_eager']:.2f} of eager"
+    text += f"  error {row['error_of_actions']:.1e}"
+    print(text + (f"  unfired {row['unfired']}" if row["unfired"] else ""), flush=True)
 
 
 def main() -> int:
