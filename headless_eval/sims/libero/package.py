@@ -1,5 +1,6 @@
 """The LIBERO package: found, imported without a question, a download or a word, and pointed to its assets."""
 
+import atexit
 import contextlib
 import hashlib
 import importlib
@@ -14,6 +15,7 @@ import types
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -125,27 +127,34 @@ def load(chosen_assets: Path | None) -> Package:
     return Package(folder, assets, environments)
 
 
+@lru_cache(maxsize=1)
+def _settings_folder() -> Path:
+    """Return a folder of our own for the package's settings, which it reads whenever it likes, until the end."""
+    folder = tempfile.TemporaryDirectory(prefix="headless-eval-libero-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
 @contextlib.contextmanager
 def _settings(folder: Path, assets: Path) -> Iterator[None]:
-    """Let the package find its settings in a folder of our own; the user's are neither read nor written."""
-    before = os.environ.get("LIBERO_CONFIG_PATH")
-    with tempfile.TemporaryDirectory(prefix="headless-eval-libero-") as place:
-        settings = {
-            "assets": str(assets),
-            "bddl_files": str(folder / "bddl_files"),
-            "benchmark_root": str(folder),
-            "datasets": place,
-            "init_states": str(folder / "init_files"),
-        }
-        (Path(place) / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
-        os.environ["LIBERO_CONFIG_PATH"] = place
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["LIBERO_CONFIG_PATH"]
-            else:
-                os.environ["LIBERO_CONFIG_PATH"] = before
+    """Let the package find settings of ours as it is imported; the user's are neither read nor written."""
+    place, before = _settings_folder(), os.environ.get("LIBERO_CONFIG_PATH")
+    settings = {
+        "assets": str(assets),
+        "bddl_files": str(folder / "bddl_files"),
+        "benchmark_root": str(folder),
+        "datasets": str(place),
+        "init_states": str(folder / "init_files"),
+    }
+    (place / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
+    os.environ["LIBERO_CONFIG_PATH"] = str(place)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LIBERO_CONFIG_PATH"]
+        else:
+            os.environ["LIBERO_CONFIG_PATH"] = before
 
 
 @contextlib.contextmanager

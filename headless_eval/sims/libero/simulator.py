@@ -127,7 +127,7 @@ class Libero:
         if found is not None:
             self._idle.remove(found)
             return found
-        while len(self._idle) >= self.num_slots:
+        while len(self._idle) > self.num_slots:
             self._discard(self._idle.pop(0))
         return Environment(self._package, self.suite, task)
 
