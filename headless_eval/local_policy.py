@@ -283,6 +283,29 @@ class LocalPolicy:
             **self._computes(),
         }
 
+    def effective_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the model's parameters by name, as it computes with them now, all in the basis they were loaded in.
+
+        A method's weights are in another basis; the difference of these to the unquantized ones is the error.
+        """
+        if self.module is None:
+            return
+        layers = {} if self._handle is None else self._handle.layers
+        for name, parameter in self.module.named_parameters():
+            layer = layers.get(name.rpartition(".")[0])
+            if layer is None or self._handle is None:
+                yield name, parameter
+                continue
+            original = self._handle.original(parameter).to(parameter.device)
+            changed = layer.effective_weight(original.float()) if name.endswith(".weight") else original
+            yield name, changed.to(parameter.dtype)
+
+    @property
+    def packed_bytes(self) -> dict[str, int]:
+        """Return by module what the weights that a method has packed take; scales and rotations included."""
+        layers = {} if self._handle is None else self._handle.layers
+        return {name: layer.nbytes for name, layer in layers.items() if layer.packed is not None}
+
     @property
     def stored_bytes(self) -> int:
         """Return the size of the model's parameters as they would be stored: packed where a method packs them."""

@@ -23,6 +23,7 @@ from headless_eval.performance.source import Source
 from headless_eval.performance.spans import QUANTIZER, SETUP, Span, watched
 from headless_eval.performance.timing import Stopwatch, Times, summarize, wall
 from headless_eval.performance.workload import Workload, random_inputs
+from headless_eval.precision import Precision
 
 QUANTIZERS, INPUTS, OUTPUTS = "quantizers", "input transforms", "output transforms"
 WAITING, UNSEEN = "waiting between kernels", "unseen by the profiler"
@@ -164,7 +165,7 @@ class Profiler:
             policy = stack.enter_context(
                 self._source.load(self._device_name, case.compute, case.engine, case.execution)
             )
-            policy.set_precision(case.precision)
+            self._enter(policy, case.precision)
             infer = self._inference(policy)
             actions = infer().cpu().numpy()
             peak = mark.peak()
@@ -185,7 +186,7 @@ class Profiler:
             weights = {
                 name: sum(parameter.nbytes for parameter in module.parameters(recurse=False))
                 for name, module in policy.policy.model.named_modules()
-            }
+            } | policy.packed_bytes
         free_unused(self._device)
         if rounded is None:
             rounded = self._look_at_modules_of(case)
@@ -210,6 +211,12 @@ class Profiler:
     def _on_gpu(self) -> bool:
         return self._device.type == "cuda"
 
+    def _enter(self, policy: LocalPolicy, precision: Precision) -> None:
+        """Put the policy into a precision; a method that needs a calibration has that of the inputs profiled."""
+        if precision.method is not None and precision.method.needs_calibration:
+            policy.calibration = policy.record_calls(lambda: self._inference(policy)())
+        policy.set_precision(precision)
+
     def _inference(self, policy: LocalPolicy) -> Callable[[], torch.Tensor]:
         arguments, engine = self._inputs.arguments(self._device), policy.policy.engine
 
@@ -223,12 +230,12 @@ class Profiler:
         """Return what an eager model holds and returns, and its actions."""
         infer = self._inference(policy)
         actions = infer().cpu().numpy()
-        return snapshot(policy.policy.model, infer), actions
+        return snapshot(policy.policy.model, infer, policy.effective_parameters()), actions
 
     def _look_at_modules_of(self, case: Case) -> Snapshot:
         """Do so for a precision whose engine has no modules: in the eager model, simulated."""
         with self._source.load(self._device_name, case.compute) as policy:
-            policy.set_precision(case.precision)
+            self._enter(policy, case.precision)
             found, _ = self._look(policy)
         free_unused(self._device)
         return found

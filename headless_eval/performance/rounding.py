@@ -5,7 +5,7 @@ it in the network too: the float32 and the quantized model each run as they are.
 counts, n odd so that it meets all columns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +52,15 @@ class Snapshot:
         self.numbers[span.module] = self.numbers.get(span.module, 0) + value.numel()
 
 
-def snapshot(model: Pi0, infer: Callable[[], Any]) -> Snapshot:
-    """Keep what the model's weights are now, and what its modules return in one eager inference."""
-    kept = Snapshot(weights={name: sample(parameter) for name, parameter in model.named_parameters()})
+def snapshot(
+    model: Pi0, infer: Callable[[], Any], parameters: Iterable[tuple[str, Tensor]] | None = None
+) -> Snapshot:
+    """Keep what the model's weights are now, and what its modules return in one eager inference.
+
+    ``parameters`` are by their names what the model computes with, where its weights are in another basis.
+    """
+    weights = model.named_parameters() if parameters is None else parameters
+    kept = Snapshot(weights={name: sample(parameter) for name, parameter in weights})
     with watched(model, kept):
         infer()
     return kept
