@@ -54,7 +54,7 @@ def test_it_verifies_and_goes_on_with_its_own_calibration(run_folder, tmp_path, 
     short_tasks(monkeypatch)
     folder = tmp_path / "copy"
     shutil.copytree(run_folder, folder)
-    assert main(["verify", str(folder), "--sample", "4"]) == 0
+    assert main(["verify", str(folder), "--sample", "4", "--slots", "1"]) == 0
     journal = (folder / "journal.jsonl").read_text().splitlines(keepends=True)
     (folder / "journal.jsonl").write_text("".join(journal[:-1]))
     monkeypatch.setattr("headless_eval.calibrate.calibrate", None)  # not made again

@@ -77,7 +77,7 @@ def same_bits(left, right):
 
 
 def relative(now, then):
-    return float((now - then).norm() / then.norm())
+    return float(((now - then).norm() / then.norm()).detach())
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -454,7 +454,9 @@ def test_the_policy_with_methods(untrained_policy):
         policy.calibration = policy.record_inputs(observations, noise)
         assert policy.calibration.facts["fingerprint"] == fingerprint
         expected = policy.infer_batch(observations, noise)
-        described = {}
+        described, sizes = {}, {}
+        loaded = {key: parameter.clone() for key, parameter in policy.module.named_parameters()}
+        whole = sum(parameter.nbytes for parameter in loaded.values())
         for name in ("duquant_w4a8_rowrot", "rtn_w4a16"):
             policy.set_precision(Precision(name))
             actions = policy.infer_batch(observations, noise)
@@ -463,8 +465,13 @@ def test_the_policy_with_methods(untrained_policy):
             assert actions[0]["actions"].tobytes() != expected[0]["actions"].tobytes()
             assert policy.fingerprint() == fingerprint  # of the unquantized weights
             described[name] = policy.describe_precision()
+            sizes[name] = policy.stored_bytes, sum(policy.packed_bytes.values())
+            for key, now in policy.effective_parameters():
+                assert relative(now, loaded[key]) < 0.3, key
         assert described["duquant_w4a8_rowrot"]["fired"] == described["duquant_w4a8_rowrot"]["hooked"] == 115
-        assert described["rtn_w4a16"]["packed_bytes"] > 2_000_000
+        assert described["rtn_w4a16"]["packed_bytes"] == sizes["rtn_w4a16"][1] > 2_000_000
+        assert sizes["rtn_w4a16"][0] < sizes["duquant_w4a8_rowrot"][0] < 0.7 * whole
+        assert sizes["rtn_w4a16"][0] < 0.2 * whole
         policy.set_precision(Precision())
         for then, now in zip(expected, policy.infer_batch(observations, noise), strict=True):
             assert then["actions"].tobytes() == now["actions"].tobytes()
@@ -481,7 +488,6 @@ def test_a_gpu_computes_methods_without_synchronising(name):
     calibration = calibrate(model, x)
     with quantize_(model, Precision(name), calibration=calibration) as handle:
         expected, layers = model(x), handle.layers
-        model.cuda()
     model, x = ToyModel(outliers=30.0).cuda(), x.cuda()
     state = snapshot(model)
     with quantize_(model, Precision(name), calibration=calibration) as handle:
