@@ -163,8 +163,8 @@ class Handle:
             for place in places:
                 module, layer = place.module, layers[place.name]
                 module.weight.copy_(layer.weight_for(module.weight.float()))
-                if module.bias is not None:
-                    module.bias.copy_(layer.bias_for(module.bias.float()))
+                if module.bias is not None and layer.output is not None:
+                    module.bias.copy_(layer.output.of_bias(module.bias.float()))
         for place in places:
             self._hook_linear(place, layers[place.name])
         _wait_for(parameters)

@@ -157,10 +157,6 @@ class QuantizedLinear:
         weight = self.inputs.basis.of_weight(weight)
         return weight if self.output is None else self.output.of_weight(weight)
 
-    def bias_for(self, bias: Tensor) -> Tensor:
-        """Return the bias (out,) that the layer computes with."""
-        return bias if self.output is None else self.output.of_bias(bias)
-
     def effective_weight(self, weight: Tensor) -> Tensor:
         """Return ``weight_for`` in the original basis: its distance from ``weight`` is the weights' error."""
         now = self.weight_for(weight)
