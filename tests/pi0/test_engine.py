@@ -1,6 +1,7 @@
 """Engines against the model itself: same actions, same rounding, same evidence of what was rounded."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from headless_eval import load_policy
 from headless_eval.differences import differences
 from headless_eval.errors import UserError
 from headless_eval.pi0 import engine as engines
+from headless_eval.pi0.config import GemmaConfig
 from headless_eval.pi0.engine import cpu, make_engine
 from headless_eval.pi0.engine.packing import joined
 from headless_eval.pi0.engine.rounding import rounded
@@ -32,6 +34,11 @@ def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
+def chaotic(precision: Precision) -> bool:
+    """Whether steps are so fine, or values so few, that one flip leads to the next, in the model itself too."""
+    return precision.dtype in ("uint32", "float16") or precision.name == "boolean_both"
+
+
 def sampled(engine, batch, **arguments) -> torch.Tensor:
     return engine.sample_actions(*batch.prefix, batch.state, batch.noise, **arguments)
 
@@ -48,6 +55,20 @@ def test_the_compiled_engine_gives_the_models_actions(small, views):
     for steps in (None, 5):
         expected = sampled(small, batch, num_steps=steps)
         assert distance(sampled(engine, batch, num_steps=steps), expected) < 2e-6
+
+
+@needs_c
+def test_weights_that_no_cache_holds():
+    """Sizes off any multiple, and wide enough that products go part by part."""
+    wide = {"depth": 2, "num_heads": 4, "num_kv_heads": 2, "head_dim": 22}
+    config = replace(
+        SMALL,
+        gemma=GemmaConfig(width=601, mlp_dim=777, **wide),
+        expert=GemmaConfig(width=334, mlp_dim=410, **wide),
+        siglip=replace(SMALL.siglip, width=290, mlp_dim=1001),
+    )
+    model, batch = randomised(config), batch_for(config)
+    assert distance(sampled(make_engine("compiled", model), batch), sampled(model, batch)) < 5e-6
 
 
 @needs_c
@@ -99,9 +120,7 @@ def test_activations_are_rounded_as_the_hooks_round_them(dtype, mode):
                 found = sampled(make_engine("compiled", model, handle.precision, handle=handle), batch)
                 assert set(handle.fired) == by_hooks == set(handle.hooked)
             apart.append(float((found - expected).norm() / (expected - exact).norm()))
-        # Where steps are fine, or values two, one flip leads to the next, and nothing is left but the size of it.
-        chaotic = dtype in ("uint32", "float16") or (dtype, mode) == ("boolean", "both")
-        assert min(apart) < (2 if chaotic else 0.2)
+        assert min(apart) < (2 if chaotic(Precision(dtype, mode)) else 0.2)
 
 
 @needs_c
@@ -323,7 +342,7 @@ def test_joined_weights_are_views_of_one_memory(small):
 
 @pytest.mark.slow
 @needs_c
-@pytest.mark.parametrize("name", ["float32", "float8_e4m3_both", "boolean_both", "int8_activations_only"])
+@pytest.mark.parametrize("name", ["float32", "float8_e4m3_both", "boolean_activations_only", "int8_both"])
 def test_compiled_parts_give_the_models_actions(name, tmp_path, monkeypatch):
     """The parts of the GPU's engine, compiled for the CPU."""
     from headless_eval.pi0.engine.compiled import CompiledEngine
@@ -346,8 +365,8 @@ def check_compiled(make, model, batch, precision) -> None:
     if handle:
         assert set(handle.fired) == by_hooks == set(handle.hooked)
         handle.restore()
-    changed = float((expected - exact).norm())
-    assert float((found - expected).norm()) <= 0.3 * changed + 2e-5 * float(expected.norm())
+    changed = float((expected - exact).norm()) * (2 if chaotic(precision) else 0.3)
+    assert float((found - expected).norm()) <= changed + 2e-5 * float(expected.norm())
 
 
 @pytest.mark.gpu

@@ -55,11 +55,15 @@ typedef float vec __attribute__((vector_size(16), aligned(4)));
 
 // Matrix products
 
+// y += x w, or y = bias + x w at the beginning of the sum.
 INLINE void tile(const int rows, const int vecs, const float *x, long x_row, const float *w, long w_row, int in,
-                 const float *bias, float *y, long y_row) {
+                 int begin, const float *bias, float *y, long y_row) {
     vec sum[TILE_ROWS][TILE_VECS];
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < vecs; c++) sum[r][c] = bias ? LOAD(bias + c * LANES) : SPREAD(0.0f);
+        for (int c = 0; c < vecs; c++) {
+            const float *from = begin ? bias : y + r * y_row;
+            sum[r][c] = from ? LOAD(from + c * LANES) : SPREAD(0.0f);
+        }
     for (int k = 0; k < in; k++) {
         vec along[TILE_VECS];
         for (int c = 0; c < vecs; c++) along[c] = LOAD(w + k * w_row + c * LANES);
@@ -72,32 +76,60 @@ INLINE void tile(const int rows, const int vecs, const float *x, long x_row, con
         for (int c = 0; c < vecs; c++) STORE(y + r * y_row + c * LANES, sum[r][c]);
 }
 
-#define TILE(rows, vecs) tile(rows, vecs, x + r * x_row, x_row, w + c, w_row, in, b, y + r * y_row + c, y_row)
-#define TILES(vecs)                                    \
-    for (; r + TILE_ROWS <= rows; r += TILE_ROWS)      \
-        TILE(TILE_ROWS, vecs);                         \
-    switch (rows - r) {                                \
+#define TILE(rows, vecs) tile(rows, vecs, x + r * x_row, x_row, w, w_row, in, begin, bias, y + r * y_row, y_row)
+#define TILES(vecs)                                     \
+    for (; r + TILE_ROWS <= rows; r += TILE_ROWS)       \
+        TILE(TILE_ROWS, vecs);                          \
+    switch (rows - r) {                                 \
     case 5: TILE((5 < TILE_ROWS ? 5 : 1), vecs); break; \
     case 4: TILE((4 < TILE_ROWS ? 4 : 1), vecs); break; \
-    case 3: TILE(3, vecs); break;                      \
-    case 2: TILE(2, vecs); break;                      \
-    case 1: TILE(1, vecs); break;                      \
+    case 3: TILE(3, vecs); break;                       \
+    case 2: TILE(2, vecs); break;                       \
+    case 1: TILE(1, vecs); break;                       \
     }
+
+// All rows of as many outputs as a tile has (wide), or as a vector.
+static void column(int wide, const float *x, long x_row, int rows, const float *w, long w_row, int in, int begin,
+                   const float *bias, float *y, long y_row) {
+    int r = 0;
+    if (wide) {
+        TILES(TILE_VECS)
+    } else {
+        TILES(1)
+    }
+}
+
+#define WIDE (TILE_VECS * LANES)
+#define DEEP 256   // inputs at a time of a weight that no cache holds,
+#define COLUMNS 512 // and outputs
 
 // y (rows, out) = x (rows, in) w (in, out) + bias; how a row is computed does not depend on the others.
 static void product(const float *x, long x_row, int rows, const float *w, long w_row, int in, int out,
                     const float *bias, float *y, long y_row) {
     int c = 0;
-    for (; c + TILE_VECS * LANES <= out; c += TILE_VECS * LANES) {
-        const float *b = bias ? bias + c : 0;
-        int r = 0;
-        TILES(TILE_VECS)
+    if ((long)in * out > 1 << 18) {
+        // A part of the weight after another, copied together: its rows are pages apart.
+        float part[DEEP * COLUMNS];
+        int end = out / WIDE * WIDE;
+        for (; c < end; c += COLUMNS) {
+            int here = end - c < COLUMNS ? end - c : COLUMNS;
+            for (int k = 0; k < in; k += DEEP) {
+                int deep = in - k < DEEP ? in - k : DEEP;
+                for (int i = 0; i < deep; i++)
+                    for (int j = 0; j < here; j += WIDE)
+                        memcpy(part + (long)j * deep + i * WIDE, w + (long)(k + i) * w_row + c + j,
+                               WIDE * sizeof(float));
+                for (int j = 0; j < here; j += WIDE)
+                    column(1, x + k, x_row, rows, part + (long)j * deep, WIDE, deep, k == 0, bias ? bias + c + j : 0,
+                           y + c + j, y_row);
+            }
+        }
+        c = end;
     }
-    for (; c + LANES <= out; c += LANES) {
-        const float *b = bias ? bias + c : 0;
-        int r = 0;
-        TILES(1)
-    }
+    for (; c + WIDE <= out; c += WIDE)
+        column(1, x, x_row, rows, w + c, w_row, in, 1, bias ? bias + c : 0, y + c, y_row);
+    for (; c + LANES <= out; c += LANES)
+        column(0, x, x_row, rows, w + c, w_row, in, 1, bias ? bias + c : 0, y + c, y_row);
     for (; c < out; c++)
         for (int r = 0; r < rows; r++) {
             float sum = bias ? bias[c] : 0.0f;
