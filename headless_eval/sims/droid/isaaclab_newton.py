@@ -12,6 +12,7 @@ import torch
 import warp as wp
 from isaaclab.sim import SimulationContext
 from isaaclab_newton.physics import NewtonManager
+from mujoco_warp._src import solver
 
 from headless_eval.sims.droid.scenes import LIGHT_DIRECTION
 
@@ -28,6 +29,7 @@ class NewtonStepper:
         self._sim = sim
         self._num_envs = num_envs
         self._graph: Any = None
+        solver._jtdaj_groups_per_world = _groups_per_world
 
     def step(self, waiting: Sequence[int] = ()) -> None:
         """Advance all environments but those that wait."""
@@ -67,6 +69,18 @@ class NewtonStepper:
 
     def _rows(self, array: wp.array) -> torch.Tensor:
         return wp.to_torch(array).view(self._num_envs, -1)
+
+
+_groups_of = solver._jtdaj_groups_per_world
+
+
+def _groups_per_world(nworld: int, njmax: int) -> int:
+    """Return into how many groups MuJoCo Warp splits an environment's constraints to add them up.
+
+    By itself it takes fewer the more environments there are, and the order of a sum follows from it: an episode
+    would depend on the number of slots.
+    """
+    return 1 if wp.get_device().is_cpu else _groups_of(1, njmax)
 
 
 def set_sun(camera: Any) -> None:
