@@ -98,17 +98,15 @@ def make_engine(
             where = f"there is none for {precision.name} here"
         raise UserError(f"no native execution: {where}; use --execution simulated")
     if name in ("auto", "compiled"):
-        if on_gpu:
-            from headless_eval.pi0.engine.compiled import CompiledEngine
+        from headless_eval.pi0.engine import compiled, cpu
 
-            return CompiledEngine(model, precision, handle)
-        from headless_eval.pi0.engine.cpu import CpuEngine, why_not
-
-        if (why := why_not(model)) is None:
-            return CpuEngine(model, precision, handle)
+        why = compiled.why_not() if on_gpu else cpu.why_not(model)
+        if why is None:
+            make = compiled.CompiledEngine if on_gpu else cpu.CpuEngine
+            return make(model, precision, handle)
         if name == "compiled":
             raise UserError(f"the engine 'compiled' cannot be used here: {why}; leave --engine at auto")
-        _warn_once(f"inference at about half the speed (engine eager): {why}")
+        _warn_once(f"inference at half the speed or less (engine eager): {why}")
     from headless_eval.pi0.engine.eager import EagerEngine
 
     return EagerEngine(model)

@@ -7,6 +7,7 @@ inference, prefix and all flow steps, is one CUDA graph.
 
 import threading
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +34,11 @@ class Inputs(NamedTuple):
     noise: Tensor
 
 
+def why_not() -> str | None:
+    """Return why nothing can be compiled for a GPU here; None if it can."""
+    return None if find_spec("triton") else "on a GPU it needs triton"
+
+
 class CompiledEngine:
     """Samples actions by compiled functions.
 
@@ -51,8 +57,10 @@ class CompiledEngine:
         self._dtype = precision.dtype if hooked else None
         self._rounded = frozenset(hooked)
         self._plans: dict[tuple[int, ...], _Plan] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._on_gpu = model.device.type == "cuda"
+        # Graphs share their memory: one runs at a time, and nothing outlives it.
+        self._pool = torch.cuda.graph_pool_handle() if self._on_gpu else None
         with torch.inference_mode(False), torch.no_grad():
             self._weights = _Weights(model)
 
@@ -247,7 +255,7 @@ class _Captured(_Plan):
 
     def __init__(self, engine: CompiledEngine, key: tuple[int, ...], given: Inputs) -> None:
         super().__init__(engine, key, given)
-        self._lock = threading.Lock()
+        self._lock = engine._lock
         images, mask, tokens, state, noise = (part.to(self.device, copy=True) for part in given)
         self._given = Inputs(images.to(self.dtype), mask, tokens, state.to(self.dtype), noise.float())
         with torch.cuda.device(self.device):
@@ -259,7 +267,7 @@ class _Captured(_Plan):
             torch.cuda.current_stream().wait_stream(stream)
             torch.cuda.synchronize()
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, pool=engine._pool):
                 self._actions = self.run(self._given)
 
     def __call__(self, given: Inputs) -> Tensor:
