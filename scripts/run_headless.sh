@@ -10,6 +10,8 @@
 #   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90
 #                   (also by the name TASK_SUITE)                  --suite
 #   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
+#   SIM             simulator: mujoco, or isaaclab for droid (set up on first use, 8 GB)  --sim
+#   ISAAC_ASSETS    folder with the published DROID scenes, for Isaac Sim  --isaac-assets
 #   TASKS           task numbers, "1 2 3"                          --tasks
 #   NUM_TRIALS      episodes per task                              --episodes
 #   DTYPES          "float32 bfloat16 float8_e4m3 boolean", or methods such as duquant_w4a8  --dtypes
@@ -41,8 +43,9 @@ esac
 
 SUITE=${SUITE:-${TASK_SUITE:-}}
 [ "$SUITE" = "${TASK_SUITE:-$SUITE}" ] || fail "SUITE is $SUITE, TASK_SUITE $TASK_SUITE: set one of them"
-case "$SUITE" in
-libero_*) ensure_libero ;;
+case "${SIM:-mujoco} $SUITE" in
+isaaclab*) ensure_isaaclab ;;
+*libero_*) ensure_libero ;;
 *) ensure_default ;;
 esac
 [ "${SETUP_ONLY:-0}" = 1 ] && exit
@@ -66,6 +69,8 @@ one --checkpoint CKPT
 one --config POLICY_CONFIG
 one --suite SUITE
 one --libero-assets LIBERO_ASSETS
+one --sim SIM
+one --isaac-assets ISAAC_ASSETS
 many --tasks TASKS
 one --episodes NUM_TRIALS
 many --dtypes DTYPES
