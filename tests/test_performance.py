@@ -276,7 +276,7 @@ def measured(tmp_path_factory):
     from droid_suite import short_tasks
 
     folder = tmp_path_factory.mktemp("sensitivity") / "whole"
-    flags = ["--dtypes", "float8_e4m3", "--by", "component", "--number", "2", "--success", "1"]
+    flags = ["--dtypes", "float8_e4m3", "--by", "component", "--number", "1", "--success", "1"]
     with pytest.MonkeyPatch.context() as patch:
         short_tasks(patch)
         flags += ["--tasks", "1", "--engine", "compiled", "--tolerance", "0.01", "--results", str(folder)]

@@ -37,8 +37,8 @@ from headless_eval.precision import configurations
 
 _FILE = "bench.json"
 _HEADER = (
-    "weights", "precision", "engine", "batch", "views", "ms", "5–95 %", "with copies", "chunks/s",
-    "limit", "of limit", "warm-up", "memory", "error",
+    "weights", "precision", "engine", "batch", "views", "ms", "× as it is", "5–95 %", "with copies",
+    "chunks/s", "limit", "of limit", "warm-up", "memory", "error",
 )  # fmt: skip
 _NAMES = 3  # columns that are no numbers
 _SETTINGS = 5  # columns that are the same in every row as often as not
@@ -116,18 +116,22 @@ def _note(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> str:
         if config.gpu is not None
         else "sample_actions, by the host's clock, one thread"
     )
-    memory = "peak beyond what was there" if config.gpu is not None else "the process's peak"
+    memory = (
+        "peak beyond what was there"
+        if config.gpu is not None
+        else "the process's peak, with the models of other rows"
+    )
     return (
-        f"ms: median of {repeats}, {timed}; with copies: from pictures on the host to actions on the host. "
-        "Error: relative root mean square difference of the actions to float32 eager, same noise. "
-        f"Limit: roofline of what must be computed and moved, at the speeds measured in this run. Memory: {memory}. "
-        f"{chip.sentence()}."
+        f"ms: median of {repeats}, {timed}. × as it is: beside the same engine without the precision. With copies: "
+        "from pictures on the host to actions on the host. Limit: roofline of what must be computed and moved, at "
+        f"the speeds measured in this run. Memory: {memory}. Error: relative root mean square difference of the "
+        f"actions to float32 eager, same noise. {chip.sentence()}."
     )
 
 
 def _table(rows: Sequence[Row], title: str, width: int) -> Table:
     """Return the table for a terminal; settings that all rows share are in its title."""
-    cells = [_cells(row) for row in rows]
+    cells = _cells(rows)
     same = [index for index in range(_SETTINGS) if len({row[index] for row in cells}) == 1]
     title += "".join(f", {_HEADER[index]} {cells[0][index]}" for index in same)
     kept = [index for index in range(len(_HEADER)) if index not in same]
@@ -145,7 +149,7 @@ def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, note: 
     write_csv(folder / "bench.csv", rows)
     content = {"model": source.name, "config": source.config, "chip": chip.describe(), "rows": list(rows)}
     write_json(folder / _FILE, content)
-    text = f"{_title(source)}\n\n{markdown(_HEADER, map(_cells, rows), _NAMES)}\n{note}\n"
+    text = f"{_title(source)}\n\n{markdown(_HEADER, _cells(rows), _NAMES)}\n{note}\n"
     (folder / "bench.md").write_text(text, encoding="utf-8")
     measured = [row for row in rows if row.median_ms is not None]
     if measured:
@@ -178,7 +182,16 @@ def _case(row: Row) -> str:
     return f"{row.compute}, {row.precision}{execution}, {row.engine}, batch {row.batch}, {row.views} views"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    plain = {_setting(row): row.median_ms for row in rows if row.precision == "float32"}
+    return [_cells_of(row, plain.get(_setting(row))) for row in rows]
+
+
+def _setting(row: Row) -> tuple:
+    return row.compute, row.engine, row.batch, row.views, row.prompt_tokens
+
+
+def _cells_of(row: Row, plain: float | None) -> list[str]:
     precision = "as it is" if row.precision == "float32" else row.precision
     names = [
         row.compute,
@@ -193,6 +206,7 @@ def _cells(row: Row) -> list[str]:
     return [
         *names,
         significant(row.median_ms),
+        f"{row.median_ms / plain:.2f}" if plain else "–",
         f"{significant(row.p5_ms)}–{significant(row.p95_ms)}",
         significant(row.end_to_end_ms),
         significant(row.chunks_per_s),

@@ -1,4 +1,6 @@
-"""The time of every module on a CPU, by the host's clock, without the time that looking at it takes.
+"""The time of every module on a CPU, as this thread's processor time, without the time that looking at it takes.
+
+An inference computes on one thread; what else the machine does meanwhile does not count.
 
 Looking costs some microseconds a span. How many is found in the same inferences: those that are watched take turns
 with those that are not, and what the first take longer is divided among their spans.
@@ -7,7 +9,7 @@ with those that are not, and what the first take longer is divided among their s
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
-from time import perf_counter_ns
+from time import thread_time_ns
 from typing import Any
 
 from headless_eval.performance.spans import SETUP, Span, watched
@@ -36,18 +38,18 @@ class _Open:
 
 @dataclass
 class HostClock:
-    """Adds up spans by the host's clock; a ``Listener``."""
+    """Adds up spans by the thread's processor time; a ``Listener``."""
 
     times: dict[Span, SpanTime] = field(default_factory=dict)
     _open: list[_Open] = field(default_factory=list)
 
     def begin(self, span: Span) -> None:
         """A span begins."""
-        self._open.append(_Open(span, perf_counter_ns()))
+        self._open.append(_Open(span, thread_time_ns()))
 
     def end(self) -> None:
         """The innermost span ends."""
-        now = perf_counter_ns()
+        now = thread_time_ns()
         this = self._open.pop()
         elapsed = now - this.began
         time = self.times.setdefault(this.span, SpanTime())
@@ -82,9 +84,9 @@ def time_spans(
     plain: list[int] = []
     runs: list[dict[Span, SpanTime]] = []
     for _ in range(repeats):
-        begin = perf_counter_ns()
+        begin = thread_time_ns()
         infer()
-        plain.append(perf_counter_ns() - begin)
+        plain.append(thread_time_ns() - begin)
         clock = HostClock()
         with watched(model, clock):
             clock.begin(Span(SETUP, ""))

@@ -21,7 +21,7 @@ from headless_eval.performance.progress import Work
 from headless_eval.performance.rounding import Snapshot, activation_errors, snapshot, weight_errors
 from headless_eval.performance.source import Source
 from headless_eval.performance.spans import QUANTIZER, SETUP, Span, watched
-from headless_eval.performance.timing import Stopwatch, Times, summarize, wall
+from headless_eval.performance.timing import Stopwatch, Times, processor, summarize
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.precision import Precision
 
@@ -94,7 +94,7 @@ class Profile:
     Args:
         case: what computed.
         ran: the engine's name.
-        times: of ``sample_actions``, not looked into.
+        times: of ``sample_actions``, not looked into; on a CPU of the thread's processor time.
         modules: in the order of the model.
         components: of the modules, and of what is no module.
         parts: milliseconds by part of the inference: prefix, modulation, set-up, each flow step.
@@ -241,7 +241,8 @@ class Profiler:
         return found
 
     def _time(self, infer: Callable[[], torch.Tensor]) -> Times:
-        stopwatch, times = Stopwatch(self._device), []
+        stopwatch = Stopwatch(self._device) if self._on_gpu else processor
+        times = []
         infer()
         for _ in range(self._repeats):
             times.append(stopwatch(infer)[1])
@@ -271,7 +272,6 @@ class Profiler:
         inner = policy.policy
         obs = [example_observation(inner.config.observation)] * self._workload.batch
         data = [inner.prepare(one) for one in obs]
-        host = torch.device("cpu")
 
         def inputs() -> None:
             for one in obs:
@@ -282,7 +282,7 @@ class Profiler:
                 inner.finish(self._actions[0], one)
 
         return {
-            name: summarize([wall(host, call)[1] for _ in range(self._repeats)]).median
+            name: summarize([processor(call)[1] for _ in range(self._repeats)]).median
             for name, call in ((INPUTS, inputs), (OUTPUTS, outputs))
         }
 

@@ -39,12 +39,15 @@ from headless_eval.precision import Precision
 
 _MOST = 10
 _LITTLE = 0.002  # of an inference: a kernel that took less is not shown
+# From a narrow terminal, in this order.
 _SPARE = (
     "GFLOP",
     "weights",
     "weights error",
     "of it quantizer",
     "of limit",
+    "limit ms",
+    "share",
 )  # from a narrow terminal, in this order
 _FILE = "profile.json"
 
@@ -79,7 +82,11 @@ def profile(config: ProfileConfig) -> int:
         about = chip.sentence()
     title = f"{source.name}, {config.compute}, batch {config.batch}, {views} views, {tokens} prompt tokens"
     tables = list(_tables(profiles))
-    notes = [*(_sentence(one) for one in profiles), *_caveats(profiles[0], config), about]
+    notes = [
+        *(_sentence(one, config.gpu is not None) for one in profiles),
+        *_caveats(profiles[0], config),
+        about,
+    ]
     _write(folder, title, profiles, tables, notes, chip)
     console.print(title, style="bold", highlight=False)
     for heading, header, left, rows in tables:
@@ -298,10 +305,11 @@ def _pair_cells(one: ModuleRow, other: ModuleRow) -> list[str]:
     ]
 
 
-def _sentence(of: Profile) -> str:
+def _sentence(of: Profile, on_gpu: bool) -> str:
     name, times = of.case.precision.name, of.times
+    of_processor = "" if on_gpu else " of the processor's time"
     return (
-        f"{name}, {of.case.execution}, engine {of.ran}: {significant(times.median)} ms "
+        f"{name}, {of.case.execution}, engine {of.ran}: {significant(times.median)} ms{of_processor} "
         f"({significant(times.p5)}–{significant(times.p95)}, {times.number} inferences), peak memory "
         f"{size(of.peak_bytes)}; actions differ from float32 eager by {scientific(of.error[0])} (rms, relative)"
     )

@@ -46,6 +46,12 @@ def wall(device: torch.device, call: Callable[[], T]) -> tuple[T, float]:
     return result, 1e3 * (time.perf_counter() - begin)
 
 
+def processor(call: Callable[[], T]) -> tuple[T, float]:
+    """Return what the call returned, and the milliseconds of this thread's processor time that it took."""
+    begin = time.thread_time()
+    return call(), 1e3 * (time.thread_time() - begin)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done all it was given."""
     if device.type == "cuda":
