@@ -126,10 +126,8 @@ def record_observations(
     return [recorder.seen[key] for key in sorted(recorder.seen)[:number]]
 
 
-def saved_calibration(
-    policy: "LocalPolicy", run: Path | None, file: Path | None
-) -> "tuple[Calibration, Path] | None":
-    """Return the calibration of a run's folder, else that of a file, and where it is; None if there is neither.
+def saved_calibration(policy: "LocalPolicy", run: Path | None, file: Path | None) -> "Calibration | None":
+    """Return the calibration of a run's folder, else that of a file; None if there is neither.
 
     Raises:
         UserError: it cannot be read, or was recorded with other weights than the policy's.
@@ -142,7 +140,7 @@ def saved_calibration(
         return None
     calibration = Calibration.load(path)
     calibration.check(policy.fingerprint(), str(path))
-    return calibration, path
+    return calibration
 
 
 def calibration_for(
@@ -160,7 +158,7 @@ def calibration_for(
     """
     saved = saved_calibration(policy, run, config.calibration)
     if saved is not None:
-        return saved[0]
+        return saved
     return calibrate(
         simulator,
         policy,

@@ -147,6 +147,8 @@ def verify(
     records = [record for record in run.records() if record.status != ERROR]
     if not records:
         raise UserError(f"{folder} has no trial without an error to repeat")
+    if config.needs_calibration and not (folder / FILE).is_file():
+        raise UserError(f"{folder / FILE} is missing: methods were calibrated by it; copy it back")
     chosen = _spread(records, sample)
     suite = find_suite(config.suite)
     tasks = {task.id: task for task in find_tasks(suite.load_tasks(), config.tasks)}
@@ -170,10 +172,7 @@ def verify(
         status = stack.enter_context(console.status("Loading"))
         policy = stack.enter_context(load(config))
         if config.needs_calibration:
-            saved = saved_calibration(policy, folder, config.calibration)
-            if saved is None:
-                raise UserError(f"{folder / FILE} is missing: methods were calibrated by it; copy it back")
-            policy.calibration = saved[0]
+            policy.calibration = saved_calibration(policy, folder, None)
         policy.packdir = config.packdir
         slots = min(config.slots, len(trials))
         settings = suite.settings_of(config)
