@@ -29,6 +29,7 @@ precision.
   {PROGRAM} list             what there is: policies, suites with their tasks, dtypes, modes
   {PROGRAM} report DIR       rebuild what derives from a run's journal: tables, plots, page
   {PROGRAM} verify DIR       run a run's trials again and compare every action; verify A B compares two runs
+  {PROGRAM} compare A B      two runs side by side: rates, paired differences, where trajectories part
   {PROGRAM} gate DIR         exit 1 if a precision drops success significantly; writes JUnit XML
   {PROGRAM} export DIR       the episodes as one table, CSV or Parquet; with --lerobot OUT as a LeRobot dataset
   {PROGRAM} calibrate        record what methods such as DuQuant choose their factors by
@@ -155,6 +156,12 @@ def _verify(flags: list[str]) -> int:
     return int(_parse(VerifyConfig, "verify", flags).run())
 
 
+def _compare(flags: list[str]) -> int:
+    from headless_eval.results_commands import CompareConfig
+
+    return int(_parse(CompareConfig, "compare", flags).run())
+
+
 def _gate(flags: list[str]) -> int:
     from headless_eval.results_commands import GateConfig
 
@@ -223,6 +230,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "report": _report,
     "verify": _verify,
+    "compare": _compare,
     "gate": _gate,
     "export": _export,
     "calibrate": _calibrate,

@@ -79,6 +79,30 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True)
+class CompareConfig:
+    """Set two runs of one suite beside each other: two simulators, two checkpoints, two versions.
+
+    Prints for each task and precision of both the success rates with intervals, the difference over the episodes
+    with the same seed, and where the executed actions part; then what the two runs' manifests differ in.
+    """
+
+    run_a: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_A")]
+    """Folder of the run to compare with."""
+
+    run_b: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_B")]
+    """Folder of the run that is compared."""
+
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        from headless_eval.compare import print_comparison
+
+        return print_comparison(self.run_a, self.run_b, as_json=self.json)
+
+
+@dataclass(frozen=True)
 class GateConfig:
     """Fail if a precision drops success significantly: for continuous integration.
 
