@@ -102,13 +102,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if command not in _COMMANDS:
             raise unknown("command", command, _COMMANDS)
-        return _COMMANDS[command](flags)
+        return _end_simulator(_COMMANDS[command](flags))
     except UserError as error:
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _end_simulator(2)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        return 130
+        return _end_simulator(130)
+
+
+def _end_simulator(status: int) -> int:
+    """Return the exit status; Isaac Sim, where it runs, would end the process with another."""
+    isaaclab = sys.modules.get("headless_eval.sims.isaaclab_app")
+    if isaaclab is not None:
+        isaaclab.end_process(status)
+    return status
 
 
 # What a command needs is imported when it is given: torch and a simulator take seconds, --help should not.

@@ -12,6 +12,8 @@ from rich.console import Console
 from headless_eval.config import RunConfig
 from headless_eval.differences import Difference, differences
 from headless_eval.errors import UserError
+from headless_eval.report.power import ALPHA
+from headless_eval.report.summary import compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 
 SAMPLE = 10
@@ -109,7 +111,10 @@ def compare_runs(one: Path, other: Path) -> int:
         if then != now
         and (mismatch := compare_trials(then, now, first.actions(then), second.actions(now), horizon))
     ]
-    return _tell(len(pairs), mismatches, differences(first.manifest, second.manifest))
+    found = differences(first.manifest, second.manifest)
+    if not (_repeats(first.manifest) and _repeats(second.manifest)):
+        return _tell_statistically(pairs, found)
+    return _tell(len(pairs), mismatches, found)
 
 
 def verify(
@@ -127,7 +132,8 @@ def verify(
         changes: settings that have to be others here, such as where the checkpoint lies.
 
     Returns:
-        0 if all are the same, 1 if some differ.
+        0 if all are the same, 1 if some differ. Where the simulator does not repeat to the bit, outcomes are compared:
+        1 if the success rates differ significantly.
 
     Raises:
         UserError: if there is no such run, no trial to repeat, or it cannot be repeated here.
@@ -167,7 +173,7 @@ def verify(
     mismatches: list[Mismatch] = []
     console = Console()
     horizon = _horizon(run.manifest)
-    done = 0
+    repeated: list[EpisodeRecord] = []
     with ExitStack() as stack:
         status = stack.enter_context(console.status("Loading"))
         policy = stack.enter_context(load(config))
@@ -181,9 +187,8 @@ def verify(
         )
 
         def on_episode(record: EpisodeRecord, actions: np.ndarray) -> None:
-            nonlocal done
-            done += 1
-            status.update(f"{done} of {len(trials)} trials repeated")
+            repeated.append(record)
+            status.update(f"{len(repeated)} of {len(trials)} trials repeated")
             old = then[record.trial]
             mismatch = compare_trials(old, record, run.actions(old), actions, horizon)
             if mismatch:
@@ -192,6 +197,9 @@ def verify(
         run_trials(simulator, policy, trials, on_episode=on_episode, open_loop_horizon=horizon)
         # Now that it has rendered, the simulator knows what with.
         found = differences(run.manifest, describe(config, simulator, tuple(tasks.values()), policy))
+    if not _repeats(run.manifest):
+        ended = [record for record in repeated if record.status != ERROR]
+        return _tell_statistically([(then[record.trial], record) for record in ended], found)
     order = {trial: index for index, trial in enumerate(then)}
     mismatches.sort(key=lambda mismatch: order[mismatch.trial])
     return _tell(len(trials), mismatches, found)
@@ -210,6 +218,34 @@ def _horizon(manifest: Mapping[str, Any]) -> int:
     if not isinstance(horizon, int) or horizon < 1:
         raise UserError("the run's manifest is damaged: it states no open-loop horizon")
     return horizon
+
+
+def _repeats(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether a run's simulator repeats an episode to the bit; it says so itself."""
+    simulator = manifest.get("simulator")
+    return not isinstance(simulator, Mapping) or simulator.get("determinism") != "statistical"
+
+
+def _tell_statistically(
+    pairs: Sequence[tuple[EpisodeRecord, EpisodeRecord]], found: Sequence[Difference]
+) -> int:
+    """Print whether trials succeed as often as before, where actions cannot be the same; return the exit status."""
+    print("the simulator does not repeat to the bit: outcomes are compared, not actions")
+    result = compare([now for _, now in pairs], [then for then, _ in pairs])
+    if result is None:
+        print("no trial ended without an error both times: there is nothing to compare")
+        return 1
+    then, now = (sum(record.success for record in records) for records in zip(*pairs, strict=True))
+    low, high = (100 * bound for bound in result.interval)
+    print(
+        f"{then} of {result.pairs} trials succeeded then, {now} now: a difference of {100 * result.difference:+.0f} "
+        f"points, 95 % interval {low:+.0f} to {high:+.0f}, p = {result.p_value:.2g}"
+    )
+    if found:
+        print("these differ, too:")
+        for difference in found:
+            print(f"  {difference}")
+    return 1 if result.p_value <= ALPHA else 0
 
 
 def _tell(number: int, mismatches: Sequence[Mismatch], found: Sequence[Difference]) -> int:

@@ -207,3 +207,19 @@ def test_parquet_holds_the_same(finished, tmp_path):
     table = parquet.read_table(path)
     assert tuple(table.column_names) == COLUMNS
     assert table.column("steps").to_pylist() == [16] * 6
+
+
+@pytest.mark.parametrize(("flipped", "status"), [(0, 0), (6, 1)])
+def test_a_simulator_that_does_not_repeat_is_compared_by_outcome(moved, finished, capsys, flipped, status):
+    manifest = json.loads((moved / "manifest.json").read_text())
+    manifest["simulator"]["determinism"] = "statistical"
+    (moved / "manifest.json").write_text(json.dumps(manifest))
+    tamper(moved, 4, nudge)
+    lines = [json.loads(line) for line in (moved / "journal.jsonl").read_text().splitlines()]
+    for line in lines[:flipped]:
+        line.update(success=not line["success"], status="failure" if line["success"] else "success")
+    (moved / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["verify", str(finished), str(moved)]) == status
+    said = capsys.readouterr().out
+    assert "does not repeat to the bit" in said
+    assert "of 6 trials succeeded then" in said

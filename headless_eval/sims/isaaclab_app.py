@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -71,17 +72,16 @@ class IsaacApp:
     _kit: "IsaacApp | None" = None
 
     def __init__(self, config: Any, device: str):
-        self._stack = contextlib.ExitStack()
-        self._stack.enter_context(_own_arguments())
         _quieten()
         from isaaclab.app import launch_simulation
 
         arguments = {"device": device, "headless": True, "enable_cameras": True}
         self._launch = launch_simulation(config, arguments)
-        with _tracebacks():
+        with _own_arguments(), _tracebacks():
             self._launch.__enter__()
         self.has_kit = "omni.kit.app" in sys.modules
-        self._stack.close()
+        if self.has_kit:
+            sys.excepthook = _die
 
     def close(self) -> None:
         """End the runtime; Kit, which would end the process, is left to ``end_process``."""
@@ -103,6 +103,13 @@ def end_process(status: int) -> None:
     sys.stderr.flush()
     # Kit's shutdown neither returns nor always succeeds; everything of the run is on disk by now.
     os._exit(status)
+
+
+def _die(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Show an exception that nobody took and end the process with 1, which Kit would make 0."""
+    traceback.print_exception(kind, error, trace)
+    sys.stdout.flush()
+    os._exit(1)
 
 
 @contextlib.contextmanager
