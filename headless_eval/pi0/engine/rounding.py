@@ -37,11 +37,13 @@ class Rounding:
 
 def rounded(x: Tensor, dtype: str) -> Tensor:
     """Do as ``quantized`` does with an activation: a scale for every sample, or for every token (int8, int4)."""
-    if dtype == "boolean":
-        return _boolean(x)
+    if x.device.type == "cuda" and dtype in ("uint32", "int32", "boolean"):
+        return round_scaled(x, dtype)
     wide = x.to(torch.float32)
     if dtype in _CASTS:
         wide = _CASTS[dtype](wide)
+    elif dtype == "boolean":
+        wide = _boolean(wide)
     else:
         kept = tuple(range(x.ndim - 1)) if dtype in CHANNELWISE else 0
         wide = fake_quantize(wide, dtype, kept)
@@ -79,14 +81,11 @@ _CASTS = {
 
 
 def _boolean(x: Tensor) -> Tensor:
-    if x.device.type == "cuda":
-        return two_values(x)
     axes = tuple(range(1, x.ndim))
-    wide = x.to(torch.float32)
-    low, high = wide.amin(dim=axes, keepdim=True), wide.amax(dim=axes, keepdim=True)
+    low, high = x.amin(dim=axes, keepdim=True), x.amax(dim=axes, keepdim=True)
     # As the hooks do it: sums that carry a NaN on.
-    above = (wide > lower_median(wide).view(low.shape)).to(torch.float32)
-    return ((above - 1.0) * -low + above * high).to(x.dtype)
+    above = (x > lower_median(x).view(low.shape)).to(torch.float32)
+    return (above - 1.0) * -low + above * high
 
 
 # Operations that a compiler leaves as they are.
@@ -105,14 +104,14 @@ def _(x: Tensor) -> Tensor:
     return x.new_empty(len(x))
 
 
-@torch.library.custom_op("headless_eval::two_values", mutates_args=(), device_types="cuda")
-def two_values(x: Tensor) -> Tensor:
-    """Return x (samples, ..., features) rounded to two values a sample."""
-    from headless_eval.pi0.engine import selection
+@torch.library.custom_op("headless_eval::round_scaled", mutates_args=(), device_types="cuda")
+def round_scaled(x: Tensor, dtype: str) -> Tensor:
+    """Return x (samples, ..., features) rounded with a scale for every sample."""
+    from headless_eval.pi0.engine import scaled
 
-    return selection.round_to_two(x)
+    return scaled.round_scaled(x, dtype)
 
 
-@two_values.register_fake
-def _(x: Tensor) -> Tensor:
+@round_scaled.register_fake
+def _(x: Tensor, dtype: str) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device)

@@ -1,14 +1,18 @@
-"""Triton kernels for the ``boolean`` rounding of activations on a GPU: the exact lower median without sorting.
+"""Triton kernels for the roundings of activations with a scale for each sample: uint32, int32 and boolean.
 
-A float's bits, mapped to unsigned integers in the same order, are decided from the top. A row (a sample's outputs)
-that fits one block's registers is rounded by one kernel, two bits at a time. For a larger one, blocks count eight
-bits at a time, one kernel after another, and a last kernel rounds. bfloat16 has 16 bits to decide, others 32.
+A row (a sample's outputs) that fits one block's registers is rounded by one kernel. Of a larger one, blocks find the
+extremes, and a second kernel rounds. ``boolean`` needs the lower median, exactly and without sorting: a float's
+bits, mapped to unsigned integers in the same order, are decided from the top by counting, two at a time within a
+block, eight at a time by kernels after one another. bfloat16 has 16 bits to decide, others 32.
 """
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+KINDS = ("uint32", "int32", "boolean")
+_UINT32, _INT32, _BOOLEAN = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 _SMALL = 32768  # numbers that 1024 threads keep in registers
 _BLOCK = 4096
@@ -54,33 +58,58 @@ def _load(x, row, i, numbers, of_row, of_token, COLS: tl.constexpr):
 
 
 @triton.jit
-def _two_values(v, median, low, high):
-    # Sums that carry a NaN on, as the hooks have them.
-    above = (v > median).to(tl.float32)
-    return (above - 1.0) * -low + above * high
+def _whole(v):
+    """Round to whole numbers, half to even: added to 2^23, a float has no room for less."""
+    size = tl.abs(v)
+    near = tl.where(size < 8388608.0, (size + 8388608.0) - 8388608.0, size)
+    return tl.where(v < 0, -near, near)
+
+
+@triton.jit
+def _rounded(v, low, high, median, KIND: tl.constexpr):
+    """Do as ``quant.casts`` does, operation by operation; comparisons leave a NaN as it is."""
+    if KIND == _BOOLEAN:
+        above = (v > median).to(tl.float32)
+        result = (above - 1.0) * -low + above * high
+    elif KIND == _UINT32:
+        scale = tl.div_rn(high - low, 4294967296.0)
+        scale = tl.where(scale < 1e-38, 1e-38, scale)
+        steps = _whole(tl.div_rn(v - low, scale))
+        steps = tl.where(steps < 0, 0.0, steps)
+        steps = tl.where(steps > 4294967296.0, 4294967296.0, steps)
+        result = steps * scale + low
+    else:
+        scale = tl.div_rn(high - low, -4294967296.0)
+        zero = tl.div_rn(low, scale) - 2147483648.0
+        steps = _whole(tl.div_rn(v, scale)) + zero
+        steps = tl.where(steps > 2147483648.0, 2147483648.0, steps)
+        steps = tl.where(steps <= -2147483648.0, 2147483648.0, steps)
+        result = tl.where(scale == 0, v, (steps - zero) * scale)
+    return result
 
 
 @triton.jit
 def _round_small(
-    x, y, numbers, of_row, of_token, COLS: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr
-):
+    x, y, numbers, of_row, of_token, COLS: tl.constexpr, BITS: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, BLOCK)
     there = i < numbers
     u = _ordered(_load(x, row, i, numbers, of_row, of_token, COLS))
     low, high = _extremes(tl.min(tl.where(there, u, 0xFFFFFFFF), 0), tl.max(tl.where(there, u, 0), 0))
+    v = _number(u)
     u = tl.where(there, u, 0xFFFFFFFF)
     rank = (numbers - 1) // 2
     known = tl.full((), 0, tl.uint32)
     one = tl.full((), 0x40000000, tl.uint32)
-    for _ in range(BITS // 2):
+    for _ in range(BITS // 2 if KIND == _BOOLEAN else 0):
         first = tl.sum((u < known + one).to(tl.int32), 0)
         second = tl.sum((u < known + one * 2).to(tl.int32), 0)
         third = tl.sum((u < known + one * 3).to(tl.int32), 0)
         digit = (first <= rank).to(tl.uint32) + (second <= rank).to(tl.uint32) + (third <= rank).to(tl.uint32)
         known += one * digit
         one = one >> 2
-    rounded = _two_values(_number(u), _median(known, BITS), low, high)
+    rounded = _rounded(v, low, high, _median(known, BITS), KIND)
     tl.store(y + row * numbers + i, rounded.to(y.dtype.element_ty), mask=there)
 
 
@@ -104,7 +133,7 @@ def _count(
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     memory += row * (PASSES * _COUNTS + 2)
-    known, _ = _known(memory, (numbers - 1) // 2, PASS)
+    known, _ = _known(memory, (numbers - 1) // 2, PASS)  # nothing in the first
     found = tl.zeros((2 * _COUNTS,), tl.int32)
     most = tl.zeros((BLOCK,), tl.uint32)
     turned = tl.zeros((BLOCK,), tl.uint32)
@@ -117,11 +146,13 @@ def _count(
             turned = tl.maximum(turned, tl.where(counted, ~u, 0))
         else:
             counted = counted & ((u >> (32 - 8 * PASS)) == (known >> (32 - 8 * PASS)))
-        digit = ((u >> (24 - 8 * PASS)) & 255).to(tl.int32)
-        # What does not count goes to bins beyond.
-        found += tl.histogram(tl.where(counted, digit, _COUNTS), 2 * _COUNTS)
-    bins = tl.arange(0, 2 * _COUNTS)
-    tl.atomic_add(memory + PASS * _COUNTS + bins, found, mask=(bins < _COUNTS) & (found > 0))
+        if PASSES > 0:
+            digit = ((u >> (24 - 8 * PASS)) & 255).to(tl.int32)
+            # What does not count goes to bins beyond.
+            found += tl.histogram(tl.where(counted, digit, _COUNTS), 2 * _COUNTS)
+    if PASSES > 0:
+        bins = tl.arange(0, 2 * _COUNTS)
+        tl.atomic_add(memory + PASS * _COUNTS + bins, found, mask=(bins < _COUNTS) & (found > 0))
     if PASS == 0:
         places = (memory + PASSES * _COUNTS).to(tl.pointer_type(tl.uint32), bitcast=True)
         tl.atomic_max(places, tl.max(most, 0))
@@ -130,7 +161,8 @@ def _count(
 
 @triton.jit
 def _round_large(
-    x, y, memory, numbers, of_row, of_token, loops, COLS: tl.constexpr, PASSES: tl.constexpr, BLOCK: tl.constexpr
+    x, y, memory, numbers, of_row, of_token, loops, COLS: tl.constexpr, PASSES: tl.constexpr, KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     memory += row * (PASSES * _COUNTS + 2)
@@ -142,28 +174,30 @@ def _round_large(
     for loop in range(loops):
         i = (tl.program_id(1) * loops + loop) * BLOCK + tl.arange(0, BLOCK)
         v = _load(x, row, i, numbers, of_row, of_token, COLS)
-        rounded = _two_values(v, median, low, high)
+        rounded = _rounded(v, low, high, median, KIND)
         tl.store(y + row * numbers + i, rounded.to(y.dtype.element_ty), mask=i < numbers)
 
 
-def round_to_two(x: Tensor) -> Tensor:
-    """Return x (rows, ..., features) with what is above a row's lower median as its largest number, else its least."""
+def round_scaled(x: Tensor, dtype: str) -> Tensor:
+    """Return x (rows, ..., features) rounded to what one of ``KINDS`` can hold, with a scale for every row."""
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     of = x[:, None] if x.ndim == 2 else x.flatten(1, -2)
     of = of if of.stride(-1) == 1 else of.contiguous()
     rows, numbers, cols = len(of), of[0].numel(), of.shape[2]
     sizes = (numbers, of.stride(0), of.stride(1))
     bits = 16 if x.dtype == torch.bfloat16 else 32
+    # A product and a sum in one would round once where the definition rounds twice.
+    given = {"COLS": cols, "KIND": KINDS.index(dtype), "enable_fp_fusion": False}
     if numbers <= _SMALL:
         block = max(256, triton.next_power_of_2(numbers))
         warps = max(4, min(32, block // 512))
-        _round_small[(rows,)](of, y, *sizes, COLS=cols, BITS=bits, BLOCK=block, num_warps=warps)
+        _round_small[(rows,)](of, y, *sizes, **given, BITS=bits, BLOCK=block, num_warps=warps)
         return y
-    passes = bits // 8
+    passes = bits // 8 if dtype == "boolean" else 0
     memory = torch.zeros(rows, passes * 256 + 2, dtype=torch.int32, device=x.device)
     loops = max(1, triton.cdiv(numbers, _BLOCK) * rows // _BLOCKS)
     grid = (rows, triton.cdiv(numbers, _BLOCK * loops))
-    for now in range(passes):
+    for now in range(max(1, passes)):
         _count[grid](of, memory, *sizes, loops, COLS=cols, PASS=now, PASSES=passes, BLOCK=_BLOCK, num_warps=8)
-    _round_large[grid](of, y, memory, *sizes, loops, COLS=cols, PASSES=passes, BLOCK=_BLOCK, num_warps=8)
+    _round_large[grid](of, y, memory, *sizes, loops, **given, PASSES=passes, BLOCK=_BLOCK, num_warps=8)
     return y
