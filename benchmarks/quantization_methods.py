@@ -107,7 +107,8 @@ def _success(part: str, policy: str, arguments: argparse.Namespace) -> None:
         "videos": "none",
     }
     place = "resume" if (folder / "manifest.json").is_file() else "results"
-    run(RunConfig(**settings, **{place: folder}))
+    if run(RunConfig(**settings, **{place: folder})) == 130:
+        raise SystemExit(130)  # interrupted; the same command goes on
     summary = summarize_run(RunDirectory.open(folder))
     quantized = RunDirectory.open(folder).manifest.get("quantized") or {}
     table = []
