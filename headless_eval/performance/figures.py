@@ -22,13 +22,20 @@ _DPI = 200
 
 def latency_figure(path: Path, title: str, chip: str, rows: Sequence[Row]) -> None:
     """Draw a bar for each row's median with its 5th to 95th percentile, and a mark at its limit."""
-    height = 1.2 + 0.24 * len(rows)
-    figure, axes = _new(7.5, height)
-    labels = [
-        f"{row.compute} · {row.precision}{' native' if row.execution == 'native' else ''} · {row.computed_by} · "
-        f"batch {row.batch} · {row.views} views"
+    figure, axes = _new(7.5, 1.2 + 0.24 * len(rows))
+    named = [
+        (
+            row.compute,
+            ("as it is" if row.precision == "float32" else row.precision)
+            + (" native" if row.execution == "native" else ""),
+            row.computed_by,
+            f"batch {row.batch}",
+            f"{row.views} views",
+        )
         for row in rows
     ]
+    told = [index for index, parts in enumerate(zip(*named, strict=True)) if len(set(parts)) > 1]
+    labels = [" · ".join(parts[index] for index in told or (1,)) for parts in named]
     engines = sorted({row.ran or "" for row in rows})
     for index, row in enumerate(rows):
         median, low, high = row.median_ms or 0.0, row.p5_ms or 0.0, row.p95_ms or 0.0
