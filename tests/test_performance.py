@@ -3,6 +3,8 @@
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -388,3 +390,55 @@ def test_a_mistake_is_one_line(name, capsys, tmp_path, monkeypatch):
     said = capsys.readouterr()
     assert word in said.err
     assert said.err.count("\n") == 1
+
+
+def test_help_teaches_and_loads_nothing_heavy():
+    script = """
+import sys
+from headless_eval.cli import main
+for command in ("bench", "profile", "sensitivity"):
+    try:
+        main([command, "--help"])
+    except SystemExit as end:
+        assert not end.code
+heavy = {"torch", "mujoco", "matplotlib", "scipy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Examples:") == 3
+    for word in ("--random-weights", "--compare", "--tolerance"):
+        assert word in done.stdout
+
+
+def test_what_was_measured_is_kept_when_bench_is_interrupted(random_flags, tmp_path, monkeypatch):
+    from headless_eval.performance import bench
+
+    repeat = bench.Bench._repeat
+
+    def interrupted(self, ready):
+        yield from repeat(self, ready)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.Bench, "_repeat", interrupted)
+    flags = ["--dtypes", "float32", "--engines", "eager", "--repeats", "2", "--results", str(tmp_path / "b")]
+    assert main(["bench", *random_flags, *flags]) == 130
+    (row,) = rows(tmp_path / "b" / "bench.csv")
+    assert row["status"] == "ok"
+
+
+def test_the_engines_that_call_no_modules_are_profiled_too(tmp_path):
+    flags = ["--engine", "compiled", "--repeats", "3", "--dtype", "int8", "--results", str(tmp_path / "p")]
+    assert main(["profile", *flags]) == 0
+    (one,) = json.loads((tmp_path / "p" / "profile.json").read_text("utf-8"))["profiles"]
+    assert one["ran"] == "compiled"
+    assert all(row["ms"] is None for row in one["modules"])
+    assert sum(one["parts"].values()) == pytest.approx(one["times"]["median"])
+    assert len(one["parts"]) == 1 + 10
+    assert 0 < one["error"][0] < 0.1
+    named = {row["component"]: row["ms"] for row in one["components"] if row["ms"] is not None}
+    assert (
+        named["unseen by the profiler"] + sum(row["ms"] for row in one["kernels"])
+        >= 0.9 * one["times"]["median"]
+    )
+    assert (tmp_path / "p" / "kernels.csv").exists()

@@ -78,21 +78,25 @@ def bench(config: BenchConfig) -> int:
     before, earlier = _earlier(config.results) if config.append else ([], {})
     folder = config.results if before and config.results else new_folder(config.results, "bench", _FILE)
     console = Console()
+    chip = Chip(torch.device(config.device))
+    order: dict[tuple, Row] = {}
     # On a CPU a run computes with one thread a batch.
     with threads(1), Work(console, Bench.units(len(cases), len(workloads))) as work:
-        chip = Chip(torch.device(config.device))
         deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
         measuring = Bench(source, config.device, chip, config.repeats, work, deadline)
-        # The order of the flags, whatever the order of measuring.
-        order = {row.key: row for row in measuring.planned(cases, workloads)}
-        for row in measuring.measure(cases, workloads):
-            order[row.key] = row
-    rows = list({row.key: row for row in [*before, *order.values()]}.values())
-    chip.rates = earlier.get("rates", {}) | chip.rates
-    chip.bandwidth = chip.bandwidth or earlier.get("bandwidth", 0.0)
-    with threads(1):
-        note = _note(rows, chip, config)
-    _write(folder, rows, chip, source, note)
+        try:
+            for row in measuring.measure(cases, workloads):
+                order[row.key] = row
+        finally:  # what there is is kept if the rest is interrupted
+            planned = {row.key: row for row in measuring.planned(cases, workloads)}
+            chip.rates = earlier.get("rates", {}) | chip.rates
+            chip.bandwidth = chip.bandwidth or earlier.get("bandwidth", 0.0)
+            # The order of the flags, whatever the order of measuring.
+            rows = list(({row.key: row for row in before} | planned | order).values())
+            note = _note(rows, chip, config)
+            if order:
+                _write(folder, rows, chip, source, note)
+    order = planned | order
     console.print(_table(list(order.values()), _title(source), console.width))
     for row in order.values():
         if row.status != "ok":

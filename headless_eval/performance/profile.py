@@ -15,7 +15,7 @@ from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.clock import time_spans
 from headless_eval.performance.components import component_of, layer_of
-from headless_eval.performance.costs import STEP, Cost, count
+from headless_eval.performance.costs import PREFIX, STEP, Cost, count
 from headless_eval.performance.memory import MemoryMark, free_unused
 from headless_eval.performance.progress import Work
 from headless_eval.performance.rounding import Snapshot, activation_errors, snapshot, weight_errors
@@ -37,7 +37,6 @@ class ModuleRow:
     Args:
         module: its name; empty for the model's own code.
         part: of the inference: prefix, modulation, flow step, set-up.
-        calls: how often it returned something, in an eager inference.
         ms: its time without its children and quantizers; None where the engine has no modules.
         quantizer_ms: of the hooks that round its inputs or outputs.
         flops: operations of its matrix products.
@@ -118,11 +117,6 @@ class Profile:
         """Return whether times are known by module."""
         return self.ran == "eager"
 
-    @property
-    def attributed_ms(self) -> float:
-        """Return the time that has a name, transforms included."""
-        return sum(row.ms or 0.0 for row in self.components)
-
 
 class Profiler:
     """Profiles precisions on one batch of inputs.
@@ -150,7 +144,7 @@ class Profiler:
     @staticmethod
     def units(repeats: int) -> int:
         """Return how many steps of work one precision is."""
-        return repeats + 4
+        return 2 * repeats + 4
 
     def measure(self, case: Case, chrome_trace: Path) -> Profile:
         """Profile one way to compute, and write the trace of one inference.
@@ -173,12 +167,16 @@ class Profiler:
             ran = policy.policy.engine.name
             work.say(f"timing {case.precision.name}")
             spans: dict[Span, float] = {}
+            parts: dict[str, float] = {}
             kernels: list[KernelRow] = []
             if ran == "eager":
                 rounded, _ = self._look(policy)
                 spans, times = self._time_modules(policy, infer, chrome_trace)
+                parts = _parts(spans)
+                work.advance(self._repeats)
             else:
                 times = self._time(infer)
+                parts = self._time_parts(policy, times)
                 trace.record(self._device, infer, chrome_trace)
                 kernels = _kernels(trace.read(chrome_trace))
             work.advance(2)
@@ -201,7 +199,7 @@ class Profiler:
             times,
             modules,
             _components(modules, others),
-            _parts(spans),
+            parts,
             kernels,
             relative_errors(actions, self._actions),
             peak,
@@ -217,12 +215,12 @@ class Profiler:
             policy.calibration = policy.record_calls(lambda: self._inference(policy)())
         policy.set_precision(precision)
 
-    def _inference(self, policy: LocalPolicy) -> Callable[[], torch.Tensor]:
+    def _inference(self, policy: LocalPolicy, num_steps: int | None = None) -> Callable[[], torch.Tensor]:
         arguments, engine = self._inputs.arguments(self._device), policy.policy.engine
 
         def infer() -> torch.Tensor:
             with torch.inference_mode():
-                return engine.sample_actions(*arguments)
+                return engine.sample_actions(*arguments, num_steps=num_steps)
 
         return infer
 
@@ -248,6 +246,15 @@ class Profiler:
             times.append(stopwatch(infer)[1])
             self._work.advance()
         return summarize(times)
+
+    def _time_parts(self, policy: LocalPolicy, times: Times) -> dict[str, float]:
+        """Tell flow steps from the rest where nothing but the whole can be seen: by inferences of one step."""
+        steps = self._source.config.model.num_steps
+        if steps == 1:
+            return {}
+        one_step = self._time(self._inference(policy, num_steps=1)).median
+        each = (times.median - one_step) / (steps - 1)
+        return {f"{PREFIX} and {SETUP}": one_step - each} | {f"{STEP} {step}": each for step in range(steps)}
 
     def _time_modules(
         self, policy: LocalPolicy, infer: Callable[[], torch.Tensor], chrome_trace: Path

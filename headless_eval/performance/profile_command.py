@@ -232,7 +232,11 @@ def _part_table(of: Profile) -> Table:
     steps = [ms for part, ms in of.parts.items() if part.startswith(STEP)]
     rows = [[part, "1", significant(ms), ""] for part, ms in of.parts.items() if not part.startswith(STEP)]
     if steps:
-        span = f"{significant(min(steps))}–{significant(max(steps))}"
+        span = (
+            f"{significant(min(steps))}–{significant(max(steps))}"
+            if of.has_modules
+            else significant(steps[0])
+        )
         rows.append([STEP, str(len(steps)), significant(sum(steps)), span])
     return "Parts of an inference", ["part", "times", "ms", "each"], 1, rows
 
@@ -321,7 +325,8 @@ def _caveats(of: Profile, config: ProfileConfig) -> Iterator[str]:
         yield (
             f"The engine {of.ran} calls no modules: times are those of its kernels or operators in one profiled "
             f"inference ({significant(sum(row.ms for row in of.kernels))} ms in all; being profiled costs a host "
-            "time), and what was compiled into one shows as one. Errors by module are the eager model's, simulated."
+            "time), and what was compiled into one shows as one. Flow steps are told from the rest by inferences with "
+            "one step. Errors by module are the eager model's, simulated."
         )
     elif config.gpu is not None:
         yield (

@@ -101,11 +101,16 @@ def sensitivity(config: SensitivityConfig) -> int:
             work.say("calibrating on the observations")
             pairs = [one.observation for one in seen], [one.noise for one in seen]
             policy.calibration = policy.record_inputs(*pairs, policy=policy.name, number=len(seen))
-        damages, advice = _measure(config, policy, precisions, seen, work)
+        title = f"{policy.name}: one part rounded at a time, {len(seen)} observations {origin}"
+        damages: list[Damage] = []
+        try:
+            advice = _measure(config, policy, precisions, seen, work, damages)
+        except KeyboardInterrupt:  # what there is is kept
+            _write(folder, title, damages, ["Interrupted."])
+            raise
         faults = 0
         if config.success and place is not None:
             damages, faults = _add_success(config, policy, place, precisions, damages, advice, work)
-    title = f"{policy.name}: one part rounded at a time, {len(seen)} observations {origin}"
     lines = [_advice_line(one, advice, damages, config) for one in precisions]
     note = (
         "error: root mean square difference of the action chunks to float32, relative to theirs, in normalised "
@@ -177,28 +182,30 @@ def _measure(
     precisions: Sequence[Precision],
     seen: Sequence[Seen],
     work: Work,
-) -> tuple[list[Damage], dict[str, list[Damage]]]:
-    """Return the damage of every part, and by precision what was tried as advice."""
+    damages: list[Damage],
+) -> dict[str, list[Damage]]:
+    """Add the damage of every part to a list; return by precision what was tried as advice."""
     parts = parts_of(policy.module, config.by)
     work.expect(len(precisions) * (len(parts) + 4))
     measuring = Sensitivity(policy, seen)
-    damages: list[Damage] = []
     advice: dict[str, list[Damage]] = {}
     for precision in precisions:
-        of = []
         for part in parts:
             work.say(f"{precision.name}: {part.name}")
-            of.append(measuring.measure(precision, part))
+            damages.append(measuring.measure(precision, part))
             work.advance()
-        single = [one for one in of if is_candidate(one, config.by)]
+        single = _candidates(damages, precision, config)
         work.say(f"{precision.name}: what may be rounded together")
         advice[precision.name] = list(
             advise(single, config.tolerance, lambda part: measuring.measure(precision, part))  # noqa: B023
         )
         work.advance(4)
-        damages += of
     policy.set_precision(Precision())
-    return damages, advice
+    return advice
+
+
+def _candidates(damages: Sequence[Damage], precision: Precision, config: SensitivityConfig) -> list[Damage]:
+    return [one for one in damages if one.precision == precision.name and is_candidate(one, config.by)]
 
 
 def _add_success(
@@ -264,7 +271,7 @@ def _advice_line(
     damages: Sequence[Damage],
     config: SensitivityConfig,
 ) -> str:
-    single = [one for one in damages if one.precision == precision.name and is_candidate(one, config.by)]
+    single = _candidates(damages, precision, config)
     tried = advice[precision.name]
     within = f"within {percent(config.tolerance)} of float32's actions"
     if not tried or tried[-1].error is None or tried[-1].error > config.tolerance:
