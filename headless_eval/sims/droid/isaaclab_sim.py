@@ -73,7 +73,7 @@ class DroidIsaacLab:
         self._finger = names.index(environment.GRIPPER_JOINT)
         self._driven = [*self._arm, self._finger]
         self._link = self._robot.body_names.index(environment.GRIPPER_LINK)
-        self._order = [self._bodies.object_names.index(name) for name in environment.BODIES]
+        self._order = [self._bodies.body_names.index(name) for name in environment.BODIES]
         self._origins = self._scene.env_origins.cpu().numpy().astype(np.float64)
         self._stepper = self._make_stepper()
         self._light_up()
