@@ -176,8 +176,8 @@ class DuQuant(Method):
         permute: deal the channels out between the rotations, by magnitude, to and fro (zigzag).
         row_rotation: also rotate the output channels, so that their weights are rounded in their principal axes;
             undone after the product, in float32.
-        percentile: of the magnitudes seen in calibration, what a token's scale must at least hold back to: larger
-            values are clipped. None: the one with the least squared error, by layer.
+        percentile: of the magnitudes seen in calibration; no token's scale reaches further, so that larger values
+            are clipped. None: by layer the one with the least squared error, of some.
         smooth: strength of the smoothing before the first rotation: factors (max|x| / max|w|)^smooth; 0 is none.
         clip_weights: choose each output channel's scale so that the squared error is least.
     """
