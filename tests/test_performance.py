@@ -442,3 +442,26 @@ def test_the_engines_that_call_no_modules_are_profiled_too(tmp_path):
         >= 0.9 * one["times"]["median"]
     )
     assert (tmp_path / "p" / "kernels.csv").exists()
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_kernels_add_up_to_no_more_than_an_inference(random_flags, tmp_path):
+    folder = tmp_path / "bench"
+    flags = ["--gpu", "0", *random_flags, "--repeats", "5"]
+    dtypes = ["--compute", "float32", "bfloat16", "--dtypes", "float32", "int8"]
+    assert main(["bench", *flags, *dtypes, "--engines", "eager", "compiled", "--results", str(folder)]) == 0
+    found = rows(folder / "bench.csv")
+    assert {row["status"] for row in found} == {"ok"}
+    assert all(float(row["error"]) < 0.2 for row in found)
+    for engine in ("eager", "compiled"):
+        folder = tmp_path / engine
+        assert main(["profile", *flags, "--engine", engine, "--dtype", "int8", "--results", str(folder)]) == 0
+        (one,) = json.loads((folder / "profile.json").read_text("utf-8"))["profiles"]
+        named = {row["component"]: row["ms"] for row in one["components"] if row["ms"] is not None}
+        kernels = sum(row["ms"] for row in one["kernels"])
+        modules = sum(row["ms"] + row["quantizer_ms"] for row in one["modules"] if row["ms"] is not None)
+        assert 0 < kernels + modules
+        assert "waiting between kernels" in named
+        if engine == "eager":
+            assert named["quantizers"] > 0
+            assert named["expert MLP"] > 0
