@@ -8,6 +8,8 @@ import torch
 from pi0_cases import SMALL, SMALL_PI05, batch_for, load_golden, randomised
 
 from headless_eval import load_policy
+from headless_eval.cli import main
+from headless_eval.config import RunConfig
 from headless_eval.differences import differences
 from headless_eval.errors import UserError
 from headless_eval.pi0 import engine as engines
@@ -303,7 +305,16 @@ def test_a_precision_that_the_engine_was_not_told_of_is_computed_all_the_same():
         assert handle.unfired == ()
 
 
-def test_two_engines_are_two_settings():
+def test_two_engines_are_two_settings(tmp_path, capsys):
+    for name, choices in (("engine", "auto, eager, compiled or fused"), ("execution", "simulated or native")):
+        with pytest.raises(UserError, match=f"--{name} is 'fast'; it must be {choices}"):
+            RunConfig(**{name: "fast"})
+    for flags in (["--execution", "native"], ["--engine", "fused"]):
+        assert main(["run", "--videos", "none", "--results", str(tmp_path / "run"), *flags]) == 2
+        said = capsys.readouterr().err.strip()
+        assert "needs a CUDA GPU" in said
+        assert "\n" not in said
+    assert not (tmp_path / "run").exists()
     (found,) = differences({"settings": {"engine": "eager"}}, {"settings": {"engine": "auto"}})
     assert found.binding
     (found,) = differences({"policy": {"engine": "eager"}}, {"policy": {"engine": "compiled"}})
