@@ -460,7 +460,7 @@ def test_on_a_gpu_kernels_add_up_to_no_more_than_an_inference(random_flags, tmp_
         named = {row["component"]: row["ms"] for row in one["components"] if row["ms"] is not None}
         kernels = sum(row["ms"] for row in one["kernels"])
         modules = sum(row["ms"] + row["quantizer_ms"] for row in one["modules"] if row["ms"] is not None)
-        assert 0 < kernels + modules
+        assert 0 < kernels + modules < 1.5 * one["times"]["median"]
         assert "waiting between kernels" in named
         if engine == "eager":
             assert named["quantizers"] > 0
