@@ -14,7 +14,8 @@ from headless_eval.differences import differences
 from headless_eval.errors import UserError
 from headless_eval.pi0 import engine as engines
 from headless_eval.pi0.config import GemmaConfig
-from headless_eval.pi0.engine import cpu, make_engine
+from headless_eval.pi0.engine import cpu, make_engine, parts
+from headless_eval.pi0.engine.compiled import CompiledEngine
 from headless_eval.pi0.engine.packing import joined
 from headless_eval.pi0.engine.rounding import rounded
 from headless_eval.precision import DTYPES, MODES, Precision, Scope
@@ -350,14 +351,28 @@ def test_joined_weights_are_views_of_one_memory(small):
 
 # --- torch's compiler
 
+SCOPES = (r".*", r"layers\.1\.|action_out|dense", r"layers\.0\.|state_proj|embed_tok|vision")
+
+
+@pytest.mark.parametrize("name", ["float32", "float8_e4m3_both", "int4_activations_only"])
+def test_traced_parts_give_the_models_actions(name, monkeypatch):
+    """The parts of the GPU's engine as graphs, without what the compiler makes of them."""
+    lowered = []
+    monkeypatch.setattr(parts, "_compiled", {})
+    monkeypatch.setattr(parts, "_lower", lambda graph, examples: lowered.append(graph) or graph)
+    for config in (SMALL, SMALL_PI05):
+        for scope in SCOPES[: 1 if name == "float32" else 3]:
+            precision = Precision.parse(name, Scope(scope))
+            check_compiled(CompiledEngine, randomised(config), batch_for(config, used=8), precision)
+    # Layers of a kind share what is compiled, and so do parts that a scope leaves alone.
+    assert len(lowered) <= (19 if name == "float32" else 45)  # of 57
+
 
 @pytest.mark.slow
 @needs_c
 @pytest.mark.parametrize("name", ["float8_e4m3_both", "int8_both"])
 def test_compiled_parts_give_the_models_actions(name, tmp_path, monkeypatch):
     """The parts of the GPU's engine, compiled for the CPU."""
-    from headless_eval.pi0.engine.compiled import CompiledEngine
-
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     for config in (SMALL, SMALL_PI05):
         check_compiled(CompiledEngine, randomised(config), batch_for(config, used=8), Precision.parse(name))
@@ -384,8 +399,6 @@ def check_compiled(make, model, batch, precision) -> None:
 @pytest.mark.parametrize("config", [SMALL, SMALL_PI05], ids=["pi0", "pi05"])
 @pytest.mark.parametrize("name", ["float32", *(f"{dtype}_both" for dtype in QUANTIZED)])
 def test_graphs_give_the_models_actions(name, config):
-    from headless_eval.pi0.engine.compiled import CompiledEngine
-
     batch = batch_for(config, used=8)
     check_compiled(CompiledEngine, randomised(config).cuda(), batch, Precision.parse(name))
 

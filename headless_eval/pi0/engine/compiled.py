@@ -95,10 +95,15 @@ class CompiledEngine:
             plan = self._plans.get(key) or self._new_plan(key, given)
             return plan(given)
 
-    def part(self, function: Callable[..., Any], prefix: str = "") -> Part:
-        """Return a function of ``layers`` compiled, with the rounding of the modules below this name."""
+    def part(self, function: Callable[..., Any], prefix: str = "", *names: str) -> Part:
+        """Return a function of ``layers`` compiled, with the rounding of these modules below ``prefix``, or of all.
+
+        Parts that round the same share what is compiled, so nothing that they do not round may tell them apart.
+        """
         leaves = frozenset(name.removeprefix(prefix) for name in self._rounded if name.startswith(prefix))
-        return Part(function, self.config, Rounding(self._dtype, leaves), prefix, self._handle)
+        leaves = leaves.intersection(names) if names else leaves
+        rounding = Rounding(self._dtype, leaves) if leaves else Rounding()
+        return Part(function, self.config, rounding, prefix, self._handle)
 
     def _new_plan(self, key: tuple[int, ...], given: Inputs) -> "_Plan":
         with self._lock:
@@ -184,20 +189,22 @@ class _Plan:
         self.device, self.dtype = engine.model.device, engine.model.dtype
         config, weights = self.config, self.weights
         depth = config.gemma.depth
-        self.patches = engine.part(layers.patches, "vision.")
+        self.patches = engine.part(layers.patches, "vision.", "patch_embedding", "position_embedding")
         self.vision = [
             engine.part(layers.vision_layer, f"vision.layers.{index}.")
             for index in range(config.siglip.depth)
         ]
-        self.seen = engine.part(layers.seen)
-        self.prompt = engine.part(layers.prompt, "language.")
+        self.seen = engine.part(layers.seen, "", "vision.post_layernorm", "image_projector")
+        self.prompt = engine.part(layers.prompt, "language.", "embed_tokens")
         self.language = [
             engine.part(layers.prefix_layer, f"language.layers.{index}.") for index in range(depth - 1)
         ]
         self.language_end = engine.part(layers.prefix_end, f"language.layers.{depth - 1}.")
         self.expert = [engine.part(layers.expert_layer, f"expert.layers.{index}.") for index in range(depth)]
-        self.state = engine.part(layers.state_token)
-        self.begin, self.end = engine.part(layers.step_begin), engine.part(layers.step_end)
+        self.state = engine.part(layers.state_token, "", "state_proj")
+        mix = ("action_time_mlp_in", "action_time_mlp_out")
+        self.begin = engine.part(layers.step_begin, "", "action_in_proj", *mix)
+        self.end = engine.part(layers.step_end, "", "expert.norm", "action_out_proj")
         embeddings, modulations = engine.model.condition(_times(self.steps, self.device))
         self.number = torch.tensor(float(self.steps), device=self.device)
         # What the expert's norms and the first projection take, step by step.

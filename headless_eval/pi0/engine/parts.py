@@ -63,26 +63,26 @@ def _compile(
     function: Callable[..., Any], rounding: Rounding, config: Pi0Config, tensors: tuple[Tensor, ...]
 ) -> tuple[Callable[..., Any], frozenset[str]]:
     """Return the function compiled, and the modules whose rounding is in what was compiled."""
-    from torch._inductor import config as settings
-    from torch._inductor.compile_fx import compile_fx
-
     noting = Rounding(rounding.dtype, rounding.leaves)
 
     def part(*given: Tensor) -> Any:
         return function(noting, config, *given)
 
-    with torch.inference_mode(False), torch.no_grad(), settings.patch(_options()):
-        # Copies: tensors made in inference mode cannot be traced.
+    with torch.inference_mode(False), torch.no_grad():
+        # Tensors made in inference mode cannot be traced, others of their kind can.
         examples = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in tensors]
         graph = make_fx(part, tracing_mode="fake")(*examples)
-        run: Any = compile_fx(graph, examples)
-        return run, frozenset(noting.seen)
+        return _lower(graph, examples), frozenset(noting.seen)
 
 
-def _options() -> dict[str, Any]:
+def _lower(graph: torch.fx.GraphModule, examples: list[Tensor]) -> Callable[..., Any]:
+    """Return what torch's compiler makes of a graph."""
     from torch._inductor import config as settings
+    from torch._inductor.compile_fx import compile_fx
 
     options: dict[str, Any] = {"cpp.threads": 1}  # a CPU inference has one thread, whoever compiled it
     if hasattr(settings, "eager_numerics"):
         options["eager_numerics.division_rounding"] = True
-    return options
+    with settings.patch(options):
+        run: Any = compile_fx(graph, examples)
+    return run
