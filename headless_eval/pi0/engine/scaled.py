@@ -97,7 +97,6 @@ def _round_small(
     there = i < numbers
     u = _ordered(_load(x, row, i, numbers, of_row, of_token, COLS))
     low, high = _extremes(tl.min(tl.where(there, u, 0xFFFFFFFF), 0), tl.max(tl.where(there, u, 0), 0))
-    v = _number(u)
     u = tl.where(there, u, 0xFFFFFFFF)
     rank = (numbers - 1) // 2
     known = tl.full((), 0, tl.uint32)
@@ -109,7 +108,7 @@ def _round_small(
         digit = (first <= rank).to(tl.uint32) + (second <= rank).to(tl.uint32) + (third <= rank).to(tl.uint32)
         known += one * digit
         one = one >> 2
-    rounded = _rounded(v, low, high, _median(known, BITS), KIND)
+    rounded = _rounded(_number(u), low, high, _median(known, BITS), KIND)
     tl.store(y + row * numbers + i, rounded.to(y.dtype.element_ty), mask=there)
 
 
