@@ -30,7 +30,6 @@ from headless_eval.sims.isaaclab_app import IsaacApp
 from headless_eval.sims.simulator import StepResult, Task
 
 ACTION_DIM = 8
-_CAMERAS: tuple[str, ...] = (EXTERIOR_CAMERA.name, WRIST_CAMERA.name)
 _XYZW_TO_WXYZ = [0, 1, 2, 6, 3, 4, 5]
 _WXYZ_TO_XYZW = [0, 1, 2, 4, 5, 6, 3]
 _PACKAGES = ("isaaclab", "newton", "mujoco-warp", "warp-lang", "torch", "isaacsim")
@@ -47,33 +46,31 @@ class DroidIsaacLab:
     suite = "droid"
     tasks = TASKS
     control_hz = CONTROL_HZ
+    cameras: tuple[str, ...] = (EXTERIOR_CAMERA.name, WRIST_CAMERA.name)
 
     def __init__(self, app: IsaacApp, config: environment.DroidEnvCfg):
         self._app = app
         self._config = config
         self.num_slots = config.scene.num_envs
-        self._image_size = config.scene.exterior.width
-        self._frame_size = self._image_size
-        self._frame_cameras: tuple[str, ...] = _CAMERAS
-        if hasattr(config.scene, f"{_CAMERAS[0]}_frame"):
-            self._frame_cameras = tuple(f"{name}_frame" for name in _CAMERAS)
-            self._frame_size = config.scene.exterior_frame.width
+        frames = tuple(f"{name}_frame" for name in self.cameras)
+        self._frame_cameras = frames if hasattr(config.scene, frames[0]) else self.cameras
         self._physics = "newton" if isinstance(config.sim.physics, NewtonCfg) else "physx"
         self._renderer = (
-            "newton" if config.scene.exterior.renderer_cfg.renderer_type == "newton_warp" else "rtx"
+            "newton"
+            if getattr(config.scene, self.cameras[0]).renderer_cfg.renderer_type == "newton_warp"
+            else "rtx"
         )
         self._sim = SimulationContext(config.sim)
         self._scene = InteractiveScene(config.scene)
         self._sim.reset()
         if app.has_kit:
             self._sim.reset()  # Kit has loaded the materials by the second reset only
-        self._robot, self._bodies = self._scene["robot"], self._scene["bodies"]
+        self._robot = self._scene["robot"]
         names = self._robot.joint_names
         self._arm = [names.index(name) for name in environment.ARM_JOINTS]
         self._finger = names.index(environment.GRIPPER_JOINT)
         self._driven = [*self._arm, self._finger]
-        self._link = self._robot.body_names.index(environment.GRIPPER_LINK)
-        self._order = [self._bodies.body_names.index(name) for name in environment.BODIES]
+        self._bind()
         self._origins = self._scene.env_origins.cpu().numpy().astype(np.float64)
         self._stepper = self._make_stepper()
         self._light_up()
@@ -85,22 +82,15 @@ class DroidIsaacLab:
         """Start an episode of ``task`` in ``slot``."""
         if not 0 <= slot < self.num_slots:
             raise ValueError(f"slot {slot} is not among {self.num_slots}")
-        scene = next(scene for scene in SCENES if scene.id == task.id)
-        state = draw_initial_state(scene, seed.initial_state())
-        joints = np.zeros(len(self._robot.joint_names))
-        joints[self._arm] = state.joints
-        poses = np.array(
-            [(*environment.hideaway(index), 0, 0, 0, 1) for index in range(len(environment.BODIES))]
-        )
-        for body, pose in zip(scene.bodies, state.poses, strict=True):
-            poses[environment.BODIES.index(body.name)] = pose[_WXYZ_TO_XYZW]
+        scene = self._scene_of(task)
+        joints, poses = self._start(scene, seed)
         poses[:, :3] += self._origins[slot]
         self._write(slot, joints, poses)
         self._episodes[slot] = scene, SuccessTracker(scene)
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's DROID keys."""
-        exterior, wrist = self._render(_CAMERAS)
+        exterior, wrist = self._render(self.cameras)
         now = self._read()
         return [
             {
@@ -151,15 +141,42 @@ class DroidIsaacLab:
             "timestep_s": 1 / (CONTROL_HZ * substeps),
             "substeps": substeps,
             "control_hz": CONTROL_HZ,
-            "image_size": self._image_size,
-            "frame_size": self._frame_size,
-            "cameras": [asdict(EXTERIOR_CAMERA), asdict(WRIST_CAMERA)],
+            **self._describe_scene(),
         }
 
     def close(self) -> None:
         """End Isaac Lab; another simulation can be started in this process afterwards."""
         self._episodes.clear()
         self._app.close()
+
+    def _bind(self) -> None:
+        """Look up the scene's bodies and the gripper."""
+        self._bodies = self._scene["bodies"]
+        self._order = [self._bodies.body_names.index(name) for name in environment.BODIES]
+        self._link = self._robot.body_names.index(environment.GRIPPER_LINK)
+
+    def _scene_of(self, task: Task) -> Scene:
+        return next(scene for scene in SCENES if scene.id == task.id)
+
+    def _start(self, scene: Scene, seed: TrialSeed) -> tuple[np.ndarray, np.ndarray]:
+        """Return where an episode starts: joints, and poses (bodies, 7) with quaternions (x, y, z, w)."""
+        state = draw_initial_state(scene, seed.initial_state())
+        joints = np.zeros(len(self._robot.joint_names))
+        joints[self._arm] = state.joints
+        poses = np.array(
+            [(*environment.hideaway(index), 0, 0, 0, 1) for index in range(len(environment.BODIES))]
+        )
+        for body, pose in zip(scene.bodies, state.poses, strict=True):
+            poses[environment.BODIES.index(body.name)] = pose[_WXYZ_TO_XYZW]
+        return joints, poses
+
+    def _describe_scene(self) -> dict[str, Any]:
+        """Return sizes and cameras for the manifest."""
+        return {
+            "image_size": getattr(self._config.scene, self.cameras[0]).width,
+            "frame_size": getattr(self._config.scene, self._frame_cameras[0]).width,
+            "cameras": [asdict(EXTERIOR_CAMERA), asdict(WRIST_CAMERA)],
+        }
 
     def _write(self, slot: int, joints: np.ndarray, poses: np.ndarray) -> None:
         """Put one environment's robot and bodies there, at rest; ``joints`` are its targets, too."""
@@ -169,15 +186,22 @@ class DroidIsaacLab:
         self._robot.write_joint_position_to_sim_index(position=position, env_ids=where)
         self._robot.write_joint_velocity_to_sim_index(velocity=torch.zeros_like(position), env_ids=where)
         self._robot.actuators.target_command.set_position_index(value=position, env_ids=where)
-        ordered = np.empty_like(poses)
-        ordered[self._order] = poses
-        body_poses = self._tensor(ordered[None])
-        self._bodies.write_body_link_pose_to_sim_index(body_poses=body_poses, env_ids=where)
-        self._bodies.write_body_link_velocity_to_sim_index(
-            body_velocities=torch.zeros_like(body_poses[..., :6]), env_ids=where
-        )
+        self._write_bodies(where, self._tensor(poses[None]))
         self._scene.write_data_to_sim()
         self._changed()
+
+    def _write_bodies(self, where: torch.Tensor, poses: torch.Tensor) -> None:
+        ordered = torch.empty_like(poses)
+        ordered[:, self._order] = poses
+        self._bodies.write_body_link_pose_to_sim_index(body_poses=ordered, env_ids=where)
+        self._bodies.write_body_link_velocity_to_sim_index(
+            body_velocities=torch.zeros_like(poses[..., :6]), env_ids=where
+        )
+
+    def _read_bodies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return poses (environments, bodies, 7), quaternions (x, y, z, w), and velocities (..., 6) in the world."""
+        data = self._bodies.data
+        return _numpy(data.body_link_pose_w)[:, self._order], _numpy(data.body_link_vel_w)[:, self._order]
 
     def _advance(self, targets: Mapping[int, np.ndarray]) -> None:
         """Step the environments of these joint targets (8,); those of other episodes stay as they are."""
@@ -194,37 +218,41 @@ class DroidIsaacLab:
 
     def _settle(self, now: SimpleNamespace, slot: int) -> StepResult:
         scene, tracker = self._episodes[slot]
-        target, container = (environment.BODIES.index(body.name) for body in scene.bodies[:2])
-        link = now.link[slot]
-        situation = Situation(
-            target_pose=now.poses[slot, target],
-            target_velocity=now.velocities[slot, target],
-            container_pose=now.poses[slot, container],
-            tcp=link[:3] + rotation(link[3:]) @ np.array(environment.TCP),
-            gripper_position=self._gripper(now, slot),
-        )
         if not all(
             np.isfinite(part).all() for part in (now.poses[slot], now.velocities[slot], now.joints[slot])
         ):
             return StepResult(
                 False, FloatingPointError("the simulation diverged: a position or velocity is no number")
             )
-        return StepResult(tracker.update(situation))
+        return StepResult(tracker.update(self._situation(now, slot, scene)))
+
+    def _situation(self, now: SimpleNamespace, slot: int, scene: Scene) -> Situation:
+        """Return what the success predicate looks at."""
+        target, container = (environment.BODIES.index(body.name) for body in scene.bodies[:2])
+        return Situation(
+            target_pose=now.poses[slot, target],
+            target_velocity=now.velocities[slot, target],
+            container_pose=now.poses[slot, container],
+            tcp=self._tcp(now, slot),
+            gripper_position=self._gripper(now, slot),
+        )
+
+    def _tcp(self, now: SimpleNamespace, slot: int) -> np.ndarray:
+        """Return the midpoint between the pads."""
+        link = now.links[slot, self._link]
+        return link[:3] + rotation(link[3:]) @ np.array(environment.TCP)
 
     def _read(self) -> SimpleNamespace:
         """Return the state of all environments, in their own frames, quaternions (w, x, y, z)."""
         if self._state is None:
-            robot, bodies = self._robot.data, self._bodies.data
-            poses = _numpy(bodies.body_link_pose_w)[:, self._order][..., _XYZW_TO_WXYZ]
-            link = _numpy(robot.body_link_pose_w)[:, self._link][..., _XYZW_TO_WXYZ]
-            poses[..., :3] -= self._origins[:, None]
-            link[..., :3] -= self._origins
-            self._state = SimpleNamespace(
-                poses=poses,
-                velocities=_numpy(bodies.body_link_vel_w)[:, self._order],
-                link=link,
-                joints=_numpy(robot.joint_pos),
+            poses, velocities = self._read_bodies()
+            poses, links = (
+                states[..., _XYZW_TO_WXYZ] for states in (poses, _numpy(self._robot.data.body_link_pose_w))
             )
+            for states in (poses, links):
+                states[..., :3] -= self._origins[:, None]
+            joints = _numpy(self._robot.data.joint_pos)
+            self._state = SimpleNamespace(poses=poses, velocities=velocities, links=links, joints=joints)
         return self._state
 
     def _gripper(self, now: SimpleNamespace, slot: int) -> float:
@@ -263,7 +291,7 @@ class DroidIsaacLab:
         if self._renderer == "newton":
             from headless_eval.sims.droid.isaaclab_newton import set_sun
 
-            set_sun(self._scene[EXTERIOR_CAMERA.name])
+            set_sun(self._scene[self.cameras[0]])
 
 
 def _numpy(values: Any, dtype: Any = np.float64) -> np.ndarray:
