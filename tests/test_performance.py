@@ -281,7 +281,18 @@ def measured(tmp_path_factory):
     flags = ["--dtypes", "float8_e4m3", "--by", "component", "--number", "1", "--success", "1"]
     with pytest.MonkeyPatch.context() as patch:
         short_tasks(patch)
-        flags += ["--tasks", "1", "--engine", "compiled", "--tolerance", "0.01", "--results", str(folder)]
+        flags += [
+            "--tasks",
+            "1",
+            "--engine",
+            "compiled",
+            "--tolerance",
+            "0.01",
+            "--slots",
+            "2",
+            "--results",
+            str(folder),
+        ]
         assert main(["sensitivity", *flags]) == 0
     return folder
 
@@ -312,7 +323,8 @@ def test_sensitivity_ranks_components_and_advises(measured):
 def test_sensitivity_of_layers_on_the_same_observations_agrees(measured, tmp_path):
     folder = tmp_path / "layers"
     flags = ["--dtypes", "float8_e4m3", "--by", "layer", "--engine", "compiled", "--results", str(folder)]
-    assert main(["sensitivity", *flags, "--observations", str(measured / "observations.npz")]) == 0
+    flags += ["--tolerance", "0.5", "--observations", str(measured / "observations.npz")]
+    assert main(["sensitivity", *flags]) == 0
     parts = json.loads((folder / "sensitivity.json").read_text("utf-8"))["parts"]
     before = json.loads((measured / "sensitivity.json").read_text("utf-8"))["parts"]
     (whole,), (whole_before,) = ([one for one in of if one["component"] == "all"] for of in (parts, before))
