@@ -256,6 +256,9 @@ def in_a_process(stage: str, *arguments: object) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, dict)
+    print(
+        stage, *arguments[1:], json.dumps(found), file=sys.stderr, flush=True
+    )  # it is a long way to the end
     return found
 
 

@@ -4,7 +4,8 @@
 #     benchmarks/performance_h200.sh OUT [PART ...]       PART: fused, native, eager, simulated, profile; default: all
 #
 # Needs 80 GB of GPU memory, torch with CUDA, and this package's dependencies; $PYTHON names the interpreter. What
-# fails or takes too long is left out, and the rest goes on. OUT gets eight files.
+# fails or takes too long is left out, and the rest goes on; MINUTES bounds each of the two tables of simulated
+# precisions (default 3). OUT gets eight files.
 set -uo pipefail
 OUT=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
@@ -36,8 +37,8 @@ bench() { # seconds allowed, then flags
         eager) bench 60 --compute float32 bfloat16 --dtypes float32 --engines eager --repeats 10 ;;
         simulated)
             for compute in bfloat16 float32; do
-                bench 240 --compute $compute --engines compiled --repeats 10 --minutes 3 \
-                    --dtypes float32 float16 bfloat16 float8_e4m3 float8_e5m2 int8 int4 uint32 int32 boolean
+                bench 300 --compute $compute --engines compiled --repeats 10 --minutes "${MINUTES:-3}" \
+                    --dtypes float32 float8_e4m3 boolean int32 int8 bfloat16 float16 float8_e5m2 int4 uint32
             done
             ;;
         profile)

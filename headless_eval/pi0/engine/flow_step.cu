@@ -46,6 +46,8 @@ struct Part { u32 w[4]; };  // 16 bytes of rows or weights
 
 #define DEVICE static __device__ __forceinline__
 
+// The next kernel starts when all of this one's programs have come here. Where, in each kernel, was found by trying:
+// early, its copies overlap with this kernel's work; late, they do not take its place.
 DEVICE void start_next() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
 DEVICE void wait_for_last() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
@@ -139,10 +141,11 @@ DEVICE Part expand(uint2 v) {
 }
 #endif
 
-// acc (16 rows, 8 outputs) += rows g and g + 8 (u, z) times weights v, over one chunk of inputs.
-DEVICE void multiply(float *acc, const Part &u, const Part &z, const Part &v) {
+// acc + more (16 rows, 8 outputs) += rows g and g + 8 (u, z) times weights v, over one chunk of inputs. The matrix unit
+// takes its time from one result to the next: where there are two sums, they take turns.
+DEVICE void multiply(float *acc, float *more, const Part &u, const Part &z, const Part &v) {
 #if TYPE == 2
-#define TF32(a0, a1, a2, a3, b0, b1) \
+#define TF32(acc, a0, a1, a2, a3, b0, b1) \
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
         : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3]) \
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1))
@@ -158,9 +161,9 @@ DEVICE void multiply(float *acc, const Part &u, const Part &z, const Part &v) {
     }
 #pragma unroll
     for (int i = 0; i < 4; i += 2) {
-        TF32(us[i], zs[i], us[i + 1], zs[i + 1], vb[i], vb[i + 1]);
-        TF32(ub[i], zb[i], ub[i + 1], zb[i + 1], vs[i], vs[i + 1]);
-        TF32(ub[i], zb[i], ub[i + 1], zb[i + 1], vb[i], vb[i + 1]);
+        TF32(more, us[i], zs[i], us[i + 1], zs[i + 1], vb[i], vb[i + 1]);
+        TF32(more, ub[i], zb[i], ub[i + 1], zb[i + 1], vs[i], vs[i + 1]);
+        TF32(acc, ub[i], zb[i], ub[i + 1], zb[i + 1], vb[i], vb[i + 1]);
     }
 #else
 #if TYPE == 0
@@ -168,11 +171,12 @@ DEVICE void multiply(float *acc, const Part &u, const Part &z, const Part &v) {
 #else
 #define KIND "f16.f16"
 #endif
-#pragma unroll
-    for (int i = 0; i < 4; i += 2)
-        asm("mma.sync.aligned.m16n8k16.row.col.f32." KIND ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
-            : "r"(u.w[i]), "r"(z.w[i]), "r"(u.w[i + 1]), "r"(z.w[i + 1]), "r"(v.w[i]), "r"(v.w[i + 1]));
+#define MMA(acc, a0, a1, a2, a3, b0, b1) \
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." KIND ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+        : "+f"((acc)[0]), "+f"((acc)[1]), "+f"((acc)[2]), "+f"((acc)[3]) \
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1))
+    MMA(acc, u.w[0], z.w[0], u.w[1], z.w[1], v.w[0], v.w[1]);
+    MMA(more, u.w[2], z.w[2], u.w[3], z.w[3], v.w[2], v.w[3]);
 #endif
 }
 
@@ -234,10 +238,8 @@ struct Product {
 
     // Leaves sums of products in memory.sums (BUFFERS, TILES, 16, 8), and of squares in memory.squares (WARPS, 16).
     __device__ void operator()(const T *x, int first, int rows) const {
-        // The matrix unit takes its time from one result to the next: with a single tile, two sums take turns.
-        constexpr int TURNS = TILES == 1 ? 2 : 1;
+        constexpr int TURNS = TILES > 2 ? 1 : 2;
         float turn[TURNS][TILES][4] = {}, square[2] = {0.0f, 0.0f};
-        float(*acc)[4] = turn[0];
         int one = first + lane.row, two = one + 8;
         constexpr int AT_ONCE = CHUNKS < 8 ? CHUNKS : 8;
 #pragma unroll
@@ -261,13 +263,14 @@ struct Product {
                 }
 #pragma unroll
                 for (int t = 0; t < TILES; t++)
-                    multiply(turn[c % TURNS][t], u[c], z[c],
+                    multiply(turn[0][t], turn[TURNS - 1][t], u[c], z[c],
                              expand(memory.weights[t * CHUNKS + start + c][threadIdx.x]));
             }
         }
+        float(*acc)[4] = turn[0];
         if (TURNS == 2)
 #pragma unroll
-            for (int i = 0; i < 4; i++) acc[0][i] += turn[TURNS - 1][0][i];
+            for (int i = 0; i < 4 * TILES; i++) acc[i / 4][i % 4] += turn[TURNS - 1][i / 4][i % 4];
         float *to = memory.sums + (lane.warp % BUFFERS * TILES * 16 + lane.row) * 8 + 2 * lane.quarter;
         __syncthreads();  // the block of rows before is done with
         if (lane.warp >= BUFFERS) store<false>(acc, to);
@@ -329,7 +332,6 @@ norm_qkv(const T *x, const T *scale, const float *bias, const W *w, const float 
          const float *table, const int *lengths, int rows, int tokens, int before, int slots) {
     typedef Product<QKV_TILES, WIDTH, true> Qkv;
     Qkv product(*(Qkv::Memory *)shared_memory);
-    start_next();
     int begin = blockIdx.x * (4 * QKV_TILES), head = begin / HALF, start = begin % HALF;
     // Of the 8 outputs of a tile, pairs of neighbours are what the rotation mixes.
     auto column = [&](int t, int n) { return head * SIZE + (n & 1) * HALF + start + t * 4 + n / 2; };
@@ -341,6 +343,7 @@ norm_qkv(const T *x, const T *scale, const float *bias, const W *w, const float 
 #endif
     product.ask_for(w, scale, column);
     wait_for_last();
+    start_next();
     for (int first = 0; first < rows; first += 16) {
         // What the result needs besides is on its way while the product is made.
         bool mine = threadIdx.x < QKV_TILES * 64 && first + row < rows;
@@ -369,34 +372,38 @@ norm_qkv(const T *x, const T *scale, const float *bias, const W *w, const float 
 #if TYPE == 2
 #define GATE_TILES 2
 #else
-#define GATE_TILES 4
+#define GATE_TILES 8
 #endif
-extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
+#define GATES_EACH ((GATE_TILES * 64 + THREADS - 1) / THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 norm_gate_up(const T *x, const T *scale, const float *bias, const W *w, const float *w_scales, T *out, int rows) {
     typedef Product<GATE_TILES, WIDTH, true> GateUp;
     GateUp product(*(GateUp::Memory *)shared_memory);
-    start_next();
     int start = blockIdx.x * (4 * GATE_TILES);
     auto column = [&](int t, int n) { return (n & 1) * MLP + start + t * 4 + n / 2; };
-    int t = threadIdx.x / 64 % GATE_TILES, row = threadIdx.x / 4 % 16, pair = threadIdx.x % 4;
-    int i = start + t * 4 + pair;
-    float2 added = make_float2(bias[i], bias[i + MLP]);
-#if WEIGHT
-    float2 by = make_float2(w_scales[i], w_scales[i + MLP]);
-#endif
+    int row = threadIdx.x / 4 % 16, pair = threadIdx.x % 4, tile = threadIdx.x / 64;
+    float2 added[GATES_EACH], by[GATES_EACH];
+#pragma unroll
+    for (int j = 0; j < GATES_EACH; j++) {
+        int i = start + (tile + j * (THREADS / 64)) % GATE_TILES * 4 + pair;
+        added[j] = make_float2(bias[i], bias[i + MLP]);
+        by[j] = WEIGHT ? make_float2(w_scales[i], w_scales[i + MLP]) : make_float2(1.0f, 1.0f);
+    }
     product.ask_for(w, scale, column);
     wait_for_last();
+    start_next();
     for (int first = 0; first < rows; first += 16) {
         product(x, first, rows);
-        if (threadIdx.x >= GATE_TILES * 64 || first + row >= rows) continue;
-        float2 y = product.pair(t, row, pair);
+        if (first + row >= rows) continue;
         float unit = product.unit(row);
-#if WEIGHT
-        y.x *= by.x;
-        y.y *= by.y;
-#endif
-        float gate = y.x * unit + added.x, up = y.y * unit + added.y;
-        out[(u64)(first + row) * MLP + i] = as_type(gelu(gate) * up);
+#pragma unroll
+        for (int j = 0; j < GATES_EACH; j++) {
+            int t = tile + j * (THREADS / 64);
+            if (t >= GATE_TILES) continue;
+            float2 y = product.pair(t, row, pair);
+            float gate = y.x * by[j].x * unit + added[j].x, up = y.y * by[j].y * unit + added[j].y;
+            out[(u64)(first + row) * MLP + start + t * 4 + pair] = as_type(gelu(gate) * up);
+        }
     }
 }
 
@@ -492,14 +499,28 @@ finish(const T *x, const T *scale, const float *bias, const T *w_out, const floa
 
 struct Shared {
     uint4 keys[KEY_TILES * KEY_CHUNKS * 32];
-    T values[KEYS * ROW];
+    T values[KEYS * ROW], queries[16 * ROW];
     float scores[16 * KEYS_ROW], sums[16 * SIZE], most[16], total[16];
 };
 
-DEVICE const float *of_sharer(const float *mine, int sharer) {
-    u64 there;
-    asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(mine), "r"(sharer));
-    return (const float *)there;
+// Read what lies at an address of shared memory in another program of the cluster.
+DEVICE u32 of_sharer(const float *mine, int sharer) {
+    u32 there;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;"
+        : "=r"(there) : "r"((u32)__cvta_generic_to_shared(mine)), "r"(sharer));
+    return there;
+}
+
+DEVICE float read_one(u32 there) {
+    float x;
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(x) : "r"(there));
+    return x;
+}
+
+DEVICE float2 read_two(u32 there) {
+    float2 x;
+    asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];" : "=f"(x.x), "=f"(x.y) : "r"(there));
+    return x;
 }
 
 DEVICE void arrive() { asm volatile("barrier.cluster.arrive.aligned;" ::: "memory"); }
@@ -543,24 +564,28 @@ attend(const T *q, const T *keys, const T *values, T *out, const int *lengths, i
     int length = lengths[sample];
     for (int first = 0; first < tokens; first += 16) {
         // Scores: each warp has some of the keys, every lane those that it copied.
-        float acc[TILES_EACH][4] = {};
-        int one = first + lane.row, two = one + 8;
-        const T *query = q + ((u64)sample * tokens + one) * INNER + head * SIZE + lane.quarter * EACH;
-        Part u[KEY_CHUNKS], z[KEY_CHUNKS];
-#pragma unroll
-        for (int c = 0; c < KEY_CHUNKS; c++) {
-            u[c] = row_part(query + c * CHUNK, one < tokens);
-            z[c] = row_part(query + 8 * INNER + c * CHUNK, two < tokens);
+        float acc[2][TILES_EACH][4] = {};
+        for (int at = threadIdx.x; at < 16 * LINES; at += THREADS) {
+            int row = at / LINES;
+            uint4 *to = (uint4 *)(memory.queries + row * ROW + at % LINES * EACH);
+            if (first + row < tokens)
+                ask(to, q + ((u64)sample * tokens + first + row) * INNER + head * SIZE + at % LINES * EACH);
+            else
+                *to = make_uint4(0, 0, 0, 0);
         }
         wait_for_copies();
+        __syncthreads();
+        const T *query = memory.queries + lane.row * ROW + lane.quarter * EACH;
 #pragma unroll
-        for (int c = 0; c < KEY_CHUNKS; c++)
+        for (int c = 0; c < KEY_CHUNKS; c++) {
+            Part u = row_part(query + c * CHUNK, true), z = row_part(query + 8 * ROW + c * CHUNK, true);
 #pragma unroll
             for (int t = 0; t < TILES_EACH; t++) {
                 int tile = lane.warp + t * WARPS;
                 if (tile < KEY_TILES)
-                    multiply(acc[t], u[c], z[c], part(memory.keys[(tile * KEY_CHUNKS + c) * 32 + own_lane]));
+                    multiply(acc[0][t], acc[1][t], u, z, part(memory.keys[(tile * KEY_CHUNKS + c) * 32 + own_lane]));
             }
+        }
 #pragma unroll
         for (int t = 0; t < TILES_EACH; t++) {
             int tile = lane.warp + t * WARPS;
@@ -571,7 +596,7 @@ attend(const T *q, const T *keys, const T *values, T *out, const int *lengths, i
                     bool seen = slot < length || (slot >= before && slot < end);
                     // The state's token sees no actions.
                     seen = seen && !(has_state && first + row == 0 && slot > before);
-                    memory.scores[row * KEYS_ROW + slot - start] = seen ? acc[t][i] * factor : -1e30f;
+                    memory.scores[row * KEYS_ROW + slot - start] = seen ? (acc[0][t][i] + acc[1][t][i]) * factor : -1e30f;
                 }
         }
         __syncthreads();
@@ -614,7 +639,7 @@ attend(const T *q, const T *keys, const T *values, T *out, const int *lengths, i
             for (int n = 0; n < COLUMNS; n++, numbers += 8) {
                 Part of = {{__float_as_uint(numbers[0]), __float_as_uint(numbers[ROW]),
                             __float_as_uint(numbers[2 * ROW]), __float_as_uint(numbers[3 * ROW])}};
-                multiply(sum[n], a, b, of);
+                multiply(sum[n], sum[n], a, b, of);
             }
 #else
             const float *one_row = memory.scores + lane.row * KEYS_ROW + 16 * c + 2 * lane.quarter;
@@ -631,10 +656,7 @@ attend(const T *q, const T *keys, const T *values, T *out, const int *lengths, i
                              : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
                              : "r"((u32)__cvta_generic_to_shared(numbers)));
 #pragma unroll
-                for (int i = 0; i < 2; i++)
-                    asm("mma.sync.aligned.m16n8k16.row.col.f32." KIND ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                        : "+f"(sum[n + i][0]), "+f"(sum[n + i][1]), "+f"(sum[n + i][2]), "+f"(sum[n + i][3])
-                        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[2 * i]), "r"(b[2 * i + 1]));
+                for (int i = 0; i < 2; i++) MMA(sum[n + i], a[0], a[1], a[2], a[3], b[2 * i], b[2 * i + 1]);
             }
 #endif
         }
@@ -654,9 +676,9 @@ attend(const T *q, const T *keys, const T *values, T *out, const int *lengths, i
             float2 y = make_float2(0.0f, 0.0f), ys[SHARERS];
 #pragma unroll
             for (int i = 0; i < SHARERS; i++) {
-                tops[i] = of_sharer(memory.most, i)[row];
-                totals[i] = of_sharer(memory.total, i)[row];
-                ys[i] = *(const float2 *)of_sharer(memory.sums + row * SIZE + d, i);
+                tops[i] = read_one(of_sharer(memory.most + row, i));
+                totals[i] = read_one(of_sharer(memory.total + row, i));
+                ys[i] = read_two(of_sharer(memory.sums + row * SIZE + d, i));
             }
 #pragma unroll
             for (int i = 0; i < SHARERS; i++) top = fmaxf(top, tops[i]);

@@ -13,7 +13,7 @@ from headless_eval.pi0.engine.nvrtc import Module, compile_source
 MOST_ROWS = 64  # beyond, a library's products are faster
 CAPABILITY = (9, 0)
 _THREADS, _WARPS, _SHARERS = 256, 8, 8
-_SHARED_LIMIT = 200 * 1024
+_SHARED_LIMIT = 226 * 1024
 _TYPES = {torch.bfloat16: 0, torch.float16: 1, torch.float32: 2}
 _WEIGHTS = {torch.float8_e4m3fn: 1, torch.int8: 2}
 
@@ -31,7 +31,7 @@ def fits(config: Pi0Config) -> bool:
     warps = _WARPS * 32
     return (
         of.num_kv_heads == 1
-        and of.head_dim % 64 == 0
+        and of.head_dim % 128 == 0
         and all(size % warps == 0 for size in (of.width, of.mlp_dim, of.num_heads * of.head_dim))
         and config.action_dim % 8 == 0
         and config.action_dim <= 64
@@ -92,7 +92,7 @@ class FlowStep:
         self._norm_qkv, self._attend, self._add_attention = kernels[:3]
         self._norm_gate_up, self._add_mlp, self._finish = kernels[3:]
         self._qkv_programs = (of.num_heads + 2) * of.head_dim // 16
-        self._gate_programs = of.mlp_dim // (8 if dtype == torch.float32 else 16)
+        self._gate_programs = of.mlp_dim // (8 if dtype == torch.float32 else 32)
         like = torch.empty(0, dtype=dtype, device=device)
         self.q = like.new_empty(self.rows, of.num_heads * of.head_dim)
         self.mixed = torch.empty_like(self.q)
@@ -102,9 +102,9 @@ class FlowStep:
     def possible(config: Pi0Config, dtype: torch.dtype, prefix: int, batch: int) -> bool:
         """Return whether there are few enough rows, and keys that fit into shared memory."""
         tokens = config.action_horizon + (not config.pi05)
-        # Keys and values, their weights and sums.
+        # Keys, values and queries, their weights and sums.
         head, keys = config.expert.head_dim, _keys(prefix + tokens)
-        shared = keys * (2 * head + 16) * dtype.itemsize + 64 * (keys + 8 + head) + 128
+        shared = (keys * (2 * head + 8) + 16 * (head + 8)) * dtype.itemsize + 64 * (keys + 8 + head) + 128
         return batch * tokens <= MOST_ROWS and shared <= _SHARED_LIMIT and fits(config)
 
     def layer(

@@ -62,7 +62,7 @@ def _fits(config: Pi0Config) -> bool:
         all(of.num_kv_heads == 1 and of.head_dim == head for of in sizes)
         and head >= 32
         and head & (head - 1) == 0
-        and config.gemma.width % 16 == 0
+        and all(size % 16 == 0 for of in (config.gemma, config.siglip) for size in (of.width, of.mlp_dim))
     )
 
 
@@ -240,7 +240,8 @@ class Fused:
         last = model.vision.post_layernorm
         self.vision_norm = (last.weight.float(), last.bias.float())
         patches = model.vision.patch_embedding
-        self.patches = (patches.weight.to(dtype), None if patches.bias is None else patches.bias.to(dtype))
+        weight = patches.weight.flatten(1).to(dtype)
+        self.patches = F.pad(weight, (0, -weight.shape[1] % 8)), _bias(patches, dtype)
         self.positions = model.vision.position_embedding.weight.to(dtype)
         self.projector = _cast(model.image_projector, dtype)
         self.action_in = _cast(model.action_in_proj, dtype)
@@ -431,9 +432,14 @@ class Fused:
     def _see(self, images: Tensor) -> Tensor:
         """Map images (N, 3, h, w) to rows of patches (N * patches, width)."""
         config = self.config.siglip
-        patches = F.conv2d(images, *self.patches, stride=config.patch_size).flatten(2).transpose(1, 2)
-        count = patches.shape[1]
-        x = (patches + self.positions[:count]).flatten(0, 1)
+        # A patch is a row, filled up to what the matrix unit likes to read.
+        size = config.patch_size
+        pixels = images.unflatten(3, (-1, size)).unflatten(2, (-1, size)).permute(0, 2, 4, 1, 3, 5)
+        count = pixels.shape[1] * pixels.shape[2]
+        rows = pixels.reshape(len(images) * count, -1)
+        weight, bias = self.patches
+        rows = F.linear(F.pad(rows, (0, weight.shape[1] - rows.shape[1])), weight, bias)
+        x = (rows.view(len(images), count, -1) + self.positions[:count]).flatten(0, 1)
         change = None
         for layer in self.vision:
             (scale, shift), (scale2, shift2) = layer.norms
@@ -499,3 +505,7 @@ class Fused:
 
 def _cast(layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return layer.weight.to(dtype), layer.bias.to(dtype)
+
+
+def _bias(layer: nn.Conv2d, dtype: torch.dtype) -> Tensor | None:
+    return None if layer.bias is None else layer.bias.to(dtype)

@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from headless_eval.pi0.engine.kernels_rows import launch
+
 
 @triton.jit
 def _scores_to_sum(
@@ -44,7 +46,10 @@ def _attend(
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
     PRECISION: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
     block, head, sample = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     AS: tl.constexpr = keys.dtype.element_ty
     rows = block * ROWS + tl.arange(0, ROWS)
@@ -135,5 +140,6 @@ def attend(
         PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
         num_warps=4,
         num_stages=2,
+        **launch(q.device),
     )
     return out

@@ -3,6 +3,7 @@
 Every row's arithmetic is its own: no result depends on what else is in the batch. Tensors are contiguous.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,6 +20,13 @@ class Rounded(tuple):
     """Rows in eight bits: values (M, N), and what each row is to be multiplied by, (M, 1) float32."""
 
     __slots__ = ()
+
+
+@triton.jit
+def _wait(EARLY: tl.constexpr):
+    """Wait for the kernel ahead, where this one may start before that has ended."""
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
 
 
 @triton.jit
@@ -50,7 +58,9 @@ def _norm(
     SHIFT: tl.constexpr,
     LARGEST: tl.constexpr,
     BLOCK: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
+    _wait(EARLY)
     row = tl.program_id(0)
     cols = tl.arange(0, BLOCK)
     inside = cols < N
@@ -73,7 +83,17 @@ def _norm(
 
 
 @triton.jit
-def _gelu(hidden, out, scales, N, GATED: tl.constexpr, LARGEST: tl.constexpr, BLOCK: tl.constexpr):
+def _gelu(
+    hidden,
+    out,
+    scales,
+    N,
+    GATED: tl.constexpr,
+    LARGEST: tl.constexpr,
+    BLOCK: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    _wait(EARLY)
     row = tl.program_id(0)
     cols = tl.arange(0, BLOCK)
     inside = cols < N
@@ -90,8 +110,9 @@ def _gelu(hidden, out, scales, N, GATED: tl.constexpr, LARGEST: tl.constexpr, BL
 
 
 @triton.jit
-def _gelu_piece(hidden, out, N, GATED: tl.constexpr, BLOCK: tl.constexpr):
+def _gelu_piece(hidden, out, N, GATED: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr):
     """As ``_gelu``, for a piece of a row: without a scale to find, no program needs the whole."""
+    _wait(EARLY)
     row = tl.program_id(1)
     cols = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = cols < N
@@ -107,7 +128,8 @@ def _gelu_piece(hidden, out, N, GATED: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _round(x, out, scales, N, LARGEST: tl.constexpr, BLOCK: tl.constexpr):
+def _round(x, out, scales, N, LARGEST: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr):
+    _wait(EARLY)
     row = tl.program_id(0)
     cols = tl.arange(0, BLOCK)
     inside = cols < N
@@ -131,8 +153,10 @@ def _rotate(
     HEADS: tl.constexpr,
     BLOCK_HEADS: tl.constexpr,
     HALF: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Rotate queries in place and keys on their way to where attention finds them, with the values."""
+    _wait(EARLY)
     row = tl.program_id(0)
     sample, token = row // tokens, row % tokens
     position = token
@@ -164,6 +188,17 @@ def _rotate(
     tl.store(keys + to + HALF + i, (second * cos + first * sin).to(keys.dtype.element_ty))
     both = tl.arange(0, 2 * HALF)
     tl.store(values + to + both, tl.load(at + (HEADS + 1) * size + both))
+
+
+@cache
+def _can_start_early(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+
+
+def launch(device: torch.device) -> dict[str, bool]:
+    """Return what a kernel is launched with so that it starts as early as the GPU lets it."""
+    early = _can_start_early(device)
+    return {"EARLY": early, "launch_pdl": early}
 
 
 def _warps(block: int) -> int:
@@ -215,6 +250,7 @@ def norm(
         LARGEST=LARGEST[kind] if kind else 0.0,
         BLOCK=block,
         num_warps=_warps(block),
+        **launch(x.device),
     )
     return _result(out, scales, kind)
 
@@ -226,7 +262,7 @@ def gelu(hidden: Tensor, *, gated: bool, kind: torch.dtype | None = None) -> Any
     out, scales = _target(hidden, rows, width, kind)
     if kind is None:
         grid = triton.cdiv(width, _PIECE), rows
-        _gelu_piece[grid](hidden, out, width, GATED=gated, BLOCK=_PIECE, num_warps=4)
+        _gelu_piece[grid](hidden, out, width, GATED=gated, BLOCK=_PIECE, num_warps=4, **launch(hidden.device))
         return out
     block = triton.next_power_of_2(width)
     _gelu[(rows,)](
@@ -238,6 +274,7 @@ def gelu(hidden: Tensor, *, gated: bool, kind: torch.dtype | None = None) -> Any
         LARGEST=LARGEST[kind] if kind else 0.0,
         BLOCK=block,
         num_warps=_warps(block),
+        **launch(hidden.device),
     )
     return _result(out, scales, kind)
 
@@ -249,7 +286,9 @@ def rounded(x: Tensor, kind: torch.dtype | None) -> Any:
     rows, width = x.shape
     out, scales = _target(x, rows, width, kind)
     block = triton.next_power_of_2(width)
-    _round[(rows,)](x, out, scales, width, LARGEST=LARGEST[kind], BLOCK=block, num_warps=_warps(block))
+    _round[(rows,)](
+        x, out, scales, width, LARGEST=LARGEST[kind], BLOCK=block, num_warps=_warps(block), **launch(x.device)
+    )
     return Rounded((out, scales))
 
 
@@ -282,4 +321,5 @@ def rotate_and_store(
         BLOCK_HEADS=triton.next_power_of_2(max(heads, 1)),
         HALF=size // 2,
         num_warps=4,
+        **launch(qkv.device),
     )
