@@ -14,4 +14,4 @@ if ! (ensure_isaaclab dev); then
     exit
 fi
 cd "$ROOT"
-exec .venv-isaaclab/bin/python -m pytest -m isaaclab tests/sims/test_droid_isaaclab.py "$@"
+exec .venv-isaaclab/bin/python -m pytest -m isaaclab tests/sims "$@"

@@ -78,7 +78,7 @@ SUITES = {
                 "mujoco": "headless_eval.sims.droid.backends:mujoco",
                 "isaaclab": "headless_eval.sims.droid.backends:isaaclab",
             },
-            settings=("physics", "renderer", "sim_device", "isaac_assets"),
+            settings=("physics", "renderer", "sim_device", "isaac_assets", "tasks"),
         ),
         _libero("spatial", "10 tasks: one bowl of two, told apart by where it is, onto the plate"),
         _libero("object", "10 tasks: one of ten groceries into the basket"),

@@ -22,6 +22,7 @@ from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
 from isaaclab_newton.renderers import NewtonWarpRendererCfg
 from isaaclab_physx.physics import PhysxCfg
 from isaaclab_physx.renderers import IsaacRtxRendererCfg
+from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from scipy.spatial.transform import Rotation
 
 from headless_eval.sims.droid.geometry import look_at
@@ -71,6 +72,13 @@ class BodyCfg(sim_utils.SpawnerCfg):
     # By name: it needs USD, which must not be loaded before Isaac Sim is.
     func = "headless_eval.sims.droid.isaaclab_bodies:spawn_body"
     body: str = SURROUNDINGS
+
+
+@configclass
+class PhysxRobotCfg(sim_utils.UsdFileCfg):
+    """Spawns the robot as PhysX needs it told."""
+
+    func = "headless_eval.sims.droid.isaaclab_physx:spawn_robot"
 
 
 @configclass
@@ -140,14 +148,12 @@ def droid_scene(
     num_envs: int, physics: str, renderer: str, image_size: int, frame_size: int
 ) -> DroidSceneCfg:
     """Return the scene of ``num_envs`` environments, for this physics engine and renderer."""
-    # Newton keeps environments apart by itself. All at the origin, one's rounding is as another's.
-    apart = physics == "physx" or renderer == "rtx"
-    scene = DroidSceneCfg(
-        num_envs=num_envs, env_spacing=_ENV_SPACING if apart else 0.0, lazy_sensor_update=True
-    )
+    spacing = env_spacing(physics, renderer, _ENV_SPACING)
+    scene = DroidSceneCfg(num_envs=num_envs, env_spacing=spacing, lazy_sensor_update=True)
     if physics == "physx":
-        scene.robot.spawn.func = "headless_eval.sims.droid.isaaclab_physx:spawn_robot"
-        scene.robot.spawn.rigid_props = sim_utils.RigidBodyPropertiesCfg(disable_gravity=True)
+        scene.robot.spawn = PhysxRobotCfg(
+            usd_path=str(ROBOT), rigid_props={"/.*": [PhysxRigidBodyCfg(disable_gravity=True)]}
+        )
     if renderer == "rtx":
         scene.sun = AssetBaseCfg(
             prim_path="/World/Sun",
@@ -163,6 +169,14 @@ def droid_scene(
         if frame_size != image_size:
             setattr(scene, f"{camera.name}_frame", camera_cfg(camera, renderer, frame_size, "_frame"))
     return scene
+
+
+def env_spacing(physics: str, renderer: str, metres: float) -> float:
+    """Return the distance of environments: ``metres`` where they would meet or be seen, else none.
+
+    Newton keeps them apart by itself, and all at the origin one's rounding is as another's.
+    """
+    return metres if physics == "physx" or renderer == "rtx" else 0.0
 
 
 def camera_cfg(camera: Camera, renderer: str, size: int, suffix: str = "") -> CameraCfg:

@@ -201,7 +201,7 @@ class DroidIsaacLab:
     def _read_bodies(self) -> tuple[np.ndarray, np.ndarray]:
         """Return poses (environments, bodies, 7), quaternions (x, y, z, w), and velocities (..., 6) in the world."""
         data = self._bodies.data
-        return _numpy(data.body_link_pose_w)[:, self._order], _numpy(data.body_link_vel_w)[:, self._order]
+        return numpy_of(data.body_link_pose_w)[:, self._order], numpy_of(data.body_link_vel_w)[:, self._order]
 
     def _advance(self, targets: Mapping[int, np.ndarray]) -> None:
         """Step the environments of these joint targets (8,); those of other episodes stay as they are."""
@@ -247,11 +247,11 @@ class DroidIsaacLab:
         if self._state is None:
             poses, velocities = self._read_bodies()
             poses, links = (
-                states[..., _XYZW_TO_WXYZ] for states in (poses, _numpy(self._robot.data.body_link_pose_w))
+                states[..., _XYZW_TO_WXYZ] for states in (poses, numpy_of(self._robot.data.body_link_pose_w))
             )
             for states in (poses, links):
                 states[..., :3] -= self._origins[:, None]
-            joints = _numpy(self._robot.data.joint_pos)
+            joints = numpy_of(self._robot.data.joint_pos)
             self._state = SimpleNamespace(poses=poses, velocities=velocities, links=links, joints=joints)
         return self._state
 
@@ -266,7 +266,7 @@ class DroidIsaacLab:
             for name in cameras:
                 self._scene[name].update(0.0, force_recompute=True)
             self._pictures[cameras] = [
-                _numpy(self._scene[name].data.output["rgb"], np.uint8)[..., :3] for name in cameras
+                numpy_of(self._scene[name].data.output["rgb"], np.uint8)[..., :3] for name in cameras
             ]
         return self._pictures[cameras]
 
@@ -294,7 +294,7 @@ class DroidIsaacLab:
             set_sun(self._scene[self.cameras[0]])
 
 
-def _numpy(values: Any, dtype: Any = np.float64) -> np.ndarray:
+def numpy_of(values: Any, dtype: Any = np.float64) -> np.ndarray:
     """Return Isaac Lab's array of the device as a NumPy array of our own."""
     tensor = values.torch if hasattr(values, "torch") else values
     return tensor.detach().cpu().numpy().astype(dtype)
