@@ -137,7 +137,8 @@ def _run(flags: list[str]) -> int:
             "lacks: add it, or unset them"
         )
     if asked.debug:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("headless_eval.quant").setLevel(logging.INFO)
     from headless_eval.run import run
 
     return run(config)
