@@ -368,6 +368,16 @@ def test_traced_parts_give_the_models_actions(name, monkeypatch):
     assert len(lowered) <= (19 if name == "float32" else 45)  # of 57
 
 
+def test_a_compiler_that_does_not_work_is_one_line(monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
+
+    monkeypatch.setattr(parts, "_compiled", {})
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", broken)
+    with pytest.raises(UserError, match=r"\(RuntimeError: Failed to find C compiler.\); use --engine eager"):
+        sampled(CompiledEngine(randomised(SMALL), Precision()), batch_for(SMALL))
+
+
 @pytest.mark.slow
 @needs_c
 @pytest.mark.parametrize("name", ["float8_e4m3_both", "int8_both"])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from headless_eval.errors import UserError
 from headless_eval.pi0.config import Pi0Config
 from headless_eval.pi0.engine.rounding import Rounding
 from headless_eval.quant import Handle
@@ -76,13 +77,25 @@ def _compile(
 
 
 def _lower(graph: torch.fx.GraphModule, examples: list[Tensor]) -> Callable[..., Any]:
-    """Return what torch's compiler makes of a graph."""
+    """Return what torch's compiler makes of a graph.
+
+    Raises:
+        UserError: it does not work here; it needs Triton, which needs a C compiler.
+    """
     from torch._inductor import config as settings
     from torch._inductor.compile_fx import compile_fx
 
     options: dict[str, Any] = {"cpp.threads": 1}  # a CPU inference has one thread, whoever compiled it
     if hasattr(settings, "eager_numerics"):
         options["eager_numerics.division_rounding"] = True
-    with settings.patch(options):
-        run: Any = compile_fx(graph, examples)
+    try:
+        with settings.patch(options):
+            run: Any = compile_fx(graph, examples)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"torch's compiler does not work here ({type(error).__name__}: {reason:.200}); use --engine eager"
+        ) from error
     return run
