@@ -72,6 +72,7 @@ class IsaacApp:
     _kit: "IsaacApp | None" = None
 
     def __init__(self, config: Any, device: str):
+        _prepare_warp(device)
         _quieten()
         from isaaclab.app import launch_simulation
 
@@ -159,19 +160,28 @@ class _KernelProgress:
         print(message, file=sys.stderr)
 
 
-def _quieten() -> None:
-    """Keep off the screen what says nothing to a user of this program, and off stdout whatever else is said."""
+def _prepare_warp(device: str) -> None:
+    """Start Warp, with its messages in our hands, and on a GPU as repeatable as it gets."""
     with (
         _no_stderr()
     ):  # Warp says there that it finds no CUDA driver, as it would on any machine without a GPU
         import warp
 
         warp.config.log_level = warp.LOG_WARNING
+        if device != "cpu":  # must be said before any of its modules is made
+            warp.config.deterministic = warp.DeterministicMode.RUN_TO_RUN
         warp.init()
+        import isaaclab.utils.warp  # silences Warp, which is undone here
+
+        warp.set_logger(_KernelProgress())
+        warp.config.quiet = False
+        warp.config.log_level = warp.LOG_INFO  # says of each module whether it was compiled
+
+
+def _quieten() -> None:
+    """Keep off the screen what says nothing to a user of this program."""
     from isaaclab.utils.timer import Timer
 
-    warp.set_logger(_KernelProgress())
-    warp.config.log_level = warp.LOG_INFO  # says of each module whether it was compiled
     Timer.enable_display_output = False
     for package in ("isaaclab", "isaaclab_newton", "newton", "warp", "mujoco_warp"):
         warnings.filterwarnings("ignore", module=rf"{package}\b")
