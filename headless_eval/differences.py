@@ -22,6 +22,7 @@ FREE_SETTINGS = frozenset(
             "tokenizer",
         ),
         "libero_assets",
+        "isaac_assets",
     ]
 )
 _UNIMPORTANT = {"policy": {"name", "warmup_s", "loaded_s"}, "source": {"git_commit", "git_modified"}}

@@ -11,7 +11,10 @@ from headless_eval.differences import differences
 from headless_eval.errors import UserError
 from headless_eval.results import ERROR, RunDirectory
 
-_PATHS = ("checkpoint", "config_file", "tokenizer", "calibration", "packdir", "libero_assets")
+_PATHS = (
+    *("checkpoint", "config_file", "tokenizer", "calibration", "packdir"),
+    *("libero_assets", "isaac_assets"),
+)
 _NOT_KEPT = ("resume", "force", "dry_run", "results", "quiet", "log_json")
 
 

@@ -171,7 +171,7 @@ def _prepare_warp(device: str) -> None:
         if device != "cpu":  # must be said before any of its modules is made
             warp.config.deterministic = warp.DeterministicMode.RUN_TO_RUN
         warp.init()
-        import isaaclab.utils.warp  # silences Warp, which is undone here
+        import isaaclab.utils.warp  # noqa: F401  silences Warp, which is undone here
 
         warp.set_logger(_KernelProgress())
         warp.config.quiet = False

@@ -4,6 +4,7 @@ One scene at a time, as its file places things: every episode starts alike, and 
 What counts as inside is the container's bounding box, as the file has it, less a margin.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -301,7 +302,12 @@ class PublishedDroid(DroidIsaacLab):
         return now.links[slot, self._fingers, :3].mean(axis=0)
 
     def _describe_scene(self) -> dict[str, Any]:
-        return {"image_size": [HEIGHT, WIDTH], "frame_size": [HEIGHT, WIDTH], "isaac_assets": self._file.name}
+        files = (self._file, self._file.parent / ROBOT_FILE)
+        return {
+            "image_size": [HEIGHT, WIDTH],
+            "frame_size": [HEIGHT, WIDTH],
+            "assets_sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        }
 
 
 def upright(pose: np.ndarray, body: PublishedBody, middle: bool) -> np.ndarray:
