@@ -108,3 +108,26 @@ def test_the_robots_usd_is_made_of_its_mjcf():
 def test_usd_colours_are_linear():
     assert robot_usd.linear((0.0, 0.04045, 1.0)) == pytest.approx((0.0, 0.0031308, 1.0), abs=1e-6)
     assert robot_usd.linear((0.5,))[0] == pytest.approx(0.21404, abs=1e-5)
+
+
+def test_an_exception_that_nobody_takes_ends_with_its_traceback_and_1_beside_isaac_sim():
+    code = (
+        "from headless_eval.sims import isaaclab_app as app\n"
+        "import atexit, os, sys\n"
+        "atexit.register(os._exit, 0)  # what Kit's shutdown comes to\n"
+        "sys.excepthook = app._die\n"
+        "raise LookupError('in the simulator')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "LookupError: in the simulator" in done.stderr
+
+
+def test_isaac_sim_sees_no_arguments_and_ends_nothing_while_it_starts(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["headless-eval", "run", "--physics", "physx"])
+    with pytest.raises(RuntimeError, match="exit status 3"), isaaclab_app._own_arguments():
+        assert sys.argv == ["headless-eval"]
+        with isaaclab_app._tracebacks():
+            sys.exit(3)
+    assert sys.argv[1:] == ["run", "--physics", "physx"]
