@@ -39,18 +39,18 @@ def check(physics: str, renderer: str, device: str) -> None:
             f"--sim isaaclab needs Python 3.12 (this is {here[0]}.{here[1]}) and the extra isaaclab "
             "(pip install 'headless-eval[isaaclab]'); SIM=isaaclab scripts/run_headless.sh sets both up"
         )
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError("--sim-device cuda: torch finds no CUDA device here; leave it out to use the CPU")
     if _needs_kit(physics, renderer) and not _has_kit():
         flag = "--physics physx" if physics == "physx" else "--renderer rtx"
         raise UserError(
             f"{flag} needs Isaac Sim, which is not installed here; Newton runs without it: leave the flag out"
         )
-    if _needs_kit(physics, renderer) and device == "cpu" and renderer == "rtx":
-        raise UserError("--renderer rtx draws on a GPU: add --sim-device cuda")
+    if renderer == "rtx" and device == "cpu":
+        raise UserError("--renderer rtx draws on a GPU: use --sim-device cuda")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("--sim-device cuda: torch finds no CUDA device here; Newton runs on the CPU, too")
 
 
 def _needs_kit(physics: str, renderer: str) -> bool:
