@@ -4,7 +4,7 @@ Every row's arithmetic is its own: no result depends on what else is in the batc
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -16,10 +16,11 @@ _PIECE = 2048  # numbers of a row for one program, where the row need not be see
 LARGEST = {torch.float8_e4m3fn: 448.0, torch.int8: 127.0}
 
 
-class Rounded(tuple):
+class Rounded(NamedTuple):
     """Rows in eight bits: values (M, N), and what each row is to be multiplied by, (M, 1) float32."""
 
-    __slots__ = ()
+    values: Tensor
+    scales: Tensor
 
 
 @triton.jit
@@ -93,9 +94,10 @@ def _gelu(
     BLOCK: tl.constexpr,
     EARLY: tl.constexpr,
 ):
+    """One row or, where there is no scale to find for it, a piece of one."""
     _wait(EARLY)
     row = tl.program_id(0)
-    cols = tl.arange(0, BLOCK)
+    cols = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = cols < N
     start = row.to(tl.int64) * N
     if GATED:
@@ -107,24 +109,6 @@ def _gelu(
     if GATED:
         y *= tl.load(hidden + 2 * start + N + cols, mask=inside, other=0.0).to(tl.float32)
     _store_rounded(out, scales, row, start + cols, inside, y, LARGEST)
-
-
-@triton.jit
-def _gelu_piece(hidden, out, N, GATED: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr):
-    """As ``_gelu``, for a piece of a row: without a scale to find, no program needs the whole."""
-    _wait(EARLY)
-    row = tl.program_id(1)
-    cols = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = cols < N
-    start = row.to(tl.int64) * N
-    if GATED:
-        x = tl.load(hidden + 2 * start + cols, mask=inside, other=0.0).to(tl.float32)
-        up = tl.load(hidden + 2 * start + N + cols, mask=inside, other=0.0).to(tl.float32)
-    else:
-        x = tl.load(hidden + start + cols, mask=inside, other=0.0).to(tl.float32)
-        up = 1.0
-    y = x * tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x)) * up
-    tl.store(out + start + cols, y.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -212,7 +196,7 @@ def _target(like: Tensor, rows: int, width: int, kind: torch.dtype | None) -> tu
 
 
 def _result(out: Tensor, scales: Tensor, kind: torch.dtype | None) -> Any:
-    return Rounded((out, scales)) if kind else out
+    return Rounded(out, scales) if kind else out
 
 
 def norm(
@@ -260,12 +244,8 @@ def gelu(hidden: Tensor, *, gated: bool, kind: torch.dtype | None = None) -> Any
     rows, width = hidden.shape
     width = width // 2 if gated else width
     out, scales = _target(hidden, rows, width, kind)
-    if kind is None:
-        grid = triton.cdiv(width, _PIECE), rows
-        _gelu_piece[grid](hidden, out, width, GATED=gated, BLOCK=_PIECE, num_warps=4, **launch(hidden.device))
-        return out
-    block = triton.next_power_of_2(width)
-    _gelu[(rows,)](
+    block = triton.next_power_of_2(width) if kind else _PIECE
+    _gelu[rows, triton.cdiv(width, block)](
         hidden,
         out,
         scales,
@@ -289,7 +269,7 @@ def rounded(x: Tensor, kind: torch.dtype | None) -> Any:
     _round[(rows,)](
         x, out, scales, width, LARGEST=LARGEST[kind], BLOCK=block, num_warps=_warps(block), **launch(x.device)
     )
-    return Rounded((out, scales))
+    return Rounded(out, scales)
 
 
 def rotate_and_store(
