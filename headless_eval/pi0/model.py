@@ -80,6 +80,20 @@ def sample_time(
     return uniform * 0.999 + 0.001
 
 
+def flow_times(steps: int, device: torch.device) -> Tensor:
+    """Return the flow times of Euler steps from 1, summed in float32 as the reference implementations do.
+
+    The shortest period of the time embedding turns the last bit of a time into the fourth digit of a phase.
+    """
+    times = torch.empty(steps, dtype=torch.float32)
+    change = torch.tensor(-1.0 / steps, dtype=torch.float32)
+    now = torch.tensor(1.0, dtype=torch.float32)
+    for step in range(steps):
+        times[step] = now
+        now = now + change
+    return times.to(device)
+
+
 def slots_for(used: int, there: int) -> int:
     """Return how many of the prompt slots there are to compute for a prompt that uses so many of them.
 
@@ -261,7 +275,7 @@ class Pi0(nn.Module):
             token_mask.to(self.device),
         )
         around = self.surroundings(prefix, state.to(self.device))
-        embeddings, modulations = self.condition(_times(steps, self.device))
+        embeddings, modulations = self.condition(flow_times(steps, self.device))
         x_t = noise.to(self.device, torch.float32)
         for step in range(steps):
             now = slice(step, step + 1)
@@ -295,20 +309,6 @@ class Pi0(nn.Module):
         return (velocity - (noise - actions)).square()
 
     forward = flow_matching_loss
-
-
-def _times(steps: int, device: torch.device) -> Tensor:
-    """Return the flow times of Euler steps from 1, summed in float32 as the reference implementations do.
-
-    The shortest period of the time embedding turns the last bit of a time into the fourth digit of a phase.
-    """
-    times = torch.empty(steps, dtype=torch.float32)
-    change = torch.tensor(-1.0 / steps, dtype=torch.float32)
-    now = torch.tensor(1.0, dtype=torch.float32)
-    for step in range(steps):
-        times[step] = now
-        now = now + change
-    return times.to(device)
 
 
 def _initialize(module: nn.Module) -> None:

@@ -17,7 +17,7 @@ from headless_eval.pi0.engine import layers
 from headless_eval.pi0.engine.packing import joined
 from headless_eval.pi0.engine.parts import Part
 from headless_eval.pi0.engine.rounding import Rounding
-from headless_eval.pi0.model import Pi0, _times, drop_unused
+from headless_eval.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.precision import Precision
 from headless_eval.quant import Handle
 
@@ -205,7 +205,7 @@ class _Plan:
         mix = ("action_time_mlp_in", "action_time_mlp_out")
         self.begin = engine.part(layers.step_begin, "", "action_in_proj", *mix)
         self.end = engine.part(layers.step_end, "", "expert.norm", "action_out_proj")
-        embeddings, modulations = engine.model.condition(_times(self.steps, self.device))
+        embeddings, modulations = engine.model.condition(flow_times(self.steps, self.device))
         self.number = torch.tensor(float(self.steps), device=self.device)
         # What the expert's norms and the first projection take, step by step.
         self.norms: list[list[tuple[Tensor, ...]]] = []

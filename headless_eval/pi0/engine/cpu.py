@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from headless_eval.pi0.engine.packing import joined
 from headless_eval.pi0.gemma import rotation
-from headless_eval.pi0.model import Pi0, _times, drop_unused
+from headless_eval.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.precision import Precision
 from headless_eval.quant import Handle
 
@@ -258,7 +258,7 @@ class CpuEngine:
     def _condition(self, steps: int) -> tuple[Tensor, Tensor | None]:
         """Return embedded flow times (steps, W) and π0.5's modulations (norms, steps, 3, W)."""
         if steps not in self._conditions:
-            embedding, modulations = self.model.condition(_times(steps, torch.device("cpu")))
+            embedding, modulations = self.model.condition(flow_times(steps, torch.device("cpu")))
             rows = None
             if modulations is not None:
                 rows = torch.stack([torch.cat(modulation, dim=1) for modulation in modulations])

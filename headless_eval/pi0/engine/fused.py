@@ -30,7 +30,7 @@ from headless_eval.pi0.engine.kernels_int8 import scaled_product
 from headless_eval.pi0.engine.kernels_rows import LARGEST, gelu, norm, rotate_and_store, rounded
 from headless_eval.pi0.engine.packing import joined
 from headless_eval.pi0.gemma import KeysValues, attention_mask, grouped_attention, rotation
-from headless_eval.pi0.model import Pi0, _times, drop_unused
+from headless_eval.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.precision import Precision
 
 NATIVE = {
@@ -142,7 +142,7 @@ class _Steps:
     """What the norms of the expert do in each flow step: (steps, norms, width); one step stands for all in π0."""
 
     def __init__(self, model: Pi0, steps: int, dtype: torch.dtype):
-        times = _times(steps, model.device)
+        times = flow_times(steps, model.device)
         self.embeddings, modulations = model.condition(times)
         if modulations is None:
             norms: list[Any] = []
