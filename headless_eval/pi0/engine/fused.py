@@ -139,11 +139,15 @@ class _VisionLayer:
 
 
 class _Steps:
-    """What the norms of the expert do in each flow step: (steps, norms, width); one step stands for all in π0."""
+    """What the norms of the expert do in each flow step: (steps, norms, width); one step stands for all in π0.
 
-    def __init__(self, model: Pi0, steps: int, dtype: torch.dtype):
-        times = flow_times(steps, model.device)
-        self.embeddings, modulations = model.condition(times)
+    ``biases`` are what a layer's two shifts become in the products after them, (steps, out) float32 each;
+    ``action_bias`` is the last projection's own with what π0.5's last shift becomes in it, (steps, action dim).
+    """
+
+    def __init__(self, engine: "Fused", steps: int):
+        model, dtype = engine.model, engine.dtype
+        self.embeddings, modulations = model.condition(flow_times(steps, model.device))
         if modulations is None:
             norms: list[Any] = []
             for layer in model.expert.layers:
@@ -157,6 +161,20 @@ class _Steps:
             )
             self.shift = shift.float()
         self.scale, self.gate = scale.to(dtype), gate.to(dtype)
+        self.biases = [
+            (self._of_shift(2 * index, layer.qkv), self._of_shift(2 * index + 1, layer.gate_up))
+            for index, layer in enumerate(engine.expert)
+        ]
+        self.action_bias: Tensor | None = None
+        if self.shift is not None:
+            weight, bias = engine.action_out
+            self.action_bias = F.linear(self.shift[:, -1], weight.float(), bias.float())
+
+    def _of_shift(self, place: int, product: Product) -> Tensor:
+        if self.shift is None:
+            weight = product.weight.values
+            return torch.zeros(1, len(weight), device=weight.device)
+        return product.of_shift(self.shift[:, place])
 
     def at(self, step: int) -> int:
         return step % len(self.scale)
@@ -218,7 +236,7 @@ class Fused:
             raise UserError("this GPU has no float8 arithmetic: use --execution simulated")
         self.early = torch.cuda.get_device_capability(model.device) >= CAPABILITY
         self._graphs: dict[tuple[int, ...], _Graph] = {}
-        self._steps: dict[int, tuple[_Steps, Any]] = {}
+        self._steps: dict[int, _Steps] = {}
         self._pool = torch.cuda.graph_pool_handle() if model.device.type == "cuda" else None
         with torch.inference_mode():
             self._pack()
@@ -331,16 +349,18 @@ class Fused:
         return self._flow(graph)
 
     def _flow(self, graph: _Graph) -> Tensor:
-        steps, biases = self._of_steps(graph.steps)
-        if graph.few is not None and self.config.pi05:
-            return self._few_steps(graph, graph.few, steps, biases)
+        if graph.steps not in self._steps:
+            self._steps[graph.steps] = _Steps(self, graph.steps)
+        steps = self._steps[graph.steps]
+        if graph.few is not None and steps.action_bias is not None:
+            return self._few_steps(graph, graph.few, steps, steps.action_bias)
         x_t = graph.noise.clone()
         state = F.linear(graph.state, *self.state_in) if not self.config.pi05 else None
         for step in range(graph.steps):
             x = self._embed(x_t, state, steps, step)
             at = steps.at(step)
             if graph.few is not None:
-                self._few(graph, graph.few, x, steps, biases, at)
+                self._few(graph, graph.few, x, steps, at)
             else:
                 self._many(graph, x, steps, at)
             shift = None if steps.shift is None else steps.shift[at, -1]
@@ -349,18 +369,18 @@ class Fused:
             x_t = x_t - F.linear(y, *self.action_out).float() / graph.steps
         return x_t
 
-    def _few_steps(self, graph: _Graph, few: FlowStep, steps: _Steps, biases: Any) -> Tensor:
+    def _few_steps(self, graph: _Graph, few: FlowStep, steps: _Steps, bias: Tensor) -> Tensor:
         """π0.5's steps, of which each also makes the next one's tokens."""
         action_in = self.action_in[0], self.action_in[1].float()
         x = self._embed(graph.noise, None, steps, 0)
         here, there = (graph.noise, x), (torch.empty_like(graph.noise), torch.empty_like(x))
         spare = (torch.empty_like(graph.noise), torch.empty_like(x))
         for step in range(graph.steps):
-            self._few(graph, few, here[1], steps, biases, step)
+            self._few(graph, few, here[1], steps, step)
             few.finish(
                 here[1],
                 steps.scale[step, -1],
-                biases[-1][step],
+                bias[step],
                 self.action_out[0],
                 here[0],
                 there[0],
@@ -370,25 +390,6 @@ class Fused:
             )
             here, there = there, spare if step == 0 else here
         return here[0]
-
-    def _of_steps(self, number: int) -> tuple[_Steps, Any]:
-        if number not in self._steps:
-            steps = _Steps(self.model, number, self.dtype)
-            biases: list[Any] = []
-            for index, layer in enumerate(self.expert):
-                pair = []
-                for place, product in ((2 * index, layer.qkv), (2 * index + 1, layer.gate_up)):
-                    if steps.shift is None:
-                        outs = len(product.weight.values)
-                        pair.append(torch.zeros(1, outs, device=self.model.device))
-                    else:
-                        pair.append(product.of_shift(steps.shift[:, place]))
-                biases.append(tuple(pair))
-            if steps.shift is not None:
-                weight, bias = self.action_out
-                biases.append(F.linear(steps.shift[:, -1], weight.float(), bias.float()))
-            self._steps[number] = (steps, biases)
-        return self._steps[number]
 
     # The prefix
 
@@ -463,13 +464,14 @@ class Fused:
             x = torch.cat([state[:, None], x], dim=1)
         return x.flatten(0, 1).contiguous()
 
-    def _few(self, graph: _Graph, few: FlowStep, x: Tensor, steps: _Steps, biases: Any, at: int) -> None:
+    def _few(self, graph: _Graph, few: FlowStep, x: Tensor, steps: _Steps, at: int) -> None:
         for index, layer in enumerate(self.expert):
             place = slice(2 * index, 2 * index + 2)
+            of_attention, of_mlp = steps.biases[index]
             few.layer(
                 x,
                 steps.scale[at, place],
-                (biases[index][0][at], biases[index][1][at]),
+                (of_attention[at], of_mlp[at]),
                 steps.gate[at, place],
                 (layer.qkv.weight, layer.out.weight, layer.gate_up.weight, layer.down.weight),
                 graph.keys[index],
