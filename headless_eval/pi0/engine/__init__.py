@@ -90,7 +90,7 @@ def make_engine(
         return fused.Fused(model, precision, execution)
     if name == "fused":
         why = "it needs a CUDA GPU" if not on_gpu else "it needs triton" if fused is None else None
-        why = why or f"it does not compute {precision.name} of this model"
+        why = why or f"it does not compute {precision.name} of this model on this GPU"
         raise UserError(f"the engine 'fused' cannot be used here: {why}; leave --engine at auto")
     if execution == "native":
         where = f"the engine {name!r} has none" if name != "auto" else "it needs a CUDA GPU"

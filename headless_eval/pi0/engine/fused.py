@@ -47,10 +47,11 @@ def supports(model: nn.Module, precision: Precision, execution: str = "simulated
     """Return whether this engine can run the model so; no activation is rounded here but natively."""
     if not isinstance(model, Pi0) or model.device.type != "cuda" or not _fits(model.config):
         return False
-    if torch.cuda.get_device_capability(model.device) < (8, 0):
+    capability = torch.cuda.get_device_capability(model.device)
+    if capability < (8, 0):
         return False
     if execution == "native":
-        return precision.dtype in NATIVE
+        return precision.dtype in NATIVE and (capability >= (8, 9) or precision.dtype != "float8_e4m3")
     return not precision.activations
 
 
@@ -232,12 +233,10 @@ class Fused:
             )
         self.model, self.config = model, model.config
         self.dtype, self.kind = NATIVE[precision.dtype] if execution == "native" else (model.dtype, None)
-        if self.kind == torch.float8_e4m3fn and torch.cuda.get_device_capability(model.device) < (8, 9):
-            raise UserError("this GPU has no float8 arithmetic: use --execution simulated")
         self.early = torch.cuda.get_device_capability(model.device) >= CAPABILITY
         self._graphs: dict[tuple[int, ...], _Graph] = {}
         self._steps: dict[int, _Steps] = {}
-        self._pool = torch.cuda.graph_pool_handle() if model.device.type == "cuda" else None
+        self._pool = torch.cuda.graph_pool_handle()
         with torch.inference_mode():
             self._pack()
 
@@ -257,9 +256,9 @@ class Fused:
         self.vision = [_VisionLayer(layer, dtype, kind) for layer in model.vision.layers]
         last = model.vision.post_layernorm
         self.vision_norm = (last.weight.float(), last.bias.float())
-        patches = model.vision.patch_embedding
+        patches: Any = model.vision.patch_embedding
         weight = patches.weight.flatten(1).to(dtype)
-        self.patches = F.pad(weight, (0, -weight.shape[1] % 8)), _bias(patches, dtype)
+        self.patches = F.pad(weight, (0, -weight.shape[1] % 8)), patches.bias.to(dtype)
         self.positions = model.vision.position_embedding.weight.to(dtype)
         self.projector = _cast(model.image_projector, dtype)
         self.action_in = _cast(model.action_in_proj, dtype)
@@ -507,7 +506,3 @@ class Fused:
 
 def _cast(layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return layer.weight.to(dtype), layer.bias.to(dtype)
-
-
-def _bias(layer: nn.Conv2d, dtype: torch.dtype) -> Tensor | None:
-    return None if layer.bias is None else layer.bias.to(dtype)
