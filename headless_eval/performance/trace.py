@@ -6,11 +6,8 @@ lies within the ranges that were open. So kernels of a CUDA graph belong to the 
 
 import gzip
 import json
-import os
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from headless_eval.performance.spans import Span
+from headless_eval.stderr import no_stderr
 
 _ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
 _LAUNCHES = ("cuda_runtime", "cuda_driver")
@@ -84,12 +82,12 @@ def record(device: torch.device, infer: Callable[[], Any], path: Path) -> None:
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-        with profile(
-            activities=activities, acc_events=True
-        ):  # the first use of the GPU's tracing takes its time
+        # The first use of the GPU's tracing takes its time.
+        with profile(activities=activities, acc_events=True):
             infer()
             torch.cuda.synchronize(device)
-    with _silent(), profile(activities=activities, acc_events=True) as profiler:
+    # The profiler's C++ says there that it starts and stops.
+    with no_stderr(), profile(activities=activities, acc_events=True) as profiler:
         infer()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -98,20 +96,6 @@ def record(device: torch.device, infer: Callable[[], Any], path: Path) -> None:
     if path.suffix == ".gz":
         path.write_bytes(gzip.compress(plain.read_bytes(), 6))
         plain.unlink()
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep what the profiler's C++ says about its starting and stopping from the terminal."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def read(path: Path) -> list[Work]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headless_eval.errors import UserError
+from headless_eval.stderr import no_stderr
 
 PHYSICS, RENDERERS, DEVICES = ("newton", "physx"), ("newton", "rtx"), ("cpu", "cuda")
 _PYTHON = (3, 12)
@@ -162,9 +163,7 @@ class _KernelProgress:
 
 def _prepare_warp(device: str) -> None:
     """Start Warp, with its messages in our hands, and on a GPU as repeatable as it gets."""
-    with (
-        _no_stderr()
-    ):  # Warp says there that it finds no CUDA driver, as it would on any machine without a GPU
+    with no_stderr():  # Warp says there that it finds no CUDA driver, as on any machine without a GPU
         import warp
 
         warp.config.log_level = warp.LOG_WARNING
@@ -186,16 +185,3 @@ def _quieten() -> None:
     for package in ("isaaclab", "isaaclab_newton", "newton", "warp", "mujoco_warp"):
         warnings.filterwarnings("ignore", module=rf"{package}\b")
         logging.getLogger(package).setLevel(logging.ERROR)
-
-
-@contextlib.contextmanager
-def _no_stderr() -> Iterator[None]:
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
