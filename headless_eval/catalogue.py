@@ -1,6 +1,7 @@
 """What there is to run."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from rich import box
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from headless_eval.methods import METHODS
 from headless_eval.pi0.config import CONFIGS
-from headless_eval.policies import list_policies
+from headless_eval.policies import list_policies, trained_policies
 from headless_eval.precision import DTYPES, MODES
 from headless_eval.sims.registry import SUITES, find_suite
 
@@ -20,6 +21,7 @@ def catalogue() -> dict[str, Any]:
     """Return policies, configurations of checkpoints, suites with their tasks, dtypes and modes."""
     return {
         "policies": list_policies(),
+        "trained_on": {name: asdict(trained_on) for name, trained_on in trained_policies().items()},
         "configs": list(CONFIGS),
         "suites": {
             suite.name: {
@@ -73,8 +75,12 @@ def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
 
 
 def _print_names(console: Console, there: dict[str, Any]) -> None:
+    policies = Table("--policy", "for", box=box.SIMPLE_HEAD)
+    trained = trained_policies()
+    for name in there["policies"]:
+        policies.add_row(name, trained[name].flags if name in trained else "any suite, as a baseline")
+    console.print(policies)
     names = Table("what", "flag", "names", box=box.SIMPLE_HEAD)
-    names.add_row("policies", "--policy", ", ".join(there["policies"]))
     names.add_row("configurations of a checkpoint", "--config", ", ".join(there["configs"]))
     names.add_row("data types", "--dtypes", ", ".join(there["dtypes"]))
     names.add_row("methods", "--dtypes", ", ".join(there["methods"].values()))

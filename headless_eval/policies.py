@@ -8,6 +8,7 @@ from headless_eval.baselines import BASELINES
 from headless_eval.errors import UserError
 from headless_eval.pi0.engine import ENGINES, EXECUTIONS
 from headless_eval.suggest import unknown
+from headless_eval.trained_on import TrainedOn, read_trained_on
 
 if TYPE_CHECKING:
     from headless_eval.local_policy import LocalPolicy
@@ -22,6 +23,12 @@ def list_policies() -> list[str]:
     """Return the names that ``load_policy`` knows: bundled policies, then baselines."""
     bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{_CONFIG}"))
     return [*bundled, *BASELINES]
+
+
+def trained_policies() -> dict[str, TrainedOn]:
+    """Return what the bundled policies were trained on, by their names."""
+    stated = {name: read_trained_on(BUNDLED / name) for name in list_policies()}
+    return {name: trained_on for name, trained_on in stated.items() if trained_on is not None}
 
 
 def load_policy(

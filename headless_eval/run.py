@@ -21,6 +21,7 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, list_policies, load_policy
 from headless_eval.loop import EpisodeTimeout, TimeSpent, Trial, Video, make_trials, run_trials
 from headless_eval.manifest import build_manifest
+from headless_eval.policies import find_policy, trained_policies
 from headless_eval.precision import Precision
 from headless_eval.progress import JsonProgress, RunProgress, duration, print_event
 from headless_eval.report import build, summarize_run
@@ -30,6 +31,7 @@ from headless_eval.resume import check_unchanged, left_of
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
 from headless_eval.sims.simulator import Simulator, Task
+from headless_eval.trained_on import read_trained_on
 from headless_eval.video import VideoWriter, find_ffmpeg
 from headless_eval.watchdog import Watchdog
 
@@ -86,6 +88,9 @@ def run(config: RunConfig) -> int:
             f"warmed up in {perf_counter() - calibrated:.1f} s",
             highlight=False,
         )
+        trained_on = read_trained_on(find_policy(config.policy, config.checkpoint)[0])
+        if trained_on and (warning := trained_on.warning(policy.name, suite.name, tasks)):
+            console.print(warning, highlight=False, soft_wrap=True)
         manifest = describe(config, simulator, tasks, policy)
         if directory is None:
             directory = stack.enter_context(RunDirectory.create(config.results, manifest))
@@ -157,9 +162,15 @@ def check_robot(suite: Suite, policy: LocalPolicy) -> None:
     """
     robot = getattr(policy.config, "observation", suite.robot)
     if robot != suite.robot:
+        bundled = [
+            f"--policy {name}"
+            for name, trained_on in trained_policies().items()
+            if find_suite(trained_on.suite).robot == suite.robot
+        ]
+        ways = [*bundled, f"--checkpoint DIR --config {_EXAMPLES[suite.robot]}", "--policy zero"]
         raise UserError(
-            f"the policy {policy.name} is for the robot {robot}, the suite {suite.name} has {suite.robot}: name a "
-            f"policy for it, or a checkpoint (--checkpoint DIR --config {_EXAMPLES[suite.robot]}), or --policy zero"
+            f"the policy {policy.name} is for the robot {robot}, the suite {suite.name} has {suite.robot}: name "
+            f"one for it: {', or '.join(ways)}"
         )
 
 

@@ -6,9 +6,6 @@ from headless_eval.training.config import TrainConfig
 
 def cli_main(settings: TrainConfig) -> int:
     """Train as ``headless-eval train`` does; returns the exit status."""
-    from headless_eval.sims import gl
-
-    gl.load_mujoco()
     from headless_eval.training.train import run
 
     run(settings)

@@ -1,22 +1,15 @@
-"""Collects demonstrations of the scripted expert, in parallel, block by block, so that a stop loses little."""
+"""Collects demonstrations of the scripted expert in the DROID scenes."""
 
-import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.numpy import save_file
 
 from headless_eval.sims.droid.mujoco_sim import SceneModel, Slot
 from headless_eval.sims.droid.placement import InitialState, draw_initial_state
 from headless_eval.sims.droid.scenes import SCENES, Scene
+from headless_eval.training.blocks import Block, label, write_block
 from headless_eval.training.expert import Expert, InverseKinematics
 
-INSTRUCTIONS = tuple(scene.instruction for scene in SCENES)
-
-BLOCK = 25  # episodes in a file
 STRIDE = 2  # control steps between two stored observations
 MAX_STEPS = 260
 AFTER_SUCCESS = 6  # control steps recorded beyond success
@@ -32,62 +25,11 @@ _BURST_DROPS = 0.2
 _JITTER_STD = 0.006  # radians
 
 
-@dataclass(frozen=True)
-class Block:
-    """A file's worth of demonstrations of one scene."""
-
-    scene: int
-    first: int
-    count: int
-    seed: int
-    horizon: int
-    image_size: int
-
-    def path(self, folder: Path) -> Path:
-        """Return the file of this block."""
-        return folder / f"scene_{self.scene}_{self.first:06d}_{self.count}.safetensors"
-
-
-def collect(
-    folder: Path, episodes: int, seed: int, horizon: int, image_size: int, workers: int
-) -> list[Path]:
-    """Collect ``episodes`` demonstrations for each scene; blocks already on disk are kept.
-
-    A file holds, for N observations: ``exterior`` and ``wrist`` uint8 (N, size, size, 3), ``state`` float32
-    (N, 8), ``actions`` float32 (N, horizon, 8) of absolute joint targets and gripper, ``valid`` bool (N, horizon)
-    and ``scene`` int64 (N,).
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    blocks = [
-        Block(scene.id, first, min(BLOCK, episodes - first), seed, horizon, image_size)
-        for first in range(0, episodes, BLOCK)
-        for scene in SCENES
-    ]
-    return collect_blocks(folder, blocks, _collect_block, workers)
-
-
-def collect_blocks(
-    folder: Path, blocks: Sequence[Block], work: Callable[[tuple[Block, Path]], int], workers: int
-) -> list[Path]:
-    """Let ``work`` write the blocks that are not on disk, in processes of their own; return all their files."""
-    missing = [block for block in blocks if not block.path(folder).exists()]
-    columns = (TextColumn("demonstrations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        bar = progress.add_task("", total=sum(block.count for block in blocks))
-        progress.advance(bar, sum(block.count for block in blocks) - sum(block.count for block in missing))
-        if missing:
-            # Spawned, not forked: a GL context does not survive a fork.
-            context = multiprocessing.get_context("spawn")
-            with context.Pool(min(workers, len(missing))) as pool:
-                for count in pool.imap_unordered(work, [(block, folder) for block in missing]):
-                    progress.advance(bar, count)
-    return [block.path(folder) for block in blocks]
-
-
 _models: dict[int, SceneModel] = {}
 
 
-def _collect_block(job: tuple[Block, Path]) -> int:
+def collect_block(job: tuple[Block, Path]) -> int:
+    """Collect a block into a folder; return its number of episodes."""
     block, folder = job
     scene = SCENES[block.scene - 1]
     if scene.id not in _models:
@@ -99,15 +41,6 @@ def _collect_block(job: tuple[Block, Path]) -> int:
             _models[scene.id], np.random.default_rng(sequence), block.horizon, block.image_size
         )
     return write_block(block, folder, rows)
-
-
-def write_block(block: Block, folder: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> int:
-    """Write a block's observations, whole or not at all; return how many episodes it has."""
-    arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    part = block.path(folder).with_suffix(".part")
-    save_file(arrays, part)
-    part.replace(block.path(folder))
-    return block.count
 
 
 def demonstrate(
@@ -215,12 +148,3 @@ def _row(observation: dict, actions: list[np.ndarray], own: list[bool], horizon:
         **label(actions, own, horizon),
         "scene": np.int64(scene.id),
     }
-
-
-def label(actions: Sequence[np.ndarray], own: Sequence[bool], horizon: int) -> dict[str, np.ndarray]:
-    """Return ``actions`` and ``valid`` of an observation from what follows it, up to ``horizon`` steps."""
-    chunk = np.stack([*actions, *[actions[-1]] * (horizon - len(actions))]).astype(np.float32)
-    before = np.concatenate([[True], np.cumprod(own).astype(bool)[:-1]])
-    valid = np.zeros(horizon, bool)
-    valid[: len(before)] = before
-    return {"actions": chunk, "valid": valid}

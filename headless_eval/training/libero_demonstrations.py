@@ -12,15 +12,12 @@ from headless_eval.sims.libero import package
 from headless_eval.sims.libero.backends import chosen_assets
 from headless_eval.sims.libero.environment import Environment
 from headless_eval.sims.libero.images import Cameras, scale
-from headless_eval.sims.libero.tasks import TASKS
-from headless_eval.training.demonstrations import Block, collect_blocks, label, write_block
+from headless_eval.training.blocks import Block, label, write_block
 from headless_eval.training.libero_expert import Expert
+from headless_eval.training.sources import SOURCES
 
-SUITE = "libero_object"
-TASK = TASKS[SUITE][7]  # the milk: upright, as wide as half the gripper opens
-INSTRUCTIONS = (TASK.instruction,)
+(TASK,) = SOURCES["libero"].tasks
 
-BLOCK = 5  # episodes in a file
 STRIDE = 4  # control steps between two stored observations
 MAX_STEPS = 260
 AFTER_SUCCESS = 4  # control steps recorded beyond success
@@ -36,25 +33,11 @@ _BURST_STD = 0.6  # of an action
 _JITTER_STD = 0.08
 
 
-def collect(
-    folder: Path, episodes: int, seed: int, horizon: int, image_size: int, workers: int
-) -> list[Path]:
-    """Collect ``episodes`` demonstrations; blocks already on disk are kept.
-
-    A file is as those of the DROID scenes; ``actions`` float32 (N, horizon, 7) are as LIBERO executes them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    blocks = [
-        Block(1, first, min(BLOCK, episodes - first), seed, horizon, image_size)
-        for first in range(0, episodes, BLOCK)
-    ]
-    return collect_blocks(folder, blocks, _collect_block, workers)
-
-
 _studio: list["Studio"] = []
 
 
-def _collect_block(job: tuple[Block, Path]) -> int:
+def collect_block(job: tuple[Block, Path]) -> int:
+    """Collect a block into a folder; return its number of episodes."""
     block, folder = job
     if not _studio:
         _studio.append(Studio())
@@ -72,7 +55,9 @@ class Studio:
     """The task's environment and its cameras."""
 
     def __init__(self) -> None:
-        self.environment = Environment(package.load(chosen_assets(None)), SUITE, TASK)
+        self.environment = Environment(
+            package.load(chosen_assets(None)), SOURCES["libero"].trained_on.suite, TASK
+        )
         self._cameras = Cameras(self.environment.model)
 
     def demonstrate(

@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,11 @@ from headless_eval.pi0.norm_stats import make_norm_stats
 from headless_eval.pi0.policy import save_checkpoint
 from headless_eval.pi0.tokenizer import Tokenizer
 from headless_eval.suggest import unknown
+from headless_eval.trained_on import write_trained_on
 from headless_eval.training.config import TrainConfig
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.export import instruction_tokens
-
-# By robot, what collects demonstrations; a simulator is imported when it is to collect some.
-_DEMONSTRATORS = {
-    "droid": "headless_eval.training.demonstrations",
-    "libero": "headless_eval.training.libero_demonstrations",
-}
+from headless_eval.training.sources import SOURCES
 
 _WARM_UP = 500
 _EMA_DECAY = 0.999
@@ -220,8 +215,8 @@ def run(settings: TrainConfig) -> Path:
     _claim(settings)
     console = Console()
     config = CONFIGS[settings.policy]
-    demonstrator = import_module(_DEMONSTRATORS[config.observation])
-    paths = demonstrator.collect(
+    source = SOURCES[config.observation]
+    paths = source.collect(
         settings.out / "demonstrations",
         settings.episodes,
         settings.seed,
@@ -231,12 +226,12 @@ def run(settings: TrainConfig) -> Path:
     )
     tokenizer, tokens = instruction_tokens(
         config,
-        demonstrator.INSTRUCTIONS,
+        [task.instruction for task in source.tasks],
         settings.out / "tokenizer.model",
     )
     relative = config.delta_actions_mask is not None
     data = Demonstrations(paths, torch.device(settings.device), relative)
-    number = len(demonstrator.INSTRUCTIONS) * settings.episodes
+    number = len(source.tasks) * settings.episodes
     console.print(f"{len(data)} observations from {number} demonstrations", highlight=False)
     trainer = Trainer(settings, config, data, tokens)
     checkpoint = settings.out / "training.safetensors"
@@ -248,6 +243,7 @@ def run(settings: TrainConfig) -> Path:
     def save() -> None:
         trainer.save(checkpoint)
         trainer.export(folder, config, tokenizer)
+        write_trained_on(folder, source.trained_on)
 
     fit(trainer, console, save)
     (settings.out / "loss.json").write_text(json.dumps(trainer.curve, indent=1))

@@ -1,5 +1,7 @@
 """Demonstrations and training, on the CPU and at a small scale."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +13,16 @@ from safetensors.numpy import load_file, save_file
 from headless_eval.cli import main
 from headless_eval.local_policy import load_policy
 from headless_eval.pi0.config import CONFIGS
+from headless_eval.sims import gl
 from headless_eval.sims.droid.mujoco_sim import SceneModel
 from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.trained_on import read_trained_on
 from headless_eval.training import demonstrations
+from headless_eval.training.blocks import Block, write_block
 from headless_eval.training.config import TrainConfig
 from headless_eval.training.dataset import Demonstrations, augment
 from headless_eval.training.export import instruction_tokens
+from headless_eval.training.sources import SOURCES
 from headless_eval.training.train import Trainer, fit
 
 CONFIG = CONFIGS["pi0-droid-tiny"]
@@ -26,7 +32,7 @@ SETTINGS = TrainConfig(steps=3, batch=4, flow_samples=2, device="cpu", compile=F
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
-    demonstrations.collect(
+    SOURCES["droid"].collect(
         folder / "demonstrations", episodes=1, seed=5, horizon=10, image_size=96, workers=1
     )
     return folder
@@ -58,9 +64,54 @@ def test_finished_blocks_are_kept(folder, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a finished block was collected again")
 
-    monkeypatch.setattr(demonstrations, "_collect_block", refuse)
-    paths = demonstrations.collect(folder / "demonstrations", 1, 5, 10, 96, workers=1)
+    monkeypatch.setattr(demonstrations, "collect_block", refuse)
+    paths = SOURCES["droid"].collect(folder / "demonstrations", 1, 5, 10, 96, workers=1)
     assert all(path.exists() for path in paths)
+
+
+def _random_observations(number, dims):
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (number, 96, 96, 3), dtype=np.uint8)
+    return {
+        "exterior": pictures,
+        "wrist": pictures,
+        "state": generator.uniform(-1, 1, (number, 8)).astype(np.float32),
+        "actions": generator.uniform(-1, 1, (number, 10, dims)).astype(np.float32),
+        "valid": np.ones((number, 10), bool),
+        "scene": np.ones(number, np.int64),
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "robot", "dims"), [("pi0-droid-tiny", "droid", 8), ("pi0-libero-tiny", "libero", 7)]
+)
+def test_where_all_demonstrations_are_there_no_simulator_is_needed(policy, robot, dims, tmp_path):
+    source = SOURCES[robot]
+    arrays = _random_observations(4, dims)
+    rows = [{name: values[row] for name, values in arrays.items()} for row in range(4)]
+    (tmp_path / "demonstrations").mkdir()
+    for scene, _ in enumerate(source.tasks, 1):
+        write_block(Block(scene, 0, 1, 0, 10, 96), tmp_path / "demonstrations", rows)
+    code = "import sys; sys.modules['mujoco'] = None; from headless_eval.cli import main; sys.exit(main(sys.argv[1:]))"
+    flags = ["--policy", policy, "--out", str(tmp_path), "--episodes", "1", "--device", "cpu"]
+    flags += ["--steps", "1", "--batch", "2", "--flow-samples", "1"]
+    done = subprocess.run([sys.executable, "-c", code, "train", *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with load_policy(tmp_path / "policy") as trained:
+        assert trained.config == CONFIGS[policy]
+    assert read_trained_on(tmp_path / "policy") == source.trained_on
+
+
+@pytest.mark.parametrize("policy", ["pi0-droid-tiny", "pi0-libero-tiny"])
+def test_where_demonstrations_are_missing_so_must_opengl_not_be(policy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: None)
+    assert (
+        main(["train", "--policy", policy, "--out", str(tmp_path), "--episodes", "1", "--device", "cpu"]) == 2
+    )
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "libEGL is missing" in error
 
 
 def test_demonstrations_repeat_bit_by_bit():
@@ -74,20 +125,10 @@ def test_demonstrations_repeat_bit_by_bit():
 
 def test_absolute_actions_of_fewer_dimensions_are_kept_and_filled_up(tmp_path):
     """LIBERO's demonstrations: 7 actions, of which none is relative to the 8 numbers of the state."""
-    generator = np.random.default_rng(0)
-    actions = generator.uniform(-1, 1, (6, 10, 7)).astype(np.float32)
-    pictures = generator.integers(0, 256, (6, 96, 96, 3), dtype=np.uint8)
-    block = {
-        "exterior": pictures,
-        "wrist": pictures,
-        "state": generator.uniform(-1, 1, (6, 8)).astype(np.float32),
-        "actions": actions,
-        "valid": np.ones((6, 10), bool),
-        "scene": np.ones(6, np.int64),
-    }
+    block = _random_observations(6, 7)
     save_file(block, tmp_path / "block.safetensors")
     data = Demonstrations([tmp_path / "block.safetensors"], torch.device("cpu"), relative=False)
-    np.testing.assert_array_equal(data.actions[..., :7], actions)
+    np.testing.assert_array_equal(data.actions[..., :7], block["actions"])
     assert not data.actions[..., 7].any()
     config = CONFIGS["pi0-libero-tiny"]
     tokenizer, tokens = instruction_tokens(config, ["pick up the milk"], tmp_path / "tokenizer.model")
@@ -95,8 +136,8 @@ def test_absolute_actions_of_fewer_dimensions_are_kept_and_filled_up(tmp_path):
     assert np.isfinite(float(trainer.train_step(0.5)))
     trainer.export(tmp_path / "policy", config, tokenizer)
     observation = {
-        "observation/image": pictures[0],
-        "observation/wrist_image": pictures[1],
+        "observation/image": block["exterior"][0],
+        "observation/wrist_image": block["wrist"][0],
         "observation/state": block["state"][0],
         "prompt": "pick up the milk",
     }

@@ -1,0 +1,83 @@
+"""Demonstrations on disk: files of a few episodes, collected in parallel, so that a stop loses little."""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.numpy import save_file
+
+from headless_eval.sims import gl
+
+
+@dataclass(frozen=True)
+class Block:
+    """A file's worth of demonstrations of one scene.
+
+    The file holds, for N observations: ``exterior`` and ``wrist`` uint8 (N, size, size, 3), ``state`` float32 (N, 8),
+    ``actions`` float32 (N, horizon, action dimensions) as the simulator executes them, ``valid`` bool (N, horizon) and
+    ``scene`` int64 (N,), counted from 1.
+    """
+
+    scene: int
+    first: int
+    count: int
+    seed: int
+    horizon: int
+    image_size: int
+
+    def path(self, folder: Path) -> Path:
+        """Return the file of this block."""
+        return folder / f"scene_{self.scene}_{self.first:06d}_{self.count}.safetensors"
+
+
+def collect_blocks(folder: Path, blocks: Sequence[Block], collector: str, workers: int) -> list[Path]:
+    """Have the blocks collected that are not on disk, in processes of their own; return all their files.
+
+    Args:
+        folder: where they are, or will be.
+        blocks: which.
+        collector: the module whose ``collect_block((block, folder))`` writes a block and returns its number of
+            episodes. It needs a simulator and OpenGL, and is imported only where a block is missing.
+        workers: processes at most.
+
+    Raises:
+        UserError: a block is missing, and there is no OpenGL to draw one with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [block for block in blocks if not block.path(folder).exists()]
+    if missing:
+        gl.load_mujoco()
+    columns = (TextColumn("demonstrations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("", total=sum(block.count for block in blocks))
+        progress.advance(bar, sum(block.count for block in blocks) - sum(block.count for block in missing))
+        if missing:
+            work = import_module(collector).collect_block
+            # Spawned, not forked: a GL context does not survive a fork.
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(min(workers, len(missing))) as pool:
+                for count in pool.imap_unordered(work, [(block, folder) for block in missing]):
+                    progress.advance(bar, count)
+    return [block.path(folder) for block in blocks]
+
+
+def write_block(block: Block, folder: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> int:
+    """Write a block's observations, whole or not at all; return how many episodes it has."""
+    arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    part = block.path(folder).with_suffix(".part")
+    save_file(arrays, part)
+    part.replace(block.path(folder))
+    return block.count
+
+
+def label(actions: Sequence[np.ndarray], own: Sequence[bool], horizon: int) -> dict[str, np.ndarray]:
+    """Return ``actions`` and ``valid`` of an observation from what follows it, up to ``horizon`` steps."""
+    chunk = np.stack([*actions, *[actions[-1]] * (horizon - len(actions))]).astype(np.float32)
+    before = np.concatenate([[True], np.cumprod(own).astype(bool)[:-1]])
+    valid = np.zeros(horizon, bool)
+    valid[: len(before)] = before
+    return {"actions": chunk, "valid": valid}
