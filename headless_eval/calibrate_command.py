@@ -2,16 +2,11 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Annotated
 
 from headless_eval.config import RunConfig
 from headless_eval.errors import UserError
-
-
-def _flag(metavar: str, default: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+from headless_eval.flags import flag
 
 
 @dataclass(frozen=True)
@@ -23,13 +18,13 @@ class CalibrateConfig:
     given such a file: headless-eval run --dtypes float32 duquant_w4a8 --calibration FILE
     """
 
-    output: Annotated[Path, _flag("FILE", "calibration.safetensors")] = Path("calibration.safetensors")
+    output: Annotated[Path, flag("FILE", "calibration.safetensors")] = Path("calibration.safetensors")
     """Where to write; it may not be there yet."""
 
     suite: str = "droid"
     """Suite of tasks."""
 
-    tasks: Annotated[tuple[str, ...], _flag("TASK ...", "all")] = ()
+    tasks: Annotated[tuple[str, ...], flag("TASK ...", "all")] = ()
     """Tasks by number or key; the episodes are dealt out to them in turn."""
 
     episodes: int = 3
@@ -38,34 +33,34 @@ class CalibrateConfig:
     observations: int = 32
     """How many of the observations in them to use."""
 
-    policy: Annotated[str, _flag("NAME|DIR", "pi0-droid-tiny")] = "pi0-droid-tiny"
+    policy: Annotated[str, flag("NAME|DIR", "pi0-droid-tiny")] = "pi0-droid-tiny"
     """A bundled policy, or its folder."""
 
-    checkpoint: Annotated[Path | None, _flag("DIR", "the policy's")] = None
+    checkpoint: Annotated[Path | None, flag("DIR", "the policy's")] = None
     """Folder with weights and normalisation statistics; needs --config or --config-file."""
 
-    config: Annotated[str | None, _flag("NAME", "the policy's")] = None
+    config: Annotated[str | None, flag("NAME", "the policy's")] = None
     """Configuration of the checkpoint by name."""
 
-    config_file: Annotated[Path | None, _flag("FILE", "the policy's")] = None
+    config_file: Annotated[Path | None, flag("FILE", "the policy's")] = None
     """Configuration of the checkpoint as TOML."""
 
-    tokenizer: Annotated[Path | None, _flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
+    tokenizer: Annotated[Path | None, flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
     """SentencePiece model."""
 
-    gpu: Annotated[int | None, _flag("INDEX", "the policy runs on the CPU")] = None
+    gpu: Annotated[int | None, flag("INDEX", "the policy runs on the CPU")] = None
     """CUDA device that the policy runs on."""
 
-    open_loop_horizon: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    open_loop_horizon: Annotated[int | None, flag("STEPS", "the policy's")] = None
     """Control steps between two looks of the policy."""
 
-    flow_steps: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    flow_steps: Annotated[int | None, flag("STEPS", "the policy's")] = None
     """Euler steps of flow matching."""
 
-    sim: Annotated[str | None, _flag("NAME", "the suite's")] = None
+    sim: Annotated[str | None, flag("NAME", "the suite's")] = None
     """Simulator."""
 
-    libero_assets: Annotated[Path | None, _flag("DIR", "$LIBERO_ASSETS, then LIBERO's own")] = None
+    libero_assets: Annotated[Path | None, flag("DIR", "$LIBERO_ASSETS, then LIBERO's own")] = None
     """Folder of assets for the LIBERO suites."""
 
     seed: int = 7

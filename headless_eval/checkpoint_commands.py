@@ -2,37 +2,33 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-
-def _flag(metavar: str, default: str | None = None) -> Any:
-    return tyro.conf.arg(
-        metavar=metavar, help_behavior_hint=None if default is None else f"(default: {default})"
-    )
+from headless_eval.flags import flag
 
 
 @dataclass(frozen=True)
 class DoctorConfig:
     """Check a checkpoint before an evaluation: what passed, and what to do about what did not."""
 
-    policy: Annotated[str, _flag("NAME|DIR")] = "pi0-droid-tiny"
+    policy: Annotated[str, flag("NAME|DIR")] = "pi0-droid-tiny"
     """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
 
-    checkpoint: Annotated[str | None, _flag("DIR", "the policy's")] = None
+    checkpoint: Annotated[str | None, flag("DIR", "the policy's")] = None
     """Folder of openpi (JAX or PyTorch) or LeRobot; or gs://... or a hub id, if cached."""
 
-    config: Annotated[str | None, _flag("NAME", "the checkpoint's")] = None
+    config: Annotated[str | None, flag("NAME", "the checkpoint's")] = None
     """Its configuration by name, such as pi05_droid."""
 
-    config_file: Annotated[Path | None, _flag("FILE", "the checkpoint's")] = None
+    config_file: Annotated[Path | None, flag("FILE", "the checkpoint's")] = None
     """Its configuration as TOML or JSON."""
 
-    tokenizer: Annotated[Path | None, _flag("FILE", "the checkpoint's, or in $OPENPI_DATA_HOME")] = None
+    tokenizer: Annotated[Path | None, flag("FILE", "the checkpoint's, or in $OPENPI_DATA_HOME")] = None
     """SentencePiece model."""
 
-    gpu: Annotated[int | None, _flag("INDEX", "the policy runs on the CPU")] = None
+    gpu: Annotated[int | None, flag("INDEX", "the policy runs on the CPU")] = None
     """CUDA device that the policy is to run on."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -55,22 +51,22 @@ class ConvertConfig:
     What is written is read back and compared before the command ends.
     """
 
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SRC")]
+    source: Annotated[tyro.conf.Positional[str], flag("SRC")]
     """Checkpoint of openpi (JAX or PyTorch), LeRobot or ours; or gs://... or a hub id, if cached."""
 
-    target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DST")]
+    target: Annotated[tyro.conf.Positional[Path], flag("DST")]
     """Folder to write; it may not hold anything yet."""
 
     to: Literal["headless-eval", "openpi"] = "headless-eval"
     """Format: ours, or openpi's PyTorch files with every parameter that openpi expects."""
 
-    config: Annotated[str | None, _flag("NAME", "the checkpoint's")] = None
+    config: Annotated[str | None, flag("NAME", "the checkpoint's")] = None
     """Its configuration by name, such as pi05_droid."""
 
-    config_file: Annotated[Path | None, _flag("FILE", "the checkpoint's")] = None
+    config_file: Annotated[Path | None, flag("FILE", "the checkpoint's")] = None
     """Its configuration as TOML or JSON."""
 
-    tokenizer: Annotated[Path | None, _flag("FILE", "the checkpoint's, or in $OPENPI_DATA_HOME")] = None
+    tokenizer: Annotated[Path | None, flag("FILE", "the checkpoint's, or in $OPENPI_DATA_HOME")] = None
     """SentencePiece model."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -96,7 +92,7 @@ class FetchConfig:
     What is there already is kept, and files that were cut off are continued.
     """
 
-    address: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ADDRESS")]
+    address: Annotated[tyro.conf.Positional[str], flag("ADDRESS")]
     """Such as gs://openpi-assets/checkpoints/pi05_droid."""
 
     def run(self) -> int:

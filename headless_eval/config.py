@@ -3,22 +3,15 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-
-import tyro
+from typing import Annotated, Literal, get_args
 
 from headless_eval.errors import UserError
+from headless_eval.flags import flag
 from headless_eval.precision import Precision, Scope, configurations
 
 EngineChoice = Literal["auto", "eager", "compiled", "fused"]
 ExecutionChoice = Literal["simulated", "native"]
 VideoChoice = Literal["all", "failures", "none"]
-
-
-def _flag(metavar: str, default: str | None = None, *aliases: str) -> Any:
-    """Say how the help shows a flag, where its type and its default are not for people."""
-    hint = None if default is None else f"(default: {default})"
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint, aliases=aliases or None)
 
 
 @dataclass(frozen=True)
@@ -32,13 +25,13 @@ class RunConfig:
     suite: str = "droid"
     """Suite of tasks."""
 
-    tasks: Annotated[tuple[str, ...], _flag("TASK ...", "all", "--scenes")] = ()
+    tasks: Annotated[tuple[str, ...], flag("TASK ...", "all", "--scenes")] = ()
     """Tasks by number or key, such as 1 or scene_1."""
 
     episodes: int = 5
     """Episodes per task and configuration."""
 
-    dtypes: Annotated[tuple[str, ...], _flag("DTYPE ...")] = (
+    dtypes: Annotated[tuple[str, ...], flag("DTYPE ...")] = (
         "float32",
         "bfloat16",
         "float8_e4m3",
@@ -47,43 +40,43 @@ class RunConfig:
     """Data types, or methods such as duquant_w4a8, smoothquant_w8a8 and rtn_w4a8_g64; `list` has them all.
     float32 is the unquantized model, and runs once whatever the modes."""
 
-    modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("weights_only",)
+    modes: Annotated[tuple[str, ...], flag("MODE ...")] = ("weights_only",)
     """What to quantize: weights_only, activations_only, both."""
 
-    include: Annotated[str, _flag("REGEX", "all")] = ".*"
+    include: Annotated[str, flag("REGEX", "all")] = ".*"
     """Quantize only modules with this in their name."""
 
-    exclude: Annotated[str | None, _flag("REGEX", "none")] = None
+    exclude: Annotated[str | None, flag("REGEX", "none")] = None
     """Do not quantize modules with this in their name."""
 
-    bits: Annotated[tuple[str, ...], _flag("REGEX=BITS ...", "the method's")] = ()
+    bits: Annotated[tuple[str, ...], flag("REGEX=BITS ...", "the method's")] = ()
     """Bits of layers by name, under a method: mlp=w8a8, expert=w8, vision=a16; the first that matches counts."""
 
-    calibration: Annotated[Path | None, _flag("FILE", "the run makes its own")] = None
+    calibration: Annotated[Path | None, flag("FILE", "the run makes its own")] = None
     """What `calibrate` wrote, for methods that need it."""
 
     calibration_steps: int = 32
     """Observations that the run's own calibration uses, from 3 episodes that it does not evaluate."""
 
-    packdir: Annotated[Path | None, _flag("DIR", "none")] = None
+    packdir: Annotated[Path | None, flag("DIR", "none")] = None
     """Keep the packed weights of methods here, and read them the next time."""
 
-    policy: Annotated[str, _flag("NAME|DIR")] = "pi0-droid-tiny"
+    policy: Annotated[str, flag("NAME|DIR")] = "pi0-droid-tiny"
     """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
 
-    checkpoint: Annotated[Path | None, _flag("DIR", "the policy's")] = None
+    checkpoint: Annotated[Path | None, flag("DIR", "the policy's")] = None
     """Folder with weights and normalisation statistics; needs --config or --config-file."""
 
-    config: Annotated[str | None, _flag("NAME", "the policy's")] = None
+    config: Annotated[str | None, flag("NAME", "the policy's")] = None
     """Configuration of the checkpoint by name, such as pi05_droid."""
 
-    config_file: Annotated[Path | None, _flag("FILE", "the policy's")] = None
+    config_file: Annotated[Path | None, flag("FILE", "the policy's")] = None
     """Configuration of the checkpoint as TOML."""
 
-    tokenizer: Annotated[Path | None, _flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
+    tokenizer: Annotated[Path | None, flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
     """SentencePiece model."""
 
-    gpu: Annotated[int | None, _flag("INDEX", "the policy runs on the CPU")] = None
+    gpu: Annotated[int | None, flag("INDEX", "the policy runs on the CPU")] = None
     """CUDA device that the policy runs on."""
 
     engine: EngineChoice = "auto"
@@ -92,28 +85,28 @@ class RunConfig:
     execution: ExecutionChoice = "simulated"
     """Round to a precision's values (simulated), or compute with its types (native; engine fused on a GPU)."""
 
-    open_loop_horizon: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    open_loop_horizon: Annotated[int | None, flag("STEPS", "the policy's")] = None
     """Control steps between two looks of the policy: actions executed of each chunk."""
 
-    flow_steps: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    flow_steps: Annotated[int | None, flag("STEPS", "the policy's")] = None
     """Euler steps of flow matching."""
 
-    sim: Annotated[str | None, _flag("NAME", "the suite's")] = None
+    sim: Annotated[str | None, flag("NAME", "the suite's")] = None
     """Simulator: mujoco; isaaclab for the suite droid."""
 
-    physics: Annotated[str | None, _flag("newton|physx", "newton; physx with --isaac-assets")] = None
+    physics: Annotated[str | None, flag("newton|physx", "newton; physx with --isaac-assets")] = None
     """Isaac Lab's physics engine; physx needs Isaac Sim."""
 
-    renderer: Annotated[str | None, _flag("newton|rtx", "newton; rtx with --isaac-assets")] = None
+    renderer: Annotated[str | None, flag("newton|rtx", "newton; rtx with --isaac-assets")] = None
     """Isaac Lab's renderer; rtx needs Isaac Sim."""
 
-    sim_device: Annotated[str | None, _flag("cpu|cuda", "cpu; cuda with rtx")] = None
+    sim_device: Annotated[str | None, flag("cpu|cuda", "cpu; cuda with rtx")] = None
     """What Isaac Lab simulates and draws on."""
 
-    isaac_assets: Annotated[Path | None, _flag("DIR", "the scenes of this package")] = None
+    isaac_assets: Annotated[Path | None, flag("DIR", "the scenes of this package")] = None
     """Folder with scene1.usd to scene3.usd, the published DROID scenes, for Isaac Lab."""
 
-    libero_assets: Annotated[Path | None, _flag("DIR", "$LIBERO_ASSETS, then LIBERO's own")] = None
+    libero_assets: Annotated[Path | None, flag("DIR", "$LIBERO_ASSETS, then LIBERO's own")] = None
     """Folder of assets (meshes, textures, scenes) for the LIBERO suites."""
 
     seed: int = 7
@@ -122,7 +115,7 @@ class RunConfig:
     slots: int = 4
     """Episodes at once, in one process; changes the speed, never a result."""
 
-    sequential: Annotated[float | None, _flag("MARGIN", "off")] = None
+    sequential: Annotated[float | None, flag("MARGIN", "off")] = None
     """Stop a precision once it is decided: worse than float32, or not worse by MARGIN (0.05 is 5 points)."""
 
     videos: VideoChoice = "all"
@@ -131,10 +124,10 @@ class RunConfig:
     video_fps: float = 5.0
     """Frames per second of the videos, which play in real time; no more than the control rate."""
 
-    results: Annotated[Path | None, _flag("DIR", "results/<date>_<time>")] = None
+    results: Annotated[Path | None, flag("DIR", "results/<date>_<time>")] = None
     """Folder for the results; it may not hold a run yet."""
 
-    resume: Annotated[Path | None, _flag("DIR", "a new run")] = None
+    resume: Annotated[Path | None, flag("DIR", "a new run")] = None
     """Continue the run in this folder, with its settings; no other flag is needed."""
 
     force: bool = False

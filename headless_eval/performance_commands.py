@@ -4,46 +4,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
 from headless_eval.errors import UserError
+from headless_eval.flags import flag
 
 if TYPE_CHECKING:
     from headless_eval.performance.source import Source
-
-
-def _flag(metavar: str, default: str | None = None) -> Any:
-    return tyro.conf.arg(
-        metavar=metavar, help_behavior_hint=None if default is None else f"(default: {default})"
-    )
 
 
 @dataclass(frozen=True)
 class _ModelFlags:
     """Which model, and where it computes."""
 
-    policy: Annotated[str, _flag("NAME|DIR")] = "pi0-droid-tiny"
+    policy: Annotated[str, flag("NAME|DIR")] = "pi0-droid-tiny"
     """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
 
-    checkpoint: Annotated[str | None, _flag("DIR", "the policy's")] = None
+    checkpoint: Annotated[str | None, flag("DIR", "the policy's")] = None
     """Folder of openpi (JAX or PyTorch) or LeRobot; or gs://... or a hub id, if cached."""
 
-    config: Annotated[str | None, _flag("NAME", "the policy's")] = None
+    config: Annotated[str | None, flag("NAME", "the policy's")] = None
     """Its configuration by name, such as pi05_droid."""
 
-    config_file: Annotated[Path | None, _flag("FILE", "the policy's")] = None
+    config_file: Annotated[Path | None, flag("FILE", "the policy's")] = None
     """Its configuration as TOML or JSON."""
 
-    tokenizer: Annotated[Path | None, _flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
+    tokenizer: Annotated[Path | None, flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
     """SentencePiece model."""
 
-    flow_steps: Annotated[int | None, _flag("STEPS", "the policy's")] = None
+    flow_steps: Annotated[int | None, flag("STEPS", "the policy's")] = None
     """Euler steps of flow matching."""
 
-    gpu: Annotated[int | None, _flag("INDEX", "the CPU")] = None
+    gpu: Annotated[int | None, flag("INDEX", "the CPU")] = None
     """CUDA device that computes."""
 
-    results: Annotated[Path | None, _flag("DIR", "results/<date>_<time>_<command>")] = None
+    results: Annotated[Path | None, flag("DIR", "results/<date>_<time>_<command>")] = None
     """Folder for the files."""
 
     def __post_init__(self) -> None:
@@ -98,34 +91,34 @@ class BenchConfig(_ModelFlags):
     random_weights: bool = False
     """Draw the weights on the device: speed can be measured without a checkpoint."""
 
-    compute: Annotated[tuple[str, ...], _flag("DTYPE ...")] = ("float32",)
+    compute: Annotated[tuple[str, ...], flag("DTYPE ...")] = ("float32",)
     """What weights are kept and products computed in: float32, bfloat16, float16."""
 
-    dtypes: Annotated[tuple[str, ...], _flag("DTYPE ...")] = ("float32", "bfloat16", "float8_e4m3", "int8")
+    dtypes: Annotated[tuple[str, ...], flag("DTYPE ...")] = ("float32", "bfloat16", "float8_e4m3", "int8")
     """Precisions to put the model into, as in headless-eval run; float32 is the model as it is."""
 
-    modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("both",)
+    modes: Annotated[tuple[str, ...], flag("MODE ...")] = ("both",)
     """What they round: weights_only, activations_only, both."""
 
-    executions: Annotated[tuple[str, ...], _flag("simulated|native ...")] = ("simulated",)
+    executions: Annotated[tuple[str, ...], flag("simulated|native ...")] = ("simulated",)
     """Round to a precision's values, or compute in its types."""
 
-    engines: Annotated[tuple[str, ...], _flag("ENGINE ...", "eager compiled; on a GPU eager auto")] = ()
+    engines: Annotated[tuple[str, ...], flag("ENGINE ...", "eager compiled; on a GPU eager auto")] = ()
     """What computes: eager, compiled, fused, or auto for the fastest that can."""
 
-    batch: Annotated[tuple[int, ...], _flag("NUMBER ...")] = (1,)
+    batch: Annotated[tuple[int, ...], flag("NUMBER ...")] = (1,)
     """Observations at once."""
 
-    views: Annotated[tuple[int, ...], _flag("NUMBER ...", "the robot's cameras")] = ()
+    views: Annotated[tuple[int, ...], flag("NUMBER ...", "the robot's cameras")] = ()
     """Pictures of each."""
 
-    prompt_tokens: Annotated[int | None, _flag("NUMBER", "64, or as many as there are slots")] = None
+    prompt_tokens: Annotated[int | None, flag("NUMBER", "64, or as many as there are slots")] = None
     """Tokens of each prompt."""
 
     repeats: int = 20
     """How often each row is measured."""
 
-    minutes: Annotated[float | None, _flag("MINUTES", "no limit")] = None
+    minutes: Annotated[float | None, flag("MINUTES", "no limit")] = None
     """Begin nothing new after this time; what is missing says so."""
 
     append: bool = False
@@ -172,31 +165,31 @@ class ProfileConfig(_ModelFlags):
     random_weights: bool = False
     """Draw the weights on the device."""
 
-    compute: Annotated[str, _flag("DTYPE")] = "float32"
+    compute: Annotated[str, flag("DTYPE")] = "float32"
     """What weights are kept and products computed in: float32, bfloat16, float16."""
 
-    dtype: Annotated[str, _flag("DTYPE")] = "float32"
+    dtype: Annotated[str, flag("DTYPE")] = "float32"
     """Precision to put the model into, as in headless-eval run."""
 
-    mode: Annotated[str, _flag("MODE")] = "both"
+    mode: Annotated[str, flag("MODE")] = "both"
     """What it rounds: weights_only, activations_only, both."""
 
-    compare: Annotated[str | None, _flag("PRECISION", "none")] = None
+    compare: Annotated[str | None, flag("PRECISION", "none")] = None
     """Show another precision beside it, such as float32 or int8_both."""
 
-    execution: Annotated[str, _flag("simulated|native")] = "simulated"
+    execution: Annotated[str, flag("simulated|native")] = "simulated"
     """Round to the precision's values, or compute in its types."""
 
-    engine: Annotated[str, _flag("ENGINE")] = "eager"
+    engine: Annotated[str, flag("ENGINE")] = "eager"
     """What computes: eager, compiled, fused, or auto for the fastest that can."""
 
     batch: int = 1
     """Observations at once."""
 
-    views: Annotated[int | None, _flag("NUMBER", "the robot's cameras")] = None
+    views: Annotated[int | None, flag("NUMBER", "the robot's cameras")] = None
     """Pictures of each."""
 
-    prompt_tokens: Annotated[int | None, _flag("NUMBER", "64, or as many as there are slots")] = None
+    prompt_tokens: Annotated[int | None, flag("NUMBER", "64, or as many as there are slots")] = None
     """Tokens of each prompt."""
 
     repeats: int = 20
@@ -232,10 +225,10 @@ Examples:
 class SensitivityConfig(_ModelFlags):
     """Round one part of the model at a time; see ``SENSITIVITY``."""
 
-    dtypes: Annotated[tuple[str, ...], _flag("DTYPE ...")] = ("int8",)
+    dtypes: Annotated[tuple[str, ...], flag("DTYPE ...")] = ("int8",)
     """Precisions to round to, as in headless-eval run."""
 
-    modes: Annotated[tuple[str, ...], _flag("MODE ...")] = ("both",)
+    modes: Annotated[tuple[str, ...], flag("MODE ...")] = ("both",)
     """What to round: weights_only, activations_only, both."""
 
     by: Literal["component", "layer", "both"] = "both"
@@ -244,7 +237,7 @@ class SensitivityConfig(_ModelFlags):
     tolerance: float = 0.02
     """The relative error of the actions up to which a part may be rounded, for the advice."""
 
-    observations: Annotated[Path | None, _flag("FILE|DIR", "recorded now")] = None
+    observations: Annotated[Path | None, flag("FILE|DIR", "recorded now")] = None
     """Observations that an earlier sensitivity kept, or the folder of a run, whose episodes are simulated again."""
 
     number: int = 16
@@ -256,10 +249,10 @@ class SensitivityConfig(_ModelFlags):
     suite: str = "droid"
     """Suite of tasks for observations and episodes."""
 
-    tasks: Annotated[tuple[str, ...], _flag("TASK ...", "all")] = ()
+    tasks: Annotated[tuple[str, ...], flag("TASK ...", "all")] = ()
     """Tasks by number or key."""
 
-    sim: Annotated[str | None, _flag("NAME", "the suite's")] = None
+    sim: Annotated[str | None, flag("NAME", "the suite's")] = None
     """Simulator."""
 
     seed: int = 7
@@ -268,10 +261,10 @@ class SensitivityConfig(_ModelFlags):
     slots: int = 4
     """Episodes at once."""
 
-    engine: Annotated[str, _flag("ENGINE")] = "eager"
+    engine: Annotated[str, flag("ENGINE")] = "eager"
     """What computes: eager, compiled, fused, or auto for the fastest that can."""
 
-    execution: Annotated[str, _flag("simulated|native")] = "simulated"
+    execution: Annotated[str, flag("simulated|native")] = "simulated"
     """Round to the precision's values, or compute in its types."""
 
     def __post_init__(self) -> None:

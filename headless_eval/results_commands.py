@@ -2,19 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from headless_eval.errors import UserError
-
-_FOLDER = tyro.conf.arg(metavar="DIR")
-
-
-def _flag(metavar: str, default: str | None = None) -> Any:
-    return tyro.conf.arg(
-        metavar=metavar, help_behavior_hint=None if default is None else f"(default: {default})"
-    )
+from headless_eval.flags import flag
 
 
 @dataclass(frozen=True)
@@ -26,34 +19,34 @@ class VerifyConfig:
     differ; 2 it cannot be repeated here.
     """
 
-    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR [OTHER]")]
+    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], flag("DIR [OTHER]")]
     """Folder of the run, and of another to compare it with."""
 
     all: bool = False
     """Repeat every trial."""
 
-    sample: Annotated[int | None, _flag("NUMBER", "10")] = None
+    sample: Annotated[int | None, flag("NUMBER", "10")] = None
     """Repeat this many trials, spread evenly over the run."""
 
-    policy: Annotated[str | None, _flag("NAME|DIR", "the run's")] = None
+    policy: Annotated[str | None, flag("NAME|DIR", "the run's")] = None
     """Where the policy is on this machine."""
 
-    checkpoint: Annotated[Path | None, _flag("DIR", "the run's")] = None
+    checkpoint: Annotated[Path | None, flag("DIR", "the run's")] = None
     """Where the checkpoint is on this machine."""
 
-    config_file: Annotated[Path | None, _flag("FILE", "the run's")] = None
+    config_file: Annotated[Path | None, flag("FILE", "the run's")] = None
     """Where the checkpoint's configuration is on this machine."""
 
-    tokenizer: Annotated[Path | None, _flag("FILE", "the run's")] = None
+    tokenizer: Annotated[Path | None, flag("FILE", "the run's")] = None
     """Where the tokenizer is on this machine."""
 
-    libero_assets: Annotated[Path | None, _flag("DIR", "the run's")] = None
+    libero_assets: Annotated[Path | None, flag("DIR", "the run's")] = None
     """Where LIBERO's assets are on this machine."""
 
-    gpu: Annotated[int | None, _flag("INDEX", "as the run")] = None
+    gpu: Annotated[int | None, flag("INDEX", "as the run")] = None
     """CUDA device that the policy runs on."""
 
-    slots: Annotated[int | None, _flag("NUMBER", "the run's")] = None
+    slots: Annotated[int | None, flag("NUMBER", "the run's")] = None
     """Episodes at once."""
 
     def run(self) -> int:
@@ -86,10 +79,10 @@ class CompareConfig:
     with the same seed, and where the executed actions part; then what the two runs' manifests differ in.
     """
 
-    run_a: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_A")]
+    run_a: Annotated[tyro.conf.Positional[Path], flag("RUN_A")]
     """Folder of the run to compare with."""
 
-    run_b: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_B")]
+    run_b: Annotated[tyro.conf.Positional[Path], flag("RUN_B")]
     """Folder of the run that is compared."""
 
     json: bool = False
@@ -109,13 +102,13 @@ class GateConfig:
     Exit status: 0 none does; 1 one does, or a run is not whole or has errors; 2 there is nothing to judge.
     """
 
-    directory: Annotated[tyro.conf.Positional[Path], _FOLDER]
+    directory: Annotated[tyro.conf.Positional[Path], flag("DIR")]
     """Folder of the run."""
 
-    max_drop: Annotated[float, _flag("DROP", "0.05")] = 0.05
+    max_drop: Annotated[float, flag("DROP", "0.05")] = 0.05
     """The drop of the success rate against float32 that is allowed."""
 
-    junit: Annotated[Path | None, _flag("FILE", "none")] = None
+    junit: Annotated[Path | None, flag("FILE", "none")] = None
     """Write the judgements as JUnit XML."""
 
     def run(self) -> int:
@@ -129,23 +122,23 @@ class GateConfig:
 class ExportConfig:
     """Write runs as one long table, a row per trial; or a run's rollouts as a LeRobot dataset."""
 
-    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")] = (
-        field(default_factory=tuple)
+    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], flag("DIR [DIR ...]")] = field(
+        default_factory=tuple
     )
     """Folders of the runs."""
 
-    output: Annotated[Path | None, _flag("FILE", "DIR/episodes.csv")] = None
+    output: Annotated[Path | None, flag("FILE", "DIR/episodes.csv")] = None
     """The file."""
 
-    format: Annotated[Literal["csv", "parquet"] | None, _flag("csv|parquet", "what the file's name says")] = (
+    format: Annotated[Literal["csv", "parquet"] | None, flag("csv|parquet", "what the file's name says")] = (
         None
     )
     """CSV, or Parquet, which needs pyarrow."""
 
-    lerobot: Annotated[Path | None, _flag("OUT", "none")] = None
+    lerobot: Annotated[Path | None, flag("OUT", "none")] = None
     """Folder for a LeRobot dataset (v2.1) of one run's episodes, simulated again; instead of a table."""
 
-    configuration: Annotated[tuple[str, ...], _flag("NAME ...", "float32")] = ()
+    configuration: Annotated[tuple[str, ...], flag("NAME ...", "float32")] = ()
     """With --lerobot: the configurations whose episodes to write."""
 
     def run(self) -> int:
