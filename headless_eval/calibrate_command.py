@@ -1,6 +1,6 @@
 """The flags of ``headless-eval calibrate``; nothing heavy is imported before they are parsed."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -73,8 +73,6 @@ class CalibrateConfig:
         """Do it; returns the exit status."""
         if self.observations < 1:
             raise UserError(f"--observations is {self.observations}; it must be 1 or more")
-        known = {one.name for one in fields(RunConfig)}
-        shared = {name: value for name, value in vars(self).items() if name in known}
         from headless_eval.calibrate import calibrate_to_file
 
-        return calibrate_to_file(RunConfig(**shared), self.observations, self.output)
+        return calibrate_to_file(RunConfig.of_flags(self), self.observations, self.output)

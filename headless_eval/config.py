@@ -1,9 +1,9 @@
 """What a run is."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from headless_eval.errors import UserError
 from headless_eval.flags import flag
@@ -177,6 +177,12 @@ class RunConfig:
             )
         if precisions[0].dtype != "float32":
             raise UserError("--sequential compares with float32, which is missing: add it to --dtypes")
+
+    @classmethod
+    def of_flags(cls, flags: Any) -> "RunConfig":
+        """Return the run whose settings another command's flags, a dataclass, name; the others are the defaults."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in vars(flags).items() if name in known})
 
     @property
     def precisions(self) -> list[Precision]:

@@ -18,7 +18,7 @@ class _ModelFlags:
     policy: Annotated[str, flag("NAME|DIR")] = "pi0-droid-tiny"
     """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
 
-    checkpoint: Annotated[str | None, flag("DIR", "the policy's")] = None
+    checkpoint: Annotated[Path | None, flag("DIR", "the policy's")] = None
     """Folder of openpi (JAX or PyTorch) or LeRobot; or gs://... or a hub id, if cached."""
 
     config: Annotated[str | None, flag("NAME", "the policy's")] = None

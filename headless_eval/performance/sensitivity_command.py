@@ -71,7 +71,7 @@ def sensitivity(config: SensitivityConfig) -> int:
     Raises:
         UserError: a flag cannot be followed.
     """
-    run = _run_config(config)
+    run = RunConfig.of_flags(config)
     precisions = [one for one in configurations(config.dtypes, config.modes) if one.dtype != "float32"]
     if not precisions:
         raise UserError("--dtypes names float32 alone: name a type to round to, such as int8")
@@ -129,27 +129,6 @@ def sensitivity(config: SensitivityConfig) -> int:
         )
     print(folder)
     return int(bool(faults))
-
-
-def _run_config(config: SensitivityConfig) -> RunConfig:
-    return RunConfig(
-        suite=config.suite,
-        tasks=config.tasks,
-        dtypes=config.dtypes,
-        modes=config.modes,
-        policy=config.policy,
-        checkpoint=None if config.checkpoint is None else Path(config.checkpoint),
-        config=config.config,
-        config_file=config.config_file,
-        tokenizer=config.tokenizer,
-        gpu=config.gpu,
-        flow_steps=config.flow_steps,
-        sim=config.sim,
-        seed=config.seed,
-        slots=config.slots,
-        engine=config.engine,  # type: ignore[arg-type]  # checked by RunConfig
-        execution=config.execution,  # type: ignore[arg-type]
-    )
 
 
 def _observations(

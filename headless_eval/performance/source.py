@@ -75,7 +75,7 @@ class Source:
 
 def find_source(
     policy: str,
-    checkpoint: str | None = None,
+    checkpoint: Path | None = None,
     config: str | None = None,
     config_file: Path | None = None,
     tokenizer: Path | None = None,
