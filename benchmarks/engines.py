@@ -24,20 +24,8 @@ import torch
 from headless_eval.pi0.config import CONFIGS, Pi0Config
 from headless_eval.pi0.engine import ENGINES, make_engine
 from headless_eval.pi0.model import Pi0
-from headless_eval.precision import MODES, Precision, configurations
+from headless_eval.precision import DTYPES, MODES, Precision, configurations
 from headless_eval.quant import quantize_
-
-QUANTIZED = (
-    "float16",
-    "bfloat16",
-    "float8_e4m3",
-    "float8_e5m2",
-    "int32",
-    "uint32",
-    "boolean",
-    "int8",
-    "int4",
-)
 
 
 def build(config: Pi0Config, device: torch.device, dtype: torch.dtype) -> Pi0:
@@ -99,7 +87,7 @@ def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     tokens = min(chosen.tokens, config.max_token_len)
     precisions = [Precision(), *(Precision.parse(name) for name in chosen.precisions)]
     if not chosen.precisions:
-        precisions = configurations(("float32", *QUANTIZED), chosen.modes)
+        precisions = configurations(DTYPES, chosen.modes)
     found: list[dict[str, Any]] = []
     references: dict[tuple[str, int], torch.Tensor] = {}
     # Float32 first: its first engine gives the actions that all others are compared with.

@@ -39,7 +39,6 @@ from headless_eval.precision import Precision
 
 _MOST = 10
 _LITTLE = 0.002  # of an inference: a kernel that took less is not shown
-# From a narrow terminal, in this order.
 _SPARE = (
     "GFLOP",
     "weights",
