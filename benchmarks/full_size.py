@@ -9,9 +9,11 @@ figures.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +25,7 @@ import torch
 from headless_eval import Precision, load_policy
 from headless_eval.convert import convert
 from headless_eval.doctor import fixed_noise, fixed_observation
-from headless_eval.pi0.checkpoint import describe_format
+from headless_eval.pi0.checkpoint import describe_format, load_model
 from headless_eval.pi0.config import (
     CONFIGS,
     GemmaConfig,
@@ -111,14 +113,20 @@ def write_jax(folder: Path, config: Pi0Config) -> None:
     import tensorstore
 
     base = {"driver": "ocdbt", "base": f"file://{(folder / 'params').resolve()}/"}
-    random = np.random.default_rng(0)
-    for name, shape in jax_shapes(config).items():
-        values = random.standard_normal(shape, np.float32)
+
+    def write_one(seed: int, name: str, shape: tuple[int, ...]) -> None:
+        values = np.random.default_rng(seed).standard_normal(shape, np.float32)
         values *= 0.02
         kvstore = {**base, "path": f"params.{name.replace('/', '.')}/"}
         spec = {"driver": "zarr", "kvstore": kvstore, "metadata": {"compressor": {"id": "zstd", "level": 1}}}
-        tensorstore.open(spec, create=True, dtype="float32", shape=shape).result().write(values).result()
-        del values
+        store = tensorstore.open(spec, context=context, create=True, dtype="float32", shape=shape).result()
+        store.write(values).result()
+
+    # One context: each array's entry goes into the same tree.
+    context = tensorstore.Context()
+    with ThreadPoolExecutor(3) as pool:
+        shapes = sorted(jax_shapes(config).items(), key=lambda item: -int(np.prod(item[1])))
+        list(pool.map(write_one, range(len(shapes)), *zip(*shapes, strict=True)))
 
 
 def write(folder: Path, config: PolicyConfig) -> None:
@@ -160,9 +168,19 @@ def gpu_peak(device: str) -> int:
     return torch.cuda.max_memory_allocated(device) if device != "cpu" else 0
 
 
-def stage_read(folder: Path, device: str) -> dict[str, Any]:
-    """Read the files' bytes, and do nothing with them."""
+def files_of(folder: Path, cold: bool) -> list[Path]:
+    """Return a checkpoint's files of weights; ``cold``: the system forgets what it has of them in memory."""
     _, files = describe_format(folder)
+    for path in files if cold else []:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return files
+
+
+def stage_read(folder: Path, device: str, cold: bool) -> dict[str, Any]:
+    """Read the files' bytes, and do nothing with them."""
+    files = files_of(folder, cold)
     block, size, begin = bytearray(2**24), 0, perf_counter()
     for path in files:
         with path.open("rb", buffering=0) as file:
@@ -171,9 +189,23 @@ def stage_read(folder: Path, device: str) -> dict[str, Any]:
     return {"bytes": size, "seconds": perf_counter() - begin}
 
 
-def stage_load(folder: Path, device: str, dtype: str = "float32") -> dict[str, Any]:
+def stage_weights(folder: Path, device: str, cold: bool) -> dict[str, Any]:
+    """Load the model alone, without what a policy has around it."""
+    config = read_config(folder / "config.toml")
     if device != "cpu":
         torch.zeros(1, device=device)  # CUDA's own start is not the reader's
+    files_of(folder, cold)
+    begin = perf_counter()
+    model = load_model(config.model, folder, torch.device(device), torch.float32)
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return {"seconds": perf_counter() - begin, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+def stage_load(folder: Path, device: str, dtype: str = "float32") -> dict[str, Any]:
+    """Load a policy; its engine is there afterwards."""
+    if device != "cpu":
+        torch.zeros(1, device=device)
     before, begin = restart_peak(), perf_counter()
     with load_policy(checkpoint=folder, device=device, dtype=dtype) as policy:
         seconds = perf_counter() - begin
@@ -265,7 +297,9 @@ def in_a_process(stage: str, *arguments: object) -> dict[str, Any]:
 def run_stage(stage: str, arguments: list[str]) -> None:
     folder, device, *rest = arguments
     if stage == "read":
-        found = stage_read(Path(folder), device)
+        found = stage_read(Path(folder), device, rest == ["cold"])
+    elif stage == "weights":
+        found = stage_weights(Path(folder), device, rest == ["cold"])
     elif stage == "load":
         found = stage_load(Path(folder), device, *rest)
     elif stage == "infer":
@@ -281,9 +315,11 @@ def measure(folder: Path, device: str, episodes: int) -> dict[str, Any]:
     found: dict[str, Any] = {"device": device, "name": read_config(folder / "jax" / "config.toml").name}
     for kind in FORMATS:
         checkpoint = folder / kind
-        found[f"read {kind}"] = read = in_a_process("read", checkpoint, device)
+        for state in ("cached", "cold"):
+            found[f"read {kind} {state}"] = read = in_a_process("read", checkpoint, device, state)
+            found[f"weights {kind} {state}"] = weights = in_a_process("weights", checkpoint, device, state)
+            weights["times_of_reading"] = weights["seconds"] / read["seconds"]
         found[f"load {kind}"] = load = in_a_process("load", checkpoint, device)
-        load["times_of_reading"] = load["seconds"] / read["seconds"]
         load["host_peak_of_size"] = load["host_peak"] / read["bytes"]
     found["same_weights"] = len({found[f"load {kind}"]["fingerprint"] for kind in FORMATS}) == 1
     found["load pytorch bfloat16"] = in_a_process("load", folder / "pytorch", device, "bfloat16")

@@ -178,8 +178,7 @@ def _files(found: _Found) -> tuple[str, str]:
 
 def _weights(found: _Found) -> tuple[str, str]:
     model = found.config.model
-    with open_weights(found.folder, model) as stored:
-        check_fit(stored, model, found.folder, their_name(found.folder))
+    check_fit(open_weights(found.folder, model), model, found.folder, their_name(found.folder))
     kind = "π0.5" if model.pi05 else "π0"
     return OK, f"names and shapes of {found.parameters:,} parameters are those of this {kind}"
 

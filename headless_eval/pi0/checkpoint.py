@@ -4,9 +4,7 @@ LeRobot's files have the same PyTorch names after ``model.``.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -20,7 +18,7 @@ from headless_eval.pi0.jax_checkpoint import find_params, stored_parameters, to_
 from headless_eval.pi0.lerobot import is_lerobot
 from headless_eval.pi0.model import Pi0
 from headless_eval.pi0.safetensors_file import SafetensorsFile
-from headless_eval.pi0.weights import Stored, build_model
+from headless_eval.pi0.weights import Stored, build_model, parameters
 
 SHARD_BYTES = 14_500_000  # with its header, a file stays under 15 MB
 
@@ -124,8 +122,8 @@ def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: 
     Raises:
         UserError: see ``open_weights`` and ``build_model``.
     """
-    with open_weights(directory, config) as stored:
-        return build_model(config, stored, directory, device, dtype, their_name(directory))
+    stored = open_weights(directory, config)
+    return build_model(config, stored, directory, device, dtype, their_name(directory))
 
 
 def their_name(directory: Path) -> Callable[[str], str]:
@@ -158,33 +156,27 @@ def _find_params(directory: Path) -> Path | None:
     return params
 
 
-@contextmanager
-def open_weights(directory: Path, config: Pi0Config) -> Iterator[dict[str, Stored]]:
-    """Open a checkpoint's weights, whatever their format, and give by our names what they hold that is read.
+def open_weights(directory: Path, config: Pi0Config) -> dict[str, Stored]:
+    """Return by our names what a checkpoint's weights hold that is read, whatever their format.
 
     Raises:
         UserError: a file is missing, truncated or of another kind; there are weights in two formats.
     """
-    with _open_all(directory, config) as stored:
-        yield {name: of for name, of in stored.items() if not is_unread(name, config)}
+    stored = _open_all(directory, config)
+    return {name: of for name, of in stored.items() if not is_unread(name, config)}
 
 
-@contextmanager
-def _open_all(directory: Path, config: Pi0Config) -> Iterator[dict[str, Stored]]:
+def _open_all(directory: Path, config: Pi0Config) -> dict[str, Stored]:
     params = _find_params(directory)
     if params is not None:
-        yield stored_parameters(params, config)
-        return
-    with ExitStack() as stack:
-        stored: dict[str, Stored] = {}
-        for path in find_weights(directory):
-            file = SafetensorsFile(path)
-            stack.callback(file.close)
-            for name, shape in file.shapes.items():
-                stored[from_openpi(name)] = Stored(name, shape, partial(file.read, name))
-        if _EMBED_TOKENS not in stored and _TIED_HEAD in stored:
-            stored[_EMBED_TOKENS] = stored[_TIED_HEAD]
-        yield stored
+        return stored_parameters(params, config)
+    stored: dict[str, Stored] = {}
+    for file in map(SafetensorsFile, find_weights(directory)):
+        for name, shape in file.shapes.items():
+            stored[from_openpi(name)] = Stored(name, shape, file.source(name))
+    if _EMBED_TOKENS not in stored and _TIED_HEAD in stored:
+        stored[_EMBED_TOKENS] = stored[_TIED_HEAD]
+    return stored
 
 
 def openpi_extras(
@@ -201,16 +193,15 @@ def openpi_extras(
         the tensors, and the names of those that the checkpoint does not hold, which are zeros.
     """
     shapes = _unread_shapes(config)
-    found: dict[str, Tensor] = {}
-    with _open_all(directory, config) as stored:
-        for name, of in stored.items():
-            theirs = to_openpi(name)
-            if theirs in shapes and of.shape == shapes[theirs]:
-                found[theirs] = of.read().to(dtype).clone(memory_format=torch.contiguous_format)
-        if _TIED_HEAD not in found:
-            found[_TIED_HEAD] = (
-                stored[_EMBED_TOKENS].read().to(dtype).clone(memory_format=torch.contiguous_format)
-            )
+    stored = _open_all(directory, config)
+    wanted = {
+        theirs: of
+        for theirs, of in ((to_openpi(name), of) for name, of in stored.items())
+        if theirs in shapes and of.shape == shapes[theirs]
+    }
+    wanted.setdefault(_TIED_HEAD, stored[_EMBED_TOKENS])
+    read = parameters(wanted, torch.device("cpu"), dtype)
+    found = {name: value.contiguous() for name, value in read}
     made = [name for name in shapes if name not in found]
     return found | {name: torch.zeros(shapes[name], dtype=dtype) for name in made}, made
 

@@ -10,10 +10,15 @@ from torch import Tensor
 
 from headless_eval.errors import UserError
 from headless_eval.pi0.config import Pi0Config
+from headless_eval.pi0.sources import Fill, Index, Source, as_bytes
 from headless_eval.pi0.weights import Stored
 
 _MARKERS = ("manifest.ocdbt", "_METADATA")
 _ARRAYS = {"/.zarray": "zarr", "/zarr.json": "zarr3"}
+_TYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+}
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -47,7 +52,7 @@ def _heads_first(x: Tensor) -> Tensor:
 
 # JAX's names after params/, and for each what becomes of it: our name, which part, and in which order of axes.
 # ``{}`` is the layer, whose axis comes first in arrays that hold all layers.
-_Part = tuple[str, tuple[int, ...], Transform]
+_Part = tuple[str, Index, Transform]
 _BLOCK = "PaliGemma/img/Transformer/encoderblock/"
 _ATTENTION = f"{_BLOCK}MultiHeadDotProductAttention_0/"
 
@@ -133,17 +138,15 @@ def find_params(directory: Path) -> Path | None:
 
 
 class _Arrays:
-    """The arrays of one folder; the one read last is kept, as one array holds a parameter of every layer."""
+    """The arrays of one folder."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._store = _open_store(folder)
-        self._name: str | None = None
-        self._array: Tensor | None = None
 
     def names(self) -> dict[str, str]:
         """Return each array's path in the folder and its driver."""
-        keys = [key.decode() for key in self._call(self._store.list().result)]
+        keys = [key.decode() for key in self.call(self._store.list().result)]
         return {
             key.removesuffix(end): driver
             for key in sorted(keys)
@@ -151,7 +154,7 @@ class _Arrays:
             if key.endswith(end)
         }
 
-    def open(self, names: dict[str, str]) -> dict[str, Any]:
+    def open(self, names: dict[str, str]) -> dict[str, "_Array"]:
         """Open all arrays at once, without reading their content."""
         import tensorstore
 
@@ -159,23 +162,41 @@ class _Arrays:
             name: tensorstore.open({"driver": driver}, kvstore=self._store / f"{name}/", open=True, read=True)
             for name, driver in names.items()
         }
-        return {name: self._call(future.result) for name, future in opening.items()}
+        return {name: _Array(self, name, self.call(future.result)) for name, future in opening.items()}
 
-    def read(self, name: str, array: Any) -> Tensor:
-        """Return an array's content."""
-        if self._name != name:
-            self._name = self._array = None  # freed before the next one comes
-            self._array = _as_tensor(self._call(lambda: array.read().result()))
-            self._name = name
-        assert self._array is not None
-        return self._array
-
-    def _call(self, call: Callable[[], Any]) -> Any:
+    def call(self, call: Callable[[], Any]) -> Any:
+        """Call tensorstore, and say what its errors mean."""
         try:
             return call()
         except (ValueError, OSError, KeyError) as error:
             first = str(error).splitlines()[0][:160]
             raise UserError(f"{self.folder} is incomplete or damaged ({first}): copy it again") from None
+
+
+class _Array(Source):
+    """An array that holds a parameter, in most cases of every layer. It is decoded whole.
+
+    Raises:
+        UserError: its type is none of floating-point numbers.
+    """
+
+    def __init__(self, arrays: _Arrays, name: str, array: Any):
+        kind = array.dtype.name
+        if kind not in _TYPES:
+            raise UserError(f"{name} in {arrays.folder} is {kind}, not a floating-point number")
+        dtype = _TYPES[kind]
+        super().__init__(tuple(array.shape), dtype, host_bytes=array.size * dtype.itemsize)
+        self._arrays, self._array = arrays, array
+
+    def read(self) -> Tensor:
+        array = np.asarray(self._arrays.call(lambda: self._array.read().result()))
+        if self.dtype == torch.bfloat16:  # which NumPy has from another package, and torch does not know
+            array = array.view(np.int16)
+        return torch.from_numpy(array).view(self.dtype)
+
+    def open(self) -> Fill:
+        data = as_bytes(self.read())
+        return lambda piece, begin: piece.copy_(data[begin : begin + len(piece)])
 
 
 def _open_store(folder: Path) -> Any:
@@ -195,21 +216,12 @@ def _open_store(folder: Path) -> Any:
         raise UserError(f"cannot open the JAX checkpoint {folder}: {error}") from None
 
 
-def _as_tensor(array: np.ndarray) -> Tensor:
-    array = np.asarray(array)
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    if array.dtype.kind != "f":
-        raise UserError(f"a parameter of the JAX checkpoint is {array.dtype}, not a floating-point number")
-    return torch.from_numpy(array)
-
-
 def stored_parameters(folder: Path, config: Pi0Config) -> dict[str, Stored]:
     """Return what a JAX checkpoint's ``params`` holds, by our names, largest arrays first.
 
-    An array holds a parameter of all layers. It is read once, whole, and let go when the next one is. Decoding takes
-    about three times an array's size for a moment, so the largest come while the model is still small: at the real
-    shapes, where the largest is a third of all, host memory stays below 1.3 times the checkpoint's.
+    An array holds a parameter of all layers, and is decoded whole. That takes about three times its size for a
+    moment, so the largest come while a model on the CPU is still small: at the real shapes, where the largest is a
+    third of all, host memory stays below 1.3 times the checkpoint's.
 
     Args:
         folder: as ``find_params`` finds it.
@@ -219,29 +231,23 @@ def stored_parameters(folder: Path, config: Pi0Config) -> dict[str, Stored]:
         UserError: tensorstore is not installed, or the files are incomplete or damaged.
     """
     arrays = _Arrays(folder)
-    opened = arrays.open(arrays.names())
-    if not opened:
+    opened_arrays = arrays.open(arrays.names())
+    if not opened_arrays:
         raise UserError(f"{folder} holds no arrays: copy the checkpoint again, with its hidden files")
     stored: dict[str, Stored] = {}
-    for path, array in sorted(opened.items(), key=lambda item: -int(np.prod(item[1].shape))):
+    for path, array in sorted(opened_arrays.items(), key=lambda item: -item[1].host_bytes):
         name = _plain_name(path)
-        for ours, index, transform in _parts(name, tuple(array.shape)):
-            stored[ours] = _one(arrays, path, array, name, index, transform)
+        for ours, index, transform in _parts(name, array.shape):
+            stored[ours] = _part(array, name, index, transform)
     return stored
 
 
-def _one(
-    arrays: _Arrays, path: str, array: Any, name: str, index: tuple[int, ...], transform: Transform
-) -> Stored:
-    def read() -> Tensor:
-        return transform(arrays.read(path, array)[index])
-
+def _part(array: _Array, name: str, index: Index, transform: Transform) -> Stored:
     try:
         shape = tuple(transform(torch.empty(array.shape, device="meta")[index]).shape)
     except (IndexError, RuntimeError):
-        shape = tuple(array.shape)  # of too few axes: the check of shapes says so
-    at = "".join(f"[{part}]" for part in index)
-    return Stored(name + at, shape, read)
+        shape = array.shape  # of too few axes: the check of shapes says so
+    return Stored(name + "".join(f"[{at}]" for at in index), shape, array, index, transform)
 
 
 def _parts(name: str, shape: tuple[int, ...]) -> Iterator[_Part]:

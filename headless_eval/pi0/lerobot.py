@@ -139,11 +139,9 @@ def _table(directory: Path, processor: str) -> dict[str, dict[str, list[float]]]
     table: dict[str, dict[str, list[float]]] = {}
     for path in _files(directory, processor):
         file = SafetensorsFile(path)
-        try:
-            for name in file.shapes:
-                feature, _, statistic = name.rpartition(".")
-                if feature in ("observation.state", "action") and statistic in ("mean", "std", "q01", "q99"):
-                    table.setdefault(feature, {})[statistic] = file.read(name).double().reshape(-1).tolist()
-        finally:
-            file.close()
+        for name in file.shapes:
+            feature, _, statistic = name.rpartition(".")
+            if feature in ("observation.state", "action") and statistic in ("mean", "std", "q01", "q99"):
+                values = file.source(name).read().double().reshape(-1)
+                table.setdefault(feature, {})[statistic] = values.tolist()
     return table

@@ -1,4 +1,4 @@
-"""safetensors files read tensor by tensor into memory of their own.
+"""safetensors files read tensor by tensor, without mapping them into memory.
 
 The library maps a file into memory, where every page read stays counted as long as there is room: a checkpoint
 would take twice its size.
@@ -6,13 +6,13 @@ would take twice its size.
 
 import json
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from headless_eval.errors import UserError
+from headless_eval.pi0.sources import Fill, Source, as_bytes
 
 _DTYPES = {
     "F64": torch.float64,
@@ -29,7 +29,7 @@ _DTYPES = {
 
 
 class SafetensorsFile:
-    """One file, opened until ``close``.
+    """The header of one file.
 
     Attributes:
         shapes: each tensor's shape by its name.
@@ -41,39 +41,52 @@ class SafetensorsFile:
     def __init__(self, path: Path):
         self.path = path
         _check(path)
-        self._file: BinaryIO = path.open("rb", buffering=0)
-        length = int.from_bytes(self._file.read(8), "little")
-        header = json.loads(self._file.read(length))
-        header.pop("__metadata__", None)
-        self._entries = header
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            self._entries = json.loads(file.read(length))
+        self._entries.pop("__metadata__", None)
         self._start = 8 + length
         self.shapes: dict[str, tuple[int, ...]] = {
             name: tuple(entry["shape"]) for name, entry in self._entries.items()
         }
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def read(self, name: str) -> Tensor:
-        """Return a tensor, in memory of its own.
+    def source(self, name: str) -> Source:
+        """Return where a tensor lies; reading it raises a UserError if the file ends before it does.
 
         Raises:
-            UserError: its type is unknown, or the file ends before it does.
+            UserError: its type is unknown.
         """
         entry = self._entries[name]
         if entry["dtype"] not in _DTYPES:
             raise UserError(f"{name} in {self.path} is {entry['dtype']}, which no π0 checkpoint holds")
-        begin, end = entry["data_offsets"]
-        memory = torch.empty(end - begin, dtype=torch.uint8)
-        view = memory.numpy().data
-        self._file.seek(self._start + begin)
-        while view:  # one call reads 2 GB at most
-            count = self._file.readinto(view)  # type: ignore[attr-defined]
-            if not count:
-                raise UserError(f"{self.path} is truncated: copy it again")
-            view = view[count:]
-        return memory.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        start = self._start + entry["data_offsets"][0]
+        return _Span(self.path, start, self.shapes[name], _DTYPES[entry["dtype"]])
+
+
+class _Span(Source):
+    """A tensor's bytes in a file, which are those that it has in memory."""
+
+    def __init__(self, path: Path, start: int, shape: tuple[int, ...], dtype: torch.dtype):
+        super().__init__(shape, dtype)
+        self._path, self._start = path, start
+
+    def read(self) -> Tensor:
+        array = torch.empty(self.shape, dtype=self.dtype)
+        self._fill(as_bytes(array), 0)
+        return array
+
+    def open(self) -> Fill:
+        return self._fill
+
+    def _fill(self, piece: Tensor, begin: int) -> None:
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._start + begin)
+            view = piece.numpy().data
+            while view:  # one call reads 2 GB at most
+                count = file.readinto(view)
+                if not count:
+                    raise UserError(f"{self._path} is truncated: copy it again")
+                view = view[count:]
 
 
 def _check(path: Path) -> None:

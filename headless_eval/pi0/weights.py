@@ -1,7 +1,6 @@
 """From stored parameters, whatever their format, to a model: everything is checked before anything is read."""
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,26 @@ from torch import Tensor
 from headless_eval.errors import UserError
 from headless_eval.pi0.config import Pi0Config
 from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.sources import Index, Source, upload
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A parameter where it lies: its name there, its shape once read, and how to read it (maybe as a view)."""
+    """A parameter where it lies.
+
+    Attributes:
+        name: what it is called there.
+        shape: its shape once read.
+        source: the array that it is, or is a part of.
+        index: which part, along the array's first axes.
+        transform: what puts the part's axes in order.
+    """
 
     name: str
     shape: tuple[int, ...]
-    read: Callable[[], Tensor]
+    source: Source
+    index: Index = ()
+    transform: Callable[[Tensor], Tensor] = lambda part: part
 
 
 def build_model(
@@ -47,9 +57,8 @@ def build_model(
         model = Pi0(config)
     _check(stored, model.state_dict(), where, config, their_name)
     state, finite = {}, {}
-    for name, value in _read(stored, ahead=device.type == "cuda"):
-        state[name] = _own(value.to(device=device, dtype=dtype))
-        finite[name] = state[name].isfinite().all()
+    for name, value in parameters(stored, device, dtype):
+        state[name], finite[name] = value, value.isfinite().all()
     broken = [stored[name].name for name, value in finite.items() if not bool(value)]
     if broken:
         raise UserError(
@@ -68,20 +77,29 @@ def check_fit(
     _check(stored, wanted, where, config, their_name)
 
 
-def _read(stored: Mapping[str, Stored], *, ahead: bool) -> Iterator[tuple[str, Tensor]]:
-    """Read one parameter after another; ``ahead``: the next one while the last one goes to the accelerator."""
-    if not ahead:  # nothing to wait for, and memory freed by another thread is not used again
-        yield from ((name, of.read()) for name, of in stored.items())
-        return
-    with ThreadPoolExecutor(1, "read-ahead") as reader:
-        waiting: list[tuple[str, Future[Tensor]]] = []
-        for name, of in stored.items():
-            waiting.append((name, reader.submit(of.read)))
-            if len(waiting) > 1:
-                before, future = waiting.pop(0)
-                yield before, future.result()
-        for name, future in waiting:
-            yield name, future.result()
+def parameters(
+    stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype
+) -> Iterator[tuple[str, Tensor]]:
+    """Read parameters onto a device, each array once.
+
+    On a CPU they come in the order given, one array after another; on a GPU as they get there.
+    """
+    wanted: dict[Source, dict[Index, list[str]]] = {}
+    for name, of in stored.items():
+        wanted.setdefault(of.source, {}).setdefault(of.index, []).append(name)
+    parts = upload(wanted, device) if device.type == "cuda" else _one_by_one(wanted)
+    for source, index, part in parts:
+        for name in wanted[source][index]:
+            yield name, _own(stored[name].transform(part).to(dtype))
+        del part  # before the next one comes
+
+
+def _one_by_one(wanted: Mapping[Source, Iterable[Index]]) -> Iterator[tuple[Source, Index, Tensor]]:
+    for source, indices in wanted.items():
+        array = source.read()
+        for index in indices:
+            yield source, index, array[index]
+        del array
 
 
 def _own(value: Tensor) -> Tensor:

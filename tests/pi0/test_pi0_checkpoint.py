@@ -14,7 +14,6 @@ from headless_eval.errors import UserError
 from headless_eval.pi0.checkpoint import from_openpi, load_model, save_weights, to_openpi
 from headless_eval.pi0.config import read_config
 from headless_eval.pi0.policy import Pi0Policy
-from headless_eval.pi0.weights import Stored, _read
 
 CPU = torch.device("cpu")
 
@@ -218,21 +217,3 @@ def test_statistics_that_are_no_json(folder):
     path = folder / "assets" / "droid" / "norm_stats.json"
     path.write_text(path.read_text()[:50])
     assert "cannot read normalisation statistics" in _refusal(folder)
-
-
-def test_reading_ahead_gives_the_same_in_the_same_order():
-    names = [f"p{index}" for index in range(5)]
-    stored = {
-        name: Stored(name, (2,), lambda at=at: torch.full((2,), float(at))) for at, name in enumerate(names)
-    }
-    for ahead in (False, True):
-        read = list(_read(stored, ahead=ahead))
-        assert [name for name, _ in read] == names
-        assert [value[0].item() for _, value in read] == [0, 1, 2, 3, 4]
-
-    def fail():
-        raise UserError("truncated")
-
-    stored["p2"] = Stored("p2", (2,), fail)
-    with pytest.raises(UserError, match="truncated"):
-        list(_read(stored, ahead=True))

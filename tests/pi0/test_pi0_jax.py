@@ -72,16 +72,16 @@ def test_no_jax_is_imported(jax_case):
 
 
 def test_each_array_is_read_once_and_the_largest_come_first(jax_case, monkeypatch):
-    from headless_eval.pi0 import jax_checkpoint
+    from headless_eval.pi0.jax_checkpoint import _Array
 
     sizes = []
-    as_tensor = jax_checkpoint._as_tensor
+    read = _Array.read
 
     def count(array):
-        sizes.append(array.size)
-        return as_tensor(array)
+        sizes.append(array.host_bytes)
+        return read(array)
 
-    monkeypatch.setattr(jax_checkpoint, "_as_tensor", count)
+    monkeypatch.setattr(_Array, "read", count)
     load_model(jax_case.config.model, jax_case.folder / "checkpoint", CPU, torch.float32)
     tree = json.loads((jax_case.folder / "param_tree.json").read_text())
     assert sizes == sorted(sizes, reverse=True)

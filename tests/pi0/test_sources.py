@@ -1,0 +1,104 @@
+"""Parameters from arrays on disk: onto a CPU, and by several threads onto a GPU."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from headless_eval.errors import UserError
+from headless_eval.pi0.safetensors_file import SafetensorsFile
+from headless_eval.pi0.sources import Source, as_bytes
+from headless_eval.pi0.weights import Stored, parameters
+
+CPU = torch.device("cpu")
+on_both = pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)])
+
+
+class InMemory(Source):
+    """An array of several parameters, which counts how often it is read."""
+
+    def __init__(self, array: torch.Tensor):
+        super().__init__(tuple(array.shape), array.dtype, array.nbytes)
+        self.array, self.reads = array, 0
+
+    def read(self):
+        self.reads += 1
+        return self.array.clone()
+
+    def open(self):
+        data = as_bytes(self.read())
+        return lambda piece, begin: piece.copy_(data[begin : begin + len(piece)])
+
+
+class Broken(InMemory):
+    def read(self):
+        raise UserError("it is truncated")
+
+
+def stored_layers(source, transform=torch.t):
+    layers, two, rows, columns = source.shape
+    return {
+        f"{layer}.{which}": Stored(f"w[{layer}][{which}]", (columns, rows), source, (layer, which), transform)
+        for layer in range(layers)
+        for which in range(two)
+    }
+
+
+@on_both
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_part_of_an_array_arrives_and_the_array_is_read_once(device, dtype):
+    generator = torch.Generator().manual_seed(0)
+    # More than the pieces of all threads; sizes that no piece divides.
+    sources = [
+        InMemory(torch.randn(layers, 2, 3, size, generator=generator).to(kind))
+        for kind in (torch.float32, torch.bfloat16)
+        for layers, size in ((3, 1_500_001), (1, 5), (17, 70_001), (2, 9_999_999))
+    ]
+    stored = {f"{at}.{name}": of for at, one in enumerate(sources) for name, of in stored_layers(one).items()}
+    found = dict(parameters(stored, device, dtype))
+    assert set(found) == set(stored)
+    for name, value in found.items():
+        of = stored[name]
+        assert torch.equal(value.cpu(), of.source.array[of.index].t().to(dtype))
+        assert value.untyped_storage().nbytes() == value.nbytes
+        assert value.device.type == device.type
+    assert all(source.reads == 1 for source in sources)
+
+
+@on_both
+def test_a_file_gives_what_was_saved(device, tmp_path):
+    tensors = {
+        "large": torch.randn(2, 12_345_679),
+        "half": torch.randn(7, 11).half(),
+        "number": torch.tensor(3.0, dtype=torch.float64),
+        "none": torch.empty(0, 4),
+        **{f"small.{at}": torch.full((at + 1,), float(at)) for at in range(40)},
+    }
+    path = tmp_path / "model.safetensors"
+    save_file(tensors, path)
+    file = SafetensorsFile(path)
+    stored = {name: Stored(name, shape, file.source(name)) for name, shape in file.shapes.items()}
+    found = dict(parameters(stored, device, torch.float32))
+    assert {name: tuple(value.shape) for name, value in found.items()} == file.shapes
+    for name, value in tensors.items():
+        assert torch.equal(found[name].cpu(), value.float())
+
+    with path.open("r+b") as cut:
+        cut.truncate(path.stat().st_size // 2)
+    with pytest.raises(UserError, match="is truncated: copy it again"):
+        dict(parameters(stored, device, torch.float32))
+
+
+@on_both
+def test_one_array_that_cannot_be_read_ends_it(device):
+    sources = [InMemory(torch.randn(2, 2, 3, 5)) for _ in range(20)]
+    sources.insert(7, Broken(torch.zeros(2, 2, 3, 5)))
+    stored = {f"{at}.{name}": of for at, one in enumerate(sources) for name, of in stored_layers(one).items()}
+    with pytest.raises(UserError, match="it is truncated"):
+        dict(parameters(stored, device, torch.float32))
+
+
+def test_where_a_part_of_an_array_begins():
+    array = torch.arange(2 * 3 * 4 * 5, dtype=torch.float64).reshape(2, 3, 4, 5)
+    source = InMemory(array)
+    for index in [(), (1,), (1, 2), (0, 1, 3)]:
+        assert source.place(index) == 8 * int(array[index].reshape(-1)[0])
