@@ -25,6 +25,7 @@ class Tokenizer:
 
     def __init__(self, path: Path):
         self.path = path
+        self._cut: set[str] = set()  # prompts that were too long, and said to be
         try:
             self.model_bytes = path.read_bytes()
             self._pieces = sentencepiece.SentencePieceProcessor(model_proto=self.model_bytes)
@@ -59,11 +60,15 @@ class Tokenizer:
     def slots(self, prompt: str, state: np.ndarray | None, slots: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ``prompt_tokens`` in so many slots: tokens int64 (slots,) and which are used, bool (slots,).
 
-        Tokens beyond the last slot are cut off, with a warning, as openpi does.
+        Tokens beyond the last slot are cut off, as openpi does, with a warning the first time for a prompt.
         """
         found = self.prompt_tokens(prompt, state)
         if len(found) > slots:
-            _log.warning("the prompt needs %d token slots, the model has %d: cut off", len(found), slots)
+            if prompt not in self._cut:
+                self._cut.add(prompt)
+                _log.warning(
+                    "the prompt %r needs %d token slots, the model has %d: cut off", prompt, len(found), slots
+                )
             found = found[:slots]
         tokens = np.zeros(slots, np.int64)
         tokens[: len(found)] = found
