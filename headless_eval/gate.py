@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 
 from headless_eval.errors import UserError
 from headless_eval.files import replacing
-from headless_eval.report.stopping import Stop
-from headless_eval.report.summary import BASELINE, Row, Summary, summarize
+from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import RunDirectory
+from headless_eval.results.record import BASELINE
+from headless_eval.results.stopping import Stop
 
 Outcome = Literal["passed", "failed", "error"]
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from headless_eval.config import RunConfig
 from headless_eval.differences import Difference, differences
 from headless_eval.errors import UserError
-from headless_eval.report.power import ALPHA
 from headless_eval.report.summary import compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
+from headless_eval.results.sequential import ALPHA
 
 SAMPLE = 10
 _SHOWN = 5

@@ -16,9 +16,9 @@ from headless_eval.config import RunConfig
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.report.exports import COLUMNS
-from headless_eval.report.sequential import SequentialTest
-from headless_eval.report.stopping import Stopping
 from headless_eval.results import RunDirectory
+from headless_eval.results.sequential import SequentialTest
+from headless_eval.results.stopping import Stopping
 from headless_eval.sims.registry import SUITES, Suite
 from headless_eval.sims.simulator import StepResult, Task
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headless_eval.report.summary import BASELINE, Row, Summary
+from headless_eval.report.summary import Row, Summary
+from headless_eval.results.record import BASELINE
 
 MODES = {
     "weights_only": "Weights only",

@@ -12,9 +12,10 @@ on the side of the losses: lost = gained + drop.
 
 import math
 
-ALPHA = 0.05
+from headless_eval.results.sequential import ALPHA
+
 POWER = 0.8
-"""The usual targets: the level of the test, and the chance to see a drop that is there."""
+"""The usual chance to see a drop that is there."""
 
 _NEGLIGIBLE = 1e-12
 _MAX_PAIRS = 10_000_000

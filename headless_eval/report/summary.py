@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-from headless_eval.report.power import ALPHA, detectable_drop, pairs_needed
+from headless_eval.report.power import detectable_drop, pairs_needed
 from headless_eval.report.statistics import (
     Interval,
     holm,
@@ -13,13 +12,9 @@ from headless_eval.report.statistics import (
     newcombe_paired_interval,
     wilson_interval,
 )
-from headless_eval.results.record import ERROR, EpisodeRecord
-
-if TYPE_CHECKING:
-    from headless_eval.report.stopping import Stop
-
-BASELINE = "float32"
-"""The configuration that every other is compared with."""
+from headless_eval.results.record import BASELINE, ERROR, EpisodeRecord
+from headless_eval.results.sequential import ALPHA
+from headless_eval.results.stopping import Stop
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ class Summary:
     tasks: dict[str, str]
     configurations: tuple[str, ...]
     rows: tuple[Row, ...]
-    stops: "Mapping[str, Stop]" = field(default_factory=dict)
+    stops: Mapping[str, Stop] = field(default_factory=dict)
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a configuration and a task's key, or of all tasks.

@@ -2,8 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-from headless_eval.report.summary import BASELINE, Row, Summary
+from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
+from headless_eval.results.record import BASELINE
 
 Kind = Literal["reference", "worse", "better", "undecided", "same", "nothing"]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,10 +19,7 @@ from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
 from headless_eval.results.journal import JournalWriter, read_journal
 from headless_eval.results.record import EpisodeRecord
-
-if TYPE_CHECKING:
-    from headless_eval.report import Summary
-    from headless_eval.report.stopping import Stopping
+from headless_eval.results.stopping import Stopping, stopping_of
 
 FORMAT = 1
 """The version of the folder's layout, kept in the manifest."""
@@ -197,7 +194,7 @@ class RunDirectory:
             (record for record in records if stopping is None or stopping.wanted(record.trial)), key=order
         )
 
-    def stopping(self) -> "Stopping | None":
+    def stopping(self) -> Stopping | None:
         """Return the tests of a sequential run, with the journal's pairs; None if the run is not sequential.
 
         Raises:
@@ -206,8 +203,6 @@ class RunDirectory:
         settings = self._manifest.get("settings")
         if not isinstance(settings, dict) or settings.get("sequential") is None:
             return None
-        from headless_eval.report.stopping import stopping_of
-
         try:
             stopping = stopping_of(self._manifest)
         except ValueError as error:
@@ -244,12 +239,6 @@ class RunDirectory:
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.update_manifest(status=status, exit_status=exit_status, finished_at=now)
-
-    def write_derived(self) -> "Summary":
-        """Rebuild everything derived from the journal and return the summary; same as ``report.build``."""
-        from headless_eval.report import build
-
-        return build(self)
 
     def close(self) -> None:
         """Release the lock; a second call does nothing."""

@@ -11,6 +11,9 @@ from headless_eval.errors import UserError
 SUCCESS, FAILURE, ERROR = "success", "failure", "error"
 STATUSES = (SUCCESS, FAILURE, ERROR)
 
+BASELINE = "float32"
+"""The configuration that every other is compared with."""
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRecord:

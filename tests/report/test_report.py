@@ -23,7 +23,7 @@ from headless_eval.report.power import detectable_drop, pairs_needed
 from headless_eval.report.statistics import newcombe_paired_interval, wilson_interval
 from headless_eval.report.summary import pairs_to_detect
 from headless_eval.report.tables import detection_text, format_p, markdown_table, rich_table
-from headless_eval.results import EpisodeRecord, RunDirectory
+from headless_eval.results import EpisodeRecord
 from headless_eval.sims.simulator import Task
 
 PLOTS = [f"success_rate_{name}.png" for name in ("activations_only", "both", "overall", "weights_only")]
@@ -148,7 +148,7 @@ class TestFiles:
         )
         for name in set(files) - {"journal.jsonl", "manifest.json"}:
             (run_folder / name).unlink()
-        RunDirectory.open(run_folder).write_derived()
+        build(run_folder)
         assert {path.name: path.read_bytes() for path in run_folder.iterdir()} == files
 
     def test_csv(self, run_folder: Path, records: list[EpisodeRecord]) -> None:

@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from headless_eval.report.sequential import SequentialTest
+from headless_eval.results.sequential import SequentialTest
 
 
 def feed(test: SequentialTest, lost: int = 0, gained: int = 0, equal: int = 0) -> SequentialTest:

@@ -7,8 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from headless_eval.report.page.markup import Markup
-from headless_eval.report.summary import BASELINE
-from headless_eval.results.record import EpisodeRecord
+from headless_eval.results.record import BASELINE, EpisodeRecord
 
 _LETTERS = {"success": "s", "failure": "f", "error": "e"}
 

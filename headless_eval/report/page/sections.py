@@ -10,10 +10,10 @@ from headless_eval.report.charts import Chart, charts
 from headless_eval.report.page import drawings
 from headless_eval.report.page.episodes import time_per_configuration
 from headless_eval.report.page.markup import Markup, join, tag
-from headless_eval.report.summary import BASELINE, Row, Summary
+from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
 from headless_eval.report.verdict import verdicts
-from headless_eval.results.record import EpisodeRecord
+from headless_eval.results.record import BASELINE, EpisodeRecord
 
 _SIGNS = {"reference": "●", "worse": "▼", "better": "▲", "undecided": "○", "same": "=", "nothing": "–"}
 _STATES = {

@@ -15,6 +15,9 @@ import numpy as np
 
 Decision = Literal["continue", "worse", "not_worse"]
 
+ALPHA = 0.05
+"""The level of every test of a run's configurations, of this one as of those that look once."""
+
 _STAKES = (np.arange(100) + 0.5) / 100
 
 

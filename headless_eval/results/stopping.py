@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headless_eval.report.power import ALPHA
-from headless_eval.report.sequential import Decision, SequentialTest
-from headless_eval.report.summary import BASELINE
-from headless_eval.results.record import ERROR, EpisodeRecord
+from headless_eval.results.record import BASELINE, ERROR, EpisodeRecord
+from headless_eval.results.sequential import ALPHA, Decision, SequentialTest
 
 Trial = tuple[str, int, int]  # configuration, task id, episode
 
