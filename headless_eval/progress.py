@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -84,24 +84,6 @@ class Tally:
         """Return how long the rest takes at the pace so far."""
         left = self.seconds_left
         return "" if left is None else f"{duration(left)} left"
-
-
-class Shown(Protocol):
-    """What shows a run; a context manager for as long as the run lasts."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None: ...
-
-    def update(self, record: EpisodeRecord) -> None:
-        """Take note of an episode that has ended."""
-        ...
-
-    def stop(self, configuration: str, reason: str, left_out: int) -> None:
-        """Take note that a configuration goes without its last ``left_out`` episodes, and why."""
-        ...
 
 
 class RunProgress(AbstractContextManager["RunProgress"]):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_INITIAL_STATE, _OBSERVATION_NOISE, _FLOW_NOISE, _ENVIRONMENT = range(4)
+# Another number would be other episodes than those of every run so far.
+_INITIAL_STATE, _FLOW_NOISE, _ENVIRONMENT = 0, 2, 3
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,6 @@ class TrialSeed:
     def initial_state(self) -> np.random.Generator:
         """Return the generator that places the objects and the robot."""
         return np.random.default_rng(self._sequence(_INITIAL_STATE))
-
-    def observation_noise(self) -> np.random.Generator:
-        """Return the generator of sensor noise, for simulators that have any."""
-        return np.random.default_rng(self._sequence(_OBSERVATION_NOISE))
 
     def flow_noise(self, replan: int, shape: tuple[int, ...]) -> np.ndarray:
         """Draw the standard-normal noise that flow matching starts from.

@@ -22,14 +22,6 @@ def rich_table(summary: Summary) -> RenderableType:
     return _Fitting([_rich(summary, per_task=per_task, space=space) for per_task, space in layouts])
 
 
-def markdown_table(summary: Summary) -> str:
-    """Return the same table in Markdown, with its caption below."""
-    content = _content(summary, per_task=True)
-    lines = [content.header, ["---"] + ["---:"] * (len(content.header) - 1), *content.rows]
-    table = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-    return f"{table}\n\n{content.caption}\n"
-
-
 def detection_text(summary: Summary, drop: float) -> str:
     """Return, in lines, how many episodes each configuration needs to show a drop (above 0, at most 1)."""
     needed = pairs_to_detect(summary, drop)
