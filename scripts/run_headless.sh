@@ -82,8 +82,8 @@ one --engine ENGINE
 one --execution EXECUTION
 one --gpu GPU
 if [ "${RESUME:-0}" = 1 ]; then
-    newest=$(ls -1dt results/*/ 2>/dev/null | head -n 1 || true)
-    RUN=${RESULTS:-${newest%/}}
+    newest=$(ls -1t results/*/journal.jsonl 2>/dev/null | head -n 1 || true)
+    RUN=${RESULTS:-${newest%/journal.jsonl}}
     [ -n "$RUN" ] || fail "RESUME=1, but there is no run in results/; set RESULTS to the run's folder"
     one --resume RUN
 else
