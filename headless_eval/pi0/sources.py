@@ -16,6 +16,7 @@ Index = tuple[int, ...]
 
 _LANES = 6
 _PIECE = 2**24  # bytes; each lane has two such pieces of pinned memory
+_FLYING = 2**30  # bytes on their way at a time; what is to be put in order or rounded takes GPU memory twice
 _HELD = 0.55  # of all arrays that take host memory, this share at a time; decoding takes about as much again
 
 
@@ -90,9 +91,15 @@ def upload(
                 unopened.remove(source)
                 opening[openers.submit(source.open)] = source
                 held += source.host_bytes
+            flying = sum(target.nbytes for *_, target in moving.values())
             while parts and len(moving) < 2 * _LANES:
-                source, index = parts.popleft()
-                target = torch.empty(source.shape[len(index) :], dtype=source.dtype, device=device)
+                source, index = parts[0]
+                shape = source.shape[len(index) :]
+                flying += source.dtype.itemsize * math.prod(shape)
+                if moving and flying > _FLYING:
+                    break
+                parts.popleft()
+                target = torch.empty(shape, dtype=source.dtype, device=device)
                 allocated = stream.record_event()
                 future = movers.submit(move, opened[source], source.place(index), target, allocated)
                 moving[future] = source, index, target
