@@ -404,7 +404,9 @@ def check_compiled(config, precision, device="cpu") -> None:
             found = sampled(engine, batch).cpu()
         if handle:
             assert set(handle.fired) == by_hooks == set(handle.hooked)
-        by_rounding = float((expected - exact).norm()) * (2 if chaotic(precision) else 0.3)
+        # Sums of products of values on two coarse grids often lie on a tie, which the last bit decides.
+        loose = chaotic(precision) or precision.name == "int4_both"
+        by_rounding = float((expected - exact).norm()) * (2 if loose else 0.3)
         apart.append(float((found - expected).norm()) / (by_rounding + 2e-5 * float(expected.norm())))
         if apart[-1] < 1:
             return
@@ -413,7 +415,14 @@ def check_compiled(config, precision, device="cpu") -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("config", [SMALL, SMALL_PI05], ids=["pi0", "pi05"])
-@pytest.mark.parametrize("name", ["float32", *(f"{dtype}_both" for dtype in QUANTIZED)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "float32",
+        *(f"{dtype}_both" for dtype in QUANTIZED),
+        *(f"int4_{mode}" for mode in ("weights_only", "activations_only")),
+    ],
+)
 def test_graphs_give_the_models_actions(name, config):
     check_compiled(config, Precision.parse(name), "cuda")
 
