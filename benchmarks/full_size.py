@@ -279,7 +279,10 @@ def stage_episodes(folder: Path, device: str, episodes: int) -> dict[str, Any]:
         flags += ["--gpu", device.removeprefix("cuda:")]
     begin = perf_counter()
     status = command(flags)
-    return {"status": status, "seconds": perf_counter() - begin}
+    seconds = perf_counter() - begin
+    records = [json.loads(line) for line in (results / "journal.jsonl").read_text("utf-8").splitlines()]
+    finished = sum(record["status"] != "error" for record in records)
+    return {"status": status, "seconds": seconds, "finished": finished, "gpu_peak": gpu_peak(device)}
 
 
 def in_a_process(stage: str, *arguments: object) -> dict[str, Any]:
