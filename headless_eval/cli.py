@@ -33,7 +33,7 @@ precision.
   {PROGRAM} gate DIR         exit 1 if a precision drops success significantly; writes JUnit XML
   {PROGRAM} export DIR       the episodes as one table, CSV or Parquet; with --lerobot OUT as a LeRobot dataset
   {PROGRAM} calibrate        record what methods such as DuQuant choose their factors by
-  {PROGRAM} train            train the bundled policy anew
+  {PROGRAM} train            train a bundled policy anew
   {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
   {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
@@ -279,16 +279,18 @@ def _parse(
 
 
 def _unbox(box: str) -> str:
-    """Return the gist of a message that tyro drew as a box: what is wrong, and the flag it suggests."""
+    """Return the gist of a message that tyro drew as a box, in UTF-8 or ASCII: what is wrong, and what it suggests."""
     sections: list[list[str]] = [[]]
-    for line in box.splitlines()[1:-1]:
+    for line in box.splitlines()[1:]:  # the first is a title
         text = line.strip("│ ")
-        if set(text) == {"─"}:
-            sections.append([])
-        else:
+        if not set(text) <= set("─-╰╯"):
             sections[-1].append(text)
+        elif text and sections[-1]:
+            sections.append([])
     gist = " ".join(sections[0]).partition(" Got errors:")[0].rstrip(". ")
     for section in sections[1:]:
-        if section[0] == "Perhaps you meant:":
-            gist += f"; perhaps you meant {section[1].split(' ')[0].rstrip(',')}"
+        if section[:1] == ["Perhaps you meant:"]:
+            lines = (line for line in section if line.startswith("--"))
+            names = (name.rstrip(",") for line in lines for name in line.split() if name.startswith("--"))
+            gist += f"; perhaps you meant {' or '.join(names)}"
     return gist[:1].lower() + gist[1:]

@@ -72,6 +72,10 @@ MISTAKES = {
         ["run", "--policy", "zero", "--dtypes", "float32", "--results", "/dev/null/run"],
         "/dev/null",
     ),
+    "nothing to check": (["doctor", "--policy", "zero"], "no checkpoint"),
+    "nothing to round": (["sensitivity", "--policy", "zero"], "no model"),
+    "engine that is not for here": (["profile", "--engine", "fused", "--repeats", "2"], "CUDA"),
+    "robot of another suite": (["sensitivity", "--suite", "libero_object"], "robot"),
     "report of nothing": (["report", "/no/such"], "/no/such"),
     "report without a folder": (["report"], "DIR"),
 }  # fmt: skip
@@ -87,6 +91,17 @@ def test_a_mistake_is_one_line_and_exit_2(mistake, tmp_path, monkeypatch, capsys
     assert said.startswith("headless-eval: error: ")
     assert word in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_wrong_flag_is_one_plain_sentence_on_any_terminal(encoding):
+    command = [sys.executable, "-m", "headless_eval", "run", "--episode", "3"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stderr
+    assert said == (
+        "headless-eval: error: unrecognized options: --episode, 3; perhaps you meant --episode-timeout or --episodes; "
+        "see headless-eval run --help\n"
+    )
 
 
 def contents(folder):
