@@ -76,12 +76,15 @@ def bench(config: BenchConfig) -> int:
         config.compute, configurations(config.dtypes, config.modes), config.executions, config.all_engines
     )
     before, earlier = _earlier(config.results) if config.append else ([], {})
-    folder = config.results if before and config.results else new_folder(config.results, "bench", _FILE)
     console = Console()
     chip = Chip(torch.device(config.device))
     order: dict[tuple, Row] = {}
     # On a CPU a run computes with one thread a batch.
-    with threads(1), Work(console, Bench.units(len(cases), len(workloads))) as work:
+    with (
+        new_folder(config.results, "bench", None if before else _FILE) as folder,
+        threads(1),
+        Work(console, Bench.units(len(cases), len(workloads))) as work,
+    ):
         deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
         measuring = Bench(source, config.device, chip, config.repeats, work, deadline)
         try:

@@ -69,9 +69,12 @@ def profile(config: ProfileConfig) -> int:
     tokens = prompt_tokens(config.prompt_tokens, source)
     views = source.views if config.views is None else config.views
     workload = Workload(config.batch, views, tokens)
-    folder = new_folder(config.results, "profile", _FILE)
     console = Console()
-    with threads(1), Work(console, len(cases) * Profiler.units(config.repeats)) as work:
+    with (
+        new_folder(config.results, "profile", _FILE) as folder,
+        threads(1),
+        Work(console, len(cases) * Profiler.units(config.repeats)) as work,
+    ):
         chip = Chip(torch.device(config.device))
         profiler = Profiler(source, config.device, workload, chip, config.repeats, work)
         profiles = [

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from headless_eval.baselines import BASELINES
 from headless_eval.calibrate import Seen, record_observations
 from headless_eval.config import RunConfig
 from headless_eval.errors import UserError
@@ -71,15 +72,17 @@ def sensitivity(config: SensitivityConfig) -> int:
     Raises:
         UserError: a flag cannot be followed.
     """
+    if config.checkpoint is None and config.policy in BASELINES:
+        raise UserError(f"the policy {config.policy!r} has no model: there are no parts to round")
     run = RunConfig.of_flags(config)
     precisions = [one for one in configurations(config.dtypes, config.modes) if one.dtype != "float32"]
     if not precisions:
         raise UserError("--dtypes names float32 alone: name a type to round to, such as int8")
     suite = find_suite(config.suite)
     tasks = find_tasks(suite.load_tasks(), config.tasks)
-    folder = new_folder(config.results, "sensitivity", _FILE)
     console = Console()
     with ExitStack() as stack:
+        folder = stack.enter_context(new_folder(config.results, "sensitivity", _FILE))
         work = stack.enter_context(Work(console, 1.0))
         work.say("loading the policy")
         policy = stack.enter_context(load(run))

@@ -3,7 +3,8 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,9 @@ from headless_eval.files import replacing
 from headless_eval.manifest import hardware, source, versions
 
 
-def new_folder(folder: Path | None, kind: str, held: str) -> Path:
-    """Make the folder for a command's files.
+@contextmanager
+def new_folder(folder: Path | None, kind: str, held: str | None) -> Iterator[Path]:
+    """Make the folder for a command's files; one that nothing is written to does not stay.
 
     Args:
         folder: the one wanted; None for ``results/<date>_<time>_<kind>``.
@@ -32,13 +34,19 @@ def new_folder(folder: Path | None, kind: str, held: str) -> Path:
         UserError: it holds such results already, or cannot be written.
     """
     folder = folder or Path("results") / f"{datetime.now():%Y%m%d_%H%M%S}_{kind}"
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
-    if (folder / held).exists():
+    if held is not None and (folder / held).exists():
         raise UserError(f"{folder} already holds {held}: choose another folder with --results, or remove it")
-    return folder
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            for one in made:
+                one.rmdir()
 
 
 def write_csv(path: Path, rows: Sequence[Any]) -> None:
