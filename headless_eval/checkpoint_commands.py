@@ -11,7 +11,10 @@ from headless_eval.flags import flag
 
 @dataclass(frozen=True)
 class DoctorConfig:
-    """Check a checkpoint before an evaluation: what passed, and what to do about what did not."""
+    """Check a checkpoint before an evaluation: what passed, and what to do about what did not.
+
+    Exit status: 0 it can be evaluated; 2 it cannot.
+    """
 
     policy: Annotated[str, flag("NAME|DIR")] = "pi0-droid-tiny"
     """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""

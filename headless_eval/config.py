@@ -65,13 +65,13 @@ class RunConfig:
     """A bundled policy, or a folder with config.toml, weights and normalisation statistics."""
 
     checkpoint: Annotated[Path | None, flag("DIR", "the policy's")] = None
-    """Folder with weights and normalisation statistics; needs --config or --config-file."""
+    """Folder of openpi (JAX or PyTorch; name its --config) or LeRobot; or gs://... or a hub id, if cached."""
 
     config: Annotated[str | None, flag("NAME", "the policy's")] = None
     """Configuration of the checkpoint by name, such as pi05_droid."""
 
     config_file: Annotated[Path | None, flag("FILE", "the policy's")] = None
-    """Configuration of the checkpoint as TOML."""
+    """Configuration of the checkpoint as TOML or JSON."""
 
     tokenizer: Annotated[Path | None, flag("FILE", "the policy's, or in $OPENPI_DATA_HOME")] = None
     """SentencePiece model."""

@@ -17,6 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from headless_eval.baselines import BASELINES
 from headless_eval.errors import UserError
 from headless_eval.pi0.checkpoint import describe_format, load_model, open_weights, their_name
 from headless_eval.pi0.config import ROBOTS, Pi0Config, PolicyConfig
@@ -120,6 +121,8 @@ def doctor(
         UserError: there is no such folder, configuration or device.
     """
     check_device(device)
+    if checkpoint is None and policy in BASELINES:
+        raise UserError(f"the policy {policy!r} has no checkpoint: there is nothing to check")
     folder, name = find_policy(policy, checkpoint)
     settings = find_config(folder, config, config_file)
     console = Console()

@@ -168,7 +168,7 @@ def find_config(folder: Path, name: str | None = None, file: Path | None = None)
     """Return a checkpoint's configuration, by its name, from a file, or from the folder.
 
     Raises:
-        UserError: there is none, or both are given.
+        UserError: there is none, both are given, or the name is of other weights than the bundled ones.
     """
     from headless_eval.pi0.config import CONFIGS
 
@@ -177,11 +177,18 @@ def find_config(folder: Path, name: str | None = None, file: Path | None = None)
     if name is not None:
         if name not in CONFIGS:
             raise unknown("config", name, CONFIGS)
+        if folder.parent == BUNDLED and name != folder.name:
+            raise UserError(
+                f"the configuration {name} is not that of the bundled policy {folder.name}: give the checkpoint that "
+                "has it, too (--checkpoint DIR)"
+            )
         return CONFIGS[name]
     from headless_eval.pi0.lerobot import is_lerobot, read_lerobot_config
 
     if file is None and not (folder / _CONFIG).is_file() and is_lerobot(folder):
         return read_lerobot_config(folder)
+    if file is not None and not file.is_file():
+        raise UserError(f"no configuration at {file}: it has to be a TOML or JSON file")
     file = file if file is not None else folder / _CONFIG
     if not file.is_file():
         raise UserError(

@@ -1,6 +1,6 @@
 """The flags of the commands about runs that are there; nothing heavy is imported before they are parsed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +19,10 @@ class VerifyConfig:
     differ; 2 it cannot be repeated here.
     """
 
-    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], flag("DIR [OTHER]")]
+    directories: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="DIR [OTHER]", help_behavior_hint="(required)"),
+    ]
     """Folder of the run, and of another to compare it with."""
 
     all: bool = False
@@ -122,9 +125,10 @@ class GateConfig:
 class ExportConfig:
     """Write runs as one long table, a row per trial; or a run's rollouts as a LeRobot dataset."""
 
-    directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], flag("DIR [DIR ...]")] = field(
-        default_factory=tuple
-    )
+    directories: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="(required)"),
+    ]
     """Folders of the runs."""
 
     output: Annotated[Path | None, flag("FILE", "DIR/episodes.csv")] = None

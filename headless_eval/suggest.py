@@ -19,5 +19,5 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     if not near:
         by_lower = {known.lower(): known for known in names}
         near = [by_lower[known] for known in get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)]
-    hint = f"did you mean {near[0]}? " if near else ""
-    return UserError(f"unknown {what} {name!r}: {hint}There are: {', '.join(names) or 'none'}")
+    hint = f": did you mean {near[0]}? There are" if near else "; there are"
+    return UserError(f"unknown {what} {name!r}{hint}: {', '.join(names) or 'none'}")

@@ -541,7 +541,10 @@ def test_exports():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"policy": "pi0-droid-tinny"}, "unknown policy 'pi0-droid-tinny'.*There are: .*zero"),
+        (
+            {"policy": "pi0-droid-tinny"},
+            "unknown policy 'pi0-droid-tinny': did you mean pi0-droid-tiny\\? There are: .*zero",
+        ),
         ({"policy": "pi05_droid"}, "--checkpoint DIR --config pi05_droid"),
         ({"policy": "zero", "config": "pi0_droid"}, "leave them out"),
         ({"policy": __file__}, "is a file"),
@@ -556,7 +559,11 @@ def test_exports():
             {"checkpoint": Path(__file__).parent, "config": "pi0_droid", "config_file": "x"},
             "one configuration",
         ),
-        ({"checkpoint": Path(__file__).parent, "config_file": "/nowhere.toml"}, "nowhere.toml is missing"),
+        (
+            {"checkpoint": Path(__file__).parent, "config_file": "/nowhere.toml"},
+            "no configuration at /nowhere",
+        ),
+        ({"config": "pi05_droid"}, "not that of the bundled policy pi0-droid-tiny: .*--checkpoint DIR"),
         ({"policy": "zero", "device": "gpu"}, "unknown device 'gpu'"),
         ({"policy": "zero", "device": "mps"}, "unknown device 'mps'"),
         ({"policy": "zero", "device": "cuda:99"}, "no device 'cuda:99'"),

@@ -260,7 +260,7 @@ def test_parse_reads_every_name(precision):
         (lambda: Precision("bfloat61"), "unknown dtype 'bfloat61': did you mean bfloat16"),
         (lambda: Precision("int8", "weights"), "unknown mode 'weights': did you mean weights_only"),
         (lambda: Precision.parse("int9_both"), "unknown dtype 'int9': did you mean int"),
-        (lambda: Precision("zzzz"), "There are: float32, float16"),
+        (lambda: Precision("zzzz"), "unknown dtype 'zzzz'; there are: float32, float16"),
         (lambda: Scope("("), "include '\\(' is not a regular expression"),
         (lambda: Scope(exclude="["), "exclude '\\['"),
         (lambda: configurations([], MODES), "at least one dtype"),
