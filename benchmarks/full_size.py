@@ -118,7 +118,11 @@ def write_jax(folder: Path, config: Pi0Config) -> None:
         values = np.random.default_rng(seed).standard_normal(shape, np.float32)
         values *= 0.02
         kvstore = {**base, "path": f"params.{name.replace('/', '.')}/"}
-        spec = {"driver": "zarr", "kvstore": kvstore, "metadata": {"compressor": {"id": "zstd", "level": 1}}}
+        metadata = {
+            "chunks": shape,
+            "compressor": {"id": "zstd", "level": 1},
+        }  # as orbax: an array is one chunk
+        spec = {"driver": "zarr", "kvstore": kvstore, "metadata": metadata}
         store = tensorstore.open(spec, context=context, create=True, dtype="float32", shape=shape).result()
         store.write(values).result()
 

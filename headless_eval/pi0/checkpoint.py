@@ -162,14 +162,14 @@ def open_weights(directory: Path, config: Pi0Config) -> dict[str, Stored]:
     Raises:
         UserError: a file is missing, truncated or of another kind; there are weights in two formats.
     """
-    stored = _open_all(directory, config)
+    stored = _open_all(directory)
     return {name: of for name, of in stored.items() if not is_unread(name, config)}
 
 
-def _open_all(directory: Path, config: Pi0Config) -> dict[str, Stored]:
+def _open_all(directory: Path) -> dict[str, Stored]:
     params = _find_params(directory)
     if params is not None:
-        return stored_parameters(params, config)
+        return stored_parameters(params)
     stored: dict[str, Stored] = {}
     for file in map(SafetensorsFile, find_weights(directory)):
         for name, shape in file.shapes.items():
@@ -193,7 +193,7 @@ def openpi_extras(
         the tensors, and the names of those that the checkpoint does not hold, which are zeros.
     """
     shapes = _unread_shapes(config)
-    stored = _open_all(directory, config)
+    stored = _open_all(directory)
     wanted = {
         theirs: of
         for theirs, of in ((to_openpi(name), of) for name, of in stored.items())

@@ -1,7 +1,10 @@
 """openpi's JAX checkpoints: orbax's ``params/``, read with tensorstore alone, so that no JAX is ever started."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,6 @@ import torch
 from torch import Tensor
 
 from headless_eval.errors import UserError
-from headless_eval.pi0.config import Pi0Config
 from headless_eval.pi0.sources import Fill, Index, Source, as_bytes
 from headless_eval.pi0.weights import Stored
 
@@ -19,6 +21,7 @@ _TYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 }
+_PIECE = 2**24  # bytes read at a time
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -142,11 +145,12 @@ class _Arrays:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._store = _open_store(folder)
+        self.store = _open_store(folder)
+        self.decoding = Lock()  # of a whole array, which takes memory
 
     def names(self) -> dict[str, str]:
         """Return each array's path in the folder and its driver."""
-        keys = [key.decode() for key in self.call(self._store.list().result)]
+        keys = [key.decode() for key in self.call(self.store.list().result)]
         return {
             key.removesuffix(end): driver
             for key in sorted(keys)
@@ -159,7 +163,7 @@ class _Arrays:
         import tensorstore
 
         opening = {
-            name: tensorstore.open({"driver": driver}, kvstore=self._store / f"{name}/", open=True, read=True)
+            name: tensorstore.open({"driver": driver}, kvstore=self.store / f"{name}/", open=True, read=True)
             for name, driver in names.items()
         }
         return {name: _Array(self, name, self.call(future.result)) for name, future in opening.items()}
@@ -169,12 +173,19 @@ class _Arrays:
         try:
             return call()
         except (ValueError, OSError, KeyError) as error:
-            first = str(error).splitlines()[0][:160]
-            raise UserError(f"{self.folder} is incomplete or damaged ({first}): copy it again") from None
+            raise _damaged(self.folder, error) from None
+
+
+def _damaged(folder: Path, error: object) -> UserError:
+    first = str(error).splitlines()[0][:160]
+    return UserError(f"{folder} is incomplete or damaged ({first}): copy it again")
 
 
 class _Array(Source):
-    """An array that holds a parameter, in most cases of every layer. It is decoded whole.
+    """An array that holds a parameter, in most cases of every layer.
+
+    orbax writes what one device held as one chunk, in most cases the whole array, compressed. Such a chunk is decoded
+    as a stream: decoded whole, it would be in memory twice, all of it memory fresh from the system.
 
     Raises:
         UserError: its type is none of floating-point numbers.
@@ -184,27 +195,104 @@ class _Array(Source):
         kind = array.dtype.name
         if kind not in _TYPES:
             raise UserError(f"{name} in {arrays.folder} is {kind}, not a floating-point number")
-        dtype = _TYPES[kind]
-        super().__init__(tuple(array.shape), dtype, host_bytes=array.size * dtype.itemsize)
-        self._arrays, self._array = arrays, array
+        super().__init__(tuple(array.shape), _TYPES[kind])
+        self._arrays, self._name, self._array = arrays, name, array
 
     def read(self) -> Tensor:
+        return super().read() if self._chunk else self._whole()
+
+    @contextmanager
+    def open(self) -> Iterator[Fill]:
+        if self._chunk:
+            stream = _Stream(self._arrays, self._chunk)
+            yield stream.fill
+            return
+        with self._arrays.decoding:
+            data = as_bytes(self._whole())
+            yield lambda piece, begin: piece.copy_(data[begin : begin + len(piece)])
+
+    @cached_property
+    def _chunk(self) -> str | None:
+        """Return the key of the one chunk that is all of the array, if it can be decoded as a stream."""
+        metadata = self._array.spec().to_json()["metadata"]
+        wanted = {"zarr_format": 2, "chunks": list(self.shape), "order": "C", "filters": None}
+        compressor = metadata.get("compressor") or {}
+        if any(metadata.get(key) != value for key, value in wanted.items()) or compressor.get("id") != "zstd":
+            return None
+        if metadata["dtype"].startswith(">"):
+            return None
+        key = f"{self._name}/{metadata['dimension_separator'].join('0' * len(self.shape)) or '0'}"
+        # Where all values are the same there may be no chunk.
+        stored = self._arrays.call(self._arrays.store.read(key, byte_range=slice(0, 1)).result)
+        return key if stored.state == "value" else None
+
+    def _whole(self) -> Tensor:
         array = np.asarray(self._arrays.call(lambda: self._array.read().result()))
         if self.dtype == torch.bfloat16:  # which NumPy has from another package, and torch does not know
             array = array.view(np.int16)
         return torch.from_numpy(array).view(self.dtype)
 
-    def open(self) -> Fill:
-        data = as_bytes(self.read())
-        return lambda piece, begin: piece.copy_(data[begin : begin + len(piece)])
+
+class _Stream:
+    """A chunk's bytes in their order, read and decoded piece by piece."""
+
+    def __init__(self, arrays: _Arrays, key: str):
+        import zstandard
+
+        self._folder, self._error = arrays.folder, zstandard.ZstdError
+        self._pieces = _pieces(arrays, key)
+        compressed: Any = self
+        self._decoder = zstandard.ZstdDecompressor().stream_reader(compressed)
+        self._at = 0
+
+    def fill(self, piece: Tensor, begin: int) -> None:
+        """Fill a piece of memory from a byte on; what is before it is passed over.
+
+        Raises:
+            UserError: the chunk is damaged.
+        """
+        while self._at < begin:
+            self._decode(torch.empty(min(_PIECE, begin - self._at), dtype=torch.uint8))
+        self._decode(piece)
+
+    def read(self, _: int) -> bytes:
+        """Return some compressed bytes, as the decoder asks its file for them; none at the end."""
+        return next(self._pieces, b"")
+
+    def _decode(self, piece: Tensor) -> None:
+        view = piece.numpy().data
+        while view:
+            try:
+                count = self._decoder.readinto(view)
+            except self._error as error:
+                raise _damaged(self._folder, error) from None
+            if not count:
+                raise _damaged(self._folder, "an array ends early")
+            view = view[count:]
+            self._at += count
+
+
+def _pieces(arrays: _Arrays, key: str) -> Iterator[bytes]:
+    """Read a value piece by piece, the next one while the last one is used."""
+    begin, ahead = 0, arrays.store.read(key, byte_range=slice(0, _PIECE))
+    while True:
+        try:
+            value = ahead.result().value
+        except ValueError:  # there are fewer bytes left than asked for
+            break
+        begin += _PIECE
+        ahead = arrays.store.read(key, byte_range=slice(begin, begin + _PIECE))
+        yield value
+    yield arrays.call(arrays.store.read(key, byte_range=slice(begin, None)).result).value
 
 
 def _open_store(folder: Path) -> Any:
     try:
         import tensorstore
-    except ImportError:
+        import zstandard  # noqa: F401
+    except ImportError as error:
         raise UserError(
-            f"{folder} is a JAX checkpoint, and tensorstore, which reads it, is not installed: "
+            f"{folder} is a JAX checkpoint, and {error.name}, which reads it, is not installed: "
             "pip install 'headless-eval[openpi]'"
         ) from None
     path = f"{folder.resolve()}/"
@@ -216,16 +304,14 @@ def _open_store(folder: Path) -> Any:
         raise UserError(f"cannot open the JAX checkpoint {folder}: {error}") from None
 
 
-def stored_parameters(folder: Path, config: Pi0Config) -> dict[str, Stored]:
+def stored_parameters(folder: Path) -> dict[str, Stored]:
     """Return what a JAX checkpoint's ``params`` holds, by our names, largest arrays first.
 
-    An array holds a parameter of all layers, and is decoded whole. That takes about three times its size for a
-    moment, so the largest come while a model on the CPU is still small: at the real shapes, where the largest is a
-    third of all, host memory stays below 1.3 times the checkpoint's.
+    An array holds a parameter of all layers. One that has to be decoded whole takes about three times its size for a
+    moment, so the largest come while a model on the CPU is still small.
 
     Args:
         folder: as ``find_params`` finds it.
-        config: the model's sizes; parameters that nothing reads are not left out here.
 
     Raises:
         UserError: tensorstore is not installed, or the files are incomplete or damaged.
@@ -235,7 +321,7 @@ def stored_parameters(folder: Path, config: Pi0Config) -> dict[str, Stored]:
     if not opened_arrays:
         raise UserError(f"{folder} holds no arrays: copy the checkpoint again, with its hidden files")
     stored: dict[str, Stored] = {}
-    for path, array in sorted(opened_arrays.items(), key=lambda item: -item[1].host_bytes):
+    for path, array in sorted(opened_arrays.items(), key=lambda item: -item[1].nbytes):
         name = _plain_name(path)
         for ours, index, transform in _parts(name, array.shape):
             stored[ours] = _part(array, name, index, transform)

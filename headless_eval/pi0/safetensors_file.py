@@ -5,6 +5,8 @@ would take twice its size.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from headless_eval.errors import UserError
-from headless_eval.pi0.sources import Fill, Source, as_bytes
+from headless_eval.pi0.sources import Fill, Source
 
 _DTYPES = {
     "F64": torch.float64,
@@ -70,23 +72,20 @@ class _Span(Source):
         super().__init__(shape, dtype)
         self._path, self._start = path, start
 
-    def read(self) -> Tensor:
-        array = torch.empty(self.shape, dtype=self.dtype)
-        self._fill(as_bytes(array), 0)
-        return array
-
-    def open(self) -> Fill:
-        return self._fill
-
-    def _fill(self, piece: Tensor, begin: int) -> None:
+    @contextmanager
+    def open(self) -> Iterator[Fill]:
         with self._path.open("rb", buffering=0) as file:
-            file.seek(self._start + begin)
-            view = piece.numpy().data
-            while view:  # one call reads 2 GB at most
-                count = file.readinto(view)
-                if not count:
-                    raise UserError(f"{self._path} is truncated: copy it again")
-                view = view[count:]
+
+            def fill(piece: Tensor, begin: int) -> None:
+                file.seek(self._start + begin)
+                view = piece.numpy().data
+                while view:  # one call reads 2 GB at most
+                    count = file.readinto(view)
+                    if not count:
+                        raise UserError(f"{self._path} is truncated: copy it again")
+                    view = view[count:]
+
+            yield fill
 
 
 def _check(path: Path) -> None:

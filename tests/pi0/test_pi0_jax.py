@@ -11,10 +11,12 @@ import torch
 from pi0_cases import GOLDEN, load_golden
 
 from headless_eval.errors import UserError
+from headless_eval.pi0 import jax_checkpoint
 from headless_eval.pi0.checkpoint import is_unread, load_model
 from headless_eval.pi0.config import CONFIGS
 from headless_eval.pi0.jax_checkpoint import _parts, stored_parameters
 from headless_eval.pi0.model import Pi0
+from headless_eval.pi0.sources import as_bytes
 
 tensorstore = pytest.importorskip("tensorstore", reason="tensorstore is not installed (extra openpi)")
 
@@ -78,7 +80,7 @@ def test_each_array_is_read_once_and_the_largest_come_first(jax_case, monkeypatc
     read = _Array.read
 
     def count(array):
-        sizes.append(array.host_bytes)
+        sizes.append(array.nbytes)
         return read(array)
 
     monkeypatch.setattr(_Array, "read", count)
@@ -89,8 +91,13 @@ def test_each_array_is_read_once_and_the_largest_come_first(jax_case, monkeypatc
     assert len(sizes) == len(tree) - 1
 
 
-def _rewrite(folder, change=lambda name, array: array, prefix="params.", suffix="", driver="zarr"):
-    """Write the arrays of a checkpoint's params anew, under other names, with changed content."""
+def _rewrite(
+    folder, change=lambda name, array: array, prefix="params.", suffix="", driver="zarr", chunks=None
+):
+    """Write the arrays of a checkpoint's params anew, under other names, with changed content.
+
+    ``chunks``, of an array's shape: as orbax compresses them; None: as tensorstore does by itself.
+    """
     params = folder / "params"
     old = {"driver": "ocdbt", "base": f"file://{params}/"}
     store = tensorstore.KvStore.open(old).result()
@@ -108,6 +115,8 @@ def _rewrite(folder, change=lambda name, array: array, prefix="params.", suffix=
             continue
         kvstore = {"driver": "ocdbt", "base": f"file://{params}/", "path": f"{prefix}{name}{suffix}/"}
         spec = {"driver": driver, "kvstore": kvstore}
+        if chunks:
+            spec["metadata"] = {"chunks": chunks(changed.shape), "compressor": {"id": "zstd", "level": 1}}
         dtype = changed.dtype.name
         made = tensorstore.open(spec, create=True, dtype=dtype, shape=changed.shape).result()
         made.write(changed).result()
@@ -119,8 +128,9 @@ def _rewrite(folder, change=lambda name, array: array, prefix="params.", suffix=
         {"prefix": "params.", "suffix": ".value"},
         {"prefix": ""},
         {"prefix": "params.", "driver": "zarr3"},
+        {"prefix": "params.", "chunks": lambda shape: [max(1, size // 2) for size in shape]},
     ],
-    ids=["nnx", "bare", "zarr3"],
+    ids=["nnx", "bare", "zarr3", "sharded"],
 )
 def test_other_layouts_hold_the_same_model(copied, layout):
     config, folder = copied
@@ -136,13 +146,52 @@ def test_other_layouts_hold_the_same_model(copied, layout):
     assert all(torch.equal(value, again[name]) for name, value in before.items())
 
 
-def test_bfloat16_arrays(copied):
+@pytest.mark.parametrize("chunks", [None, list], ids=["several chunks", "one chunk"])
+def test_bfloat16_arrays(copied, chunks):
     config, folder = copied
     before = load_model(config, folder, CPU, torch.bfloat16).state_dict()
     bfloat16 = tensorstore.bfloat16.numpy_dtype
-    _rewrite(folder, lambda name, array: array.astype(bfloat16))
+    _rewrite(folder, lambda name, array: array.astype(bfloat16), chunks=chunks)
     after = load_model(config, folder, CPU, torch.bfloat16).state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("size", [100, 4096])
+def test_chunks_are_read_in_pieces(copied, monkeypatch, size):
+    config, folder = copied
+    before = load_model(config, folder, CPU, torch.float32).state_dict()
+    monkeypatch.setattr(jax_checkpoint, "_PIECE", size)
+    after = load_model(config, folder, CPU, torch.float32).state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_parts_of_a_stream_may_be_passed_over(copied, monkeypatch):
+    _, folder = copied
+    stored = stored_parameters(folder / "params")
+    monkeypatch.setattr(jax_checkpoint, "_PIECE", 1000)
+    source = max((of.source for of in stored.values()), key=lambda source: source.nbytes)
+    data = as_bytes(source.read())
+    with source.open() as fill:
+        for begin, end in ((0, 10), (10, 5000), (9000, 9001), (len(data) - 3, len(data))):
+            piece = torch.zeros(end - begin, dtype=torch.uint8)
+            fill(piece, begin)
+            assert torch.equal(piece, data[begin:end])
+
+
+def test_an_array_of_zeros_may_have_no_chunk(copied):
+    config, folder = copied
+    _rewrite(folder, lambda name, array: array * 0 if "head.bias" in name else array, chunks=list)
+    assert not load_model(config, folder, CPU, torch.float32).image_projector.bias.any()
+
+
+def test_a_damaged_chunk_is_refused(copied):
+    config, folder = copied
+    largest = max((folder / "params").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    content = bytearray(largest.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    largest.write_bytes(content)
+    assert "damaged" in _refusal(config, folder)
 
 
 def test_missing_surplus_and_misshaped_parameters_are_named(copied):
@@ -198,16 +247,18 @@ def test_both_formats_at_once(copied):
     assert "holds weights twice" in _refusal(config, folder)
 
 
-def test_without_tensorstore(copied, monkeypatch):
+@pytest.mark.parametrize("package", ["tensorstore", "zstandard"])
+def test_without_a_package(copied, monkeypatch, package):
     config, folder = copied
-    monkeypatch.setitem(sys.modules, "tensorstore", None)
-    assert "pip install 'headless-eval[openpi]'" in _refusal(config, folder)
+    monkeypatch.setitem(sys.modules, package, None)
+    message = _refusal(config, folder)
+    assert f"and {package}, which reads it, is not installed: pip install 'headless-eval[openpi]'" in message
 
 
 def test_a_folder_without_arrays(copied):
-    config, folder = copied
+    _, folder = copied
     shutil.rmtree(folder / "params")
     (folder / "params").mkdir()
     (folder / "params" / "_METADATA").write_text("{}")
     with pytest.raises(UserError, match="holds no arrays"):
-        stored_parameters(folder / "params", config)
+        stored_parameters(folder / "params")

@@ -1,5 +1,7 @@
 """Parameters from arrays on disk: onto a CPU, and by several threads onto a GPU."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,24 +16,31 @@ on_both = pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cud
 
 
 class InMemory(Source):
-    """An array of several parameters, which counts how often it is read."""
+    """An array of several parameters, which counts how often it is opened and in which order it is read."""
 
     def __init__(self, array: torch.Tensor):
-        super().__init__(tuple(array.shape), array.dtype, array.nbytes)
-        self.array, self.reads = array, 0
+        super().__init__(tuple(array.shape), array.dtype)
+        self.array, self.opened = array, 0
 
-    def read(self):
-        self.reads += 1
-        return self.array.clone()
-
+    @contextmanager
     def open(self):
-        data = as_bytes(self.read())
-        return lambda piece, begin: piece.copy_(data[begin : begin + len(piece)])
+        self.opened += 1
+        data, last = as_bytes(self.array), 0
+
+        def fill(piece, begin):
+            nonlocal last
+            assert begin >= last
+            last = begin + len(piece)
+            piece.copy_(data[begin:last])
+
+        yield fill
 
 
 class Broken(InMemory):
-    def read(self):
+    @contextmanager
+    def open(self):
         raise UserError("it is truncated")
+        yield
 
 
 def stored_layers(source, transform=torch.t):
@@ -61,7 +70,7 @@ def test_every_part_of_an_array_arrives_and_the_array_is_read_once(device, dtype
         assert torch.equal(value.cpu(), of.source.array[of.index].t().to(dtype))
         assert value.untyped_storage().nbytes() == value.nbytes
         assert value.device.type == device.type
-    assert all(source.reads == 1 for source in sources)
+    assert all(source.opened == 1 for source in sources)
 
 
 @on_both
