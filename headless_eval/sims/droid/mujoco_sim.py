@@ -10,7 +10,7 @@ import numpy as np
 
 from headless_eval.errors import UserError
 from headless_eval.seeding import TrialSeed
-from headless_eval.sims import gl
+from headless_eval.sims import divergence, gl
 from headless_eval.sims.droid.mujoco_model import TIMESTEP, build_model
 from headless_eval.sims.droid.placement import InitialState, draw_initial_state
 from headless_eval.sims.droid.scenes import (
@@ -28,14 +28,6 @@ from headless_eval.sims.simulator import StepResult, Task
 SUBSTEPS = round(1 / (CONTROL_HZ * TIMESTEP))
 ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 ACTION_DIM = 8
-
-# MuJoCo resets a state that has diverged and goes on; it only leaves a count, and would print.
-_DIVERGED = (
-    mujoco.mjtWarning.mjWARN_BADQPOS,
-    mujoco.mjtWarning.mjWARN_BADQVEL,
-    mujoco.mjtWarning.mjWARN_BADQACC,
-)
-mujoco.set_mju_user_warning(lambda message: None)
 
 
 class SceneModel:
@@ -113,10 +105,7 @@ class Slot:
         data.ctrl[:7] = action[:7]
         data.ctrl[7] = np.clip(action[7], 0.0, 1.0) * FINGER_CLOSED
         mujoco.mj_step(indices.model, data, nstep=SUBSTEPS)
-        if any(data.warning[kind].number for kind in _DIVERGED):
-            raise FloatingPointError(
-                "the simulation diverged: a position, velocity or acceleration is no number"
-            )
+        divergence.check(data)
         return self._tracker.update(self.situation())
 
     def situation(self) -> Situation:

@@ -14,6 +14,7 @@ import numpy as np
 
 from headless_eval.errors import UserError
 from headless_eval.seeding import TrialSeed
+from headless_eval.sims import divergence
 from headless_eval.sims.libero.initial_states import read_initial_states
 from headless_eval.sims.libero.package import Package, silence
 from headless_eval.sims.simulator import Task
@@ -25,14 +26,6 @@ SETTLING_ACTION = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 _STATE = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
 _HORIZON = 10_000  # steps after which the package's environment refuses to go on; the limit is the loop's
 _PLACEMENTS = 100  # draws of poses that do not collide, before giving up
-
-# MuJoCo resets a state that has diverged and goes on; it only leaves a count, and would print.
-_DIVERGED = (
-    mujoco.mjtWarning.mjWARN_BADQPOS,
-    mujoco.mjtWarning.mjWARN_BADQVEL,
-    mujoco.mjtWarning.mjWARN_BADQACC,
-)
-mujoco.set_mju_user_warning(lambda message: None)
 
 
 class Environment:
@@ -127,10 +120,7 @@ class Environment:
                 f"an action is {ACTION_DIM} finite numbers (position, rotation, gripper), not {action.shape}"
             )
         self._observation, _, done, _ = self._env.step(action)
-        if any(self.data.warning[kind].number for kind in _DIVERGED):
-            raise FloatingPointError(
-                "the simulation diverged: a position, velocity or acceleration is no number"
-            )
+        divergence.check(self.data)
         return bool(done)
 
     def body(self, name: str) -> int:
