@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
+from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ class _Arrays:
     def __init__(self, folder: Path):
         self.folder = folder
         self.store = _open_store(folder)
-        self.decoding = Lock()  # of a whole array, which takes memory
+        self.decoding = Semaphore(2)  # of whole arrays, which takes memory
 
     def names(self) -> dict[str, str]:
         """Return each array's path in the folder and its driver."""
@@ -198,9 +198,6 @@ class _Array(Source):
         super().__init__(tuple(array.shape), _TYPES[kind])
         self._arrays, self._name, self._array = arrays, name, array
 
-    def read(self) -> Tensor:
-        return super().read() if self._chunk else self._whole()
-
     @contextmanager
     def open(self) -> Iterator[Fill]:
         if self._chunk:
@@ -240,8 +237,7 @@ class _Stream:
         import zstandard
 
         self._folder, self._error = arrays.folder, zstandard.ZstdError
-        self._pieces = _pieces(arrays, key)
-        compressed: Any = self
+        compressed: Any = _Compressed(arrays, key)
         self._decoder = zstandard.ZstdDecompressor().stream_reader(compressed)
         self._at = 0
 
@@ -254,10 +250,6 @@ class _Stream:
         while self._at < begin:
             self._decode(torch.empty(min(_PIECE, begin - self._at), dtype=torch.uint8))
         self._decode(piece)
-
-    def read(self, _: int) -> bytes:
-        """Return some compressed bytes, as the decoder asks its file for them; none at the end."""
-        return next(self._pieces, b"")
 
     def _decode(self, piece: Tensor) -> None:
         view = piece.numpy().data
@@ -272,18 +264,28 @@ class _Stream:
             self._at += count
 
 
-def _pieces(arrays: _Arrays, key: str) -> Iterator[bytes]:
-    """Read a value piece by piece, the next one while the last one is used."""
-    begin, ahead = 0, arrays.store.read(key, byte_range=slice(0, _PIECE))
-    while True:
-        try:
-            value = ahead.result().value
-        except ValueError:  # there are fewer bytes left than asked for
-            break
-        begin += _PIECE
-        ahead = arrays.store.read(key, byte_range=slice(begin, begin + _PIECE))
-        yield value
-    yield arrays.call(arrays.store.read(key, byte_range=slice(begin, None)).result).value
+class _Compressed:
+    """A chunk as it is stored, as a file that can only be read on; the next piece while the last one is used."""
+
+    def __init__(self, arrays: _Arrays, key: str):
+        self._pieces = self._read_on(arrays, key)
+
+    def read(self, _: int) -> bytes:
+        """Return some bytes, none at the end."""
+        return next(self._pieces, b"")
+
+    @staticmethod
+    def _read_on(arrays: _Arrays, key: str) -> Iterator[bytes]:
+        begin, ahead = 0, arrays.store.read(key, byte_range=slice(0, _PIECE))
+        while True:
+            try:
+                value = ahead.result().value
+            except ValueError:  # there are fewer bytes left than asked for
+                break
+            begin += _PIECE
+            ahead = arrays.store.read(key, byte_range=slice(begin, begin + _PIECE))
+            yield value
+        yield arrays.call(arrays.store.read(key, byte_range=slice(begin, None)).result).value
 
 
 def _open_store(folder: Path) -> Any:
@@ -308,7 +310,7 @@ def stored_parameters(folder: Path) -> dict[str, Stored]:
     """Return what a JAX checkpoint's ``params`` holds, by our names, largest arrays first.
 
     An array holds a parameter of all layers. One that has to be decoded whole takes about three times its size for a
-    moment, so the largest come while a model on the CPU is still small.
+    moment, so the largest come first, while a model on the CPU is still small.
 
     Args:
         folder: as ``find_params`` finds it.

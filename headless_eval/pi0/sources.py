@@ -43,11 +43,8 @@ class Source(ABC):
         """
 
     def read(self) -> Tensor:
-        """Return the array, in host memory of its own."""
-        array = torch.empty(self.shape, dtype=self.dtype)
-        with self.open() as fill:
-            fill(as_bytes(array), 0)
-        return array
+        """Return the whole array."""
+        return next(part for *_, part in read({self: [()]}))
 
     def place(self, index: Index) -> int:
         """Return the byte at which a part begins that is given by its place along the first axes."""
@@ -58,6 +55,17 @@ class Source(ABC):
 def as_bytes(array: Tensor) -> Tensor:
     """Return a contiguous array's bytes as a view: uint8, one axis."""
     return array.reshape(-1).view(torch.uint8)
+
+
+def read(wanted: Mapping[Source, Collection[Index]]) -> Iterator[tuple[Source, Index, Tensor]]:
+    """Read parts of arrays, one after another, each into memory of its own."""
+    for source, indices in wanted.items():
+        with source.open() as fill:
+            for index in sorted(indices, key=source.place):
+                part = torch.empty(source.shape[len(index) :], dtype=source.dtype)
+                fill(as_bytes(part), source.place(index))
+                yield source, index, part
+                del part
 
 
 def upload(

@@ -1,6 +1,6 @@
 """From stored parameters, whatever their format, to a model: everything is checked before anything is read."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from headless_eval.errors import UserError
 from headless_eval.pi0.config import Pi0Config
 from headless_eval.pi0.model import Pi0
-from headless_eval.pi0.sources import Index, Source, upload
+from headless_eval.pi0.sources import Index, Source, read, upload
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,10 @@ def parameters(
     wanted: dict[Source, dict[Index, list[str]]] = {}
     for name, of in stored.items():
         wanted.setdefault(of.source, {}).setdefault(of.index, []).append(name)
-    parts = upload(wanted, device) if device.type == "cuda" else _one_by_one(wanted)
-    for source, index, part in parts:
+    for source, index, part in upload(wanted, device) if device.type == "cuda" else read(wanted):
         for name in wanted[source][index]:
             yield name, _own(stored[name].transform(part).to(dtype))
         del part  # before the next one comes
-
-
-def _one_by_one(wanted: Mapping[Source, Iterable[Index]]) -> Iterator[tuple[Source, Index, Tensor]]:
-    for source, indices in wanted.items():
-        array = source.read()
-        for index in indices:
-            yield source, index, array[index]
-        del array
 
 
 def _own(value: Tensor) -> Tensor:

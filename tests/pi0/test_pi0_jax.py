@@ -74,16 +74,14 @@ def test_no_jax_is_imported(jax_case):
 
 
 def test_each_array_is_read_once_and_the_largest_come_first(jax_case, monkeypatch):
-    from headless_eval.pi0.jax_checkpoint import _Array
-
     sizes = []
-    read = _Array.read
+    open_one = jax_checkpoint._Array.open
 
     def count(array):
         sizes.append(array.nbytes)
-        return read(array)
+        return open_one(array)
 
-    monkeypatch.setattr(_Array, "read", count)
+    monkeypatch.setattr(jax_checkpoint._Array, "open", count)
     load_model(jax_case.config.model, jax_case.folder / "checkpoint", CPU, torch.float32)
     tree = json.loads((jax_case.folder / "param_tree.json").read_text())
     assert sizes == sorted(sizes, reverse=True)
