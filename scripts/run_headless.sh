@@ -50,9 +50,11 @@ isaaclab*) ensure_isaaclab ;;
 esac
 [ "${SETUP_ONLY:-0}" = 1 ] && exit
 if [[ $SUITE == libero_* && -z "${POLICY:-}${CKPT:-}${RESUME:-}" && ! "$*" =~ --(policy|checkpoint|resume|help) ]]; then
-    say "SUITE=$SUITE needs a policy for LIBERO. Set CKPT to a checkpoint's folder and POLICY_CONFIG to its configuration"
-    say "(pi05_libero, pi0_libero; a checkpoint in LeRobot's format brings its own), or, to see what knows nothing reaches,"
-    fail "set POLICY=zero (holds still) or POLICY=random"
+    say "A policy for LIBERO is one of:"
+    say "  CKPT=DIR POLICY_CONFIG=pi05_libero  a checkpoint; or pi0_libero; LeRobot's and ours bring their configuration"
+    say "  SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7  the bundled one, trained on that task alone"
+    say "  POLICY=zero, POLICY=random  what knows nothing: holds still, moves at random"
+    fail "SUITE=$SUITE needs a policy: set CKPT or POLICY"
 fi
 
 arguments=()

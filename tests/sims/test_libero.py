@@ -1,5 +1,6 @@
 """The LIBERO suites over the real package; two tasks, with the assets in ../shared."""
 
+import csv
 import json
 import os
 import subprocess
@@ -241,6 +242,18 @@ def test_a_run_is_the_same_with_one_slot_and_with_two_and_is_quiet(tmp_path):
     assert len(manifest["simulator"]["assets_sha256"]) == 64
     header = (tmp_path / "one" / "libero_object_results.csv").read_text().splitlines()[0]
     assert header.startswith("task_id,task_name,episode_idx,success,steps,max_steps")
+
+
+def test_the_bundled_policy_succeeds_alike_with_one_slot_and_with_two(tmp_path):
+    settings = ["--suite", "libero_object", "--tasks", "7", "--episodes", "3", "--dtypes", "float32"]
+    settings += ["--policy", "pi0-libero-tiny", "--videos", "none"]
+    one = _run(tmp_path / "one", *settings, "--slots", "1")
+    two = _run(tmp_path / "two", *settings, "--slots", "2")
+    assert len(one) == 3
+    assert one == two
+    for folder in ("one", "two"):
+        with (tmp_path / folder / "libero_object_results.csv").open() as file:
+            assert [row["success"] for row in csv.DictReader(file)] == ["True"] * 3
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden checkpoints in ../shared/golden")

@@ -204,7 +204,8 @@ def test_the_script_says_what_to_set_without_a_policy(script):
     done = script(SUITE="libero_spatial")
     assert done.returncode == 2
     assert not done.stdout
-    for word in ("CKPT", "POLICY_CONFIG", "pi05_libero", "POLICY=zero"):
+    bundled = "SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7"
+    for word in ("CKPT", "POLICY_CONFIG", "pi05_libero", "POLICY=zero", bundled):
         assert word in done.stderr
     assert script("--policy", "zero", SUITE="libero_spatial").returncode == 0
     assert script(SUITE="libero_spatial", POLICY="random").returncode == 0
