@@ -70,7 +70,7 @@ one --policy POLICY
 one --checkpoint CKPT
 one --config POLICY_CONFIG
 one --suite SUITE
-one --libero-assets LIBERO_ASSETS
+[[ $SUITE != libero_* ]] || one --libero-assets LIBERO_ASSETS
 one --sim SIM
 one --isaac-assets ISAAC_ASSETS
 many --tasks TASKS

@@ -1,7 +1,7 @@
 """The suites by name. Nothing of a suite is imported until it is asked for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +20,7 @@ class Suite:
         tasks: where its tasks are, as ``module:attribute``.
         simulators: simulator name to ``module:factory``; the first is the default.
         robot: whose observations and actions it has, as ``PolicyConfig.observation`` names them.
-        settings: those of a run that its simulators take, besides slots and the size of pictures.
+        settings: by simulator, what it takes of a run's settings besides slots and the size of pictures.
     """
 
     name: str
@@ -28,15 +28,29 @@ class Suite:
     tasks: str
     simulators: Mapping[str, str]
     robot: str = "droid"
-    settings: tuple[str, ...] = ()
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def load_tasks(self) -> tuple[Task, ...]:
         """Return the suite's tasks; no simulator is started."""
         return tuple(_load(self.tasks))
 
     def settings_of(self, run: Any) -> dict[str, Any]:
-        """Return what of a run's settings ``make`` takes."""
-        return {name: getattr(run, name) for name in self.settings}
+        """Return what of a run's settings ``make`` takes for the run's simulator.
+
+        Raises:
+            UserError: there is no such simulator, or a setting is given that is another's.
+        """
+        simulator = self._simulator(run.sim)
+        taken = self.settings.get(simulator, ())
+        for suite in SUITES.values():
+            for other, names in suite.settings.items():
+                for name in names:
+                    if name not in taken and name != "tasks" and getattr(run, name) is not None:
+                        raise UserError(
+                            f"--{name.replace('_', '-')} is no setting of --suite {self.name} --sim {simulator}, but "
+                            f"of --suite {suite.name} --sim {other}: leave it out, or name those"
+                        )
+        return {name: getattr(run, name) for name in taken}
 
     def make(self, simulator: str | None, *, num_slots: int, **settings: Any) -> Simulator:
         """Start a simulator of this suite.
@@ -49,10 +63,13 @@ class Suite:
         Raises:
             UserError: if there is no such simulator, or it cannot run on this machine.
         """
-        name = simulator or next(iter(self.simulators))
+        return _load(self.simulators[self._simulator(simulator)])(num_slots=num_slots, **settings)
+
+    def _simulator(self, name: str | None) -> str:
+        name = name or next(iter(self.simulators))
         if name not in self.simulators:
             raise unknown(f"simulator of the suite {self.name}", name, self.simulators)
-        return _load(self.simulators[name])(num_slots=num_slots, **settings)
+        return name
 
 
 def _libero(part: str, summary: str) -> Suite:
@@ -63,7 +80,7 @@ def _libero(part: str, summary: str) -> Suite:
         tasks=f"headless_eval.sims.libero.tasks:{name.upper()}",
         simulators={"mujoco": f"headless_eval.sims.libero.backends:{name}"},
         robot="libero",
-        settings=("libero_assets",),
+        settings={"mujoco": ("libero_assets",)},
     )
 
 
@@ -78,7 +95,7 @@ SUITES = {
                 "mujoco": "headless_eval.sims.droid.backends:mujoco",
                 "isaaclab": "headless_eval.sims.droid.backends:isaaclab",
             },
-            settings=("physics", "renderer", "sim_device", "isaac_assets", "tasks"),
+            settings={"isaaclab": ("physics", "renderer", "sim_device", "isaac_assets", "tasks")},
         ),
         _libero("spatial", "10 tasks: one bowl of two, told apart by where it is, onto the plate"),
         _libero("object", "10 tasks: one of ten groceries into the basket"),

@@ -9,23 +9,12 @@ from headless_eval.sims import gl
 from headless_eval.sims.simulator import Simulator
 
 
-def mujoco(
-    physics: str | None = None,
-    renderer: str | None = None,
-    sim_device: str | None = None,
-    isaac_assets: Path | None = None,
-    tasks: Sequence[str] = (),
-    **settings: Any,
-) -> Simulator:
-    """Return ``DroidMujoco`` with these settings; the named ones are Isaac Lab's, and must be None but for tasks.
+def mujoco(**settings: Any) -> Simulator:
+    """Return ``DroidMujoco`` with these settings.
 
     Raises:
-        UserError: OpenGL for headless rendering is missing, or a setting is Isaac Lab's.
+        UserError: OpenGL for headless rendering is missing.
     """
-    ours = {"physics": physics, "renderer": renderer, "sim-device": sim_device, "isaac-assets": isaac_assets}
-    for flag, value in ours.items():
-        if value is not None:
-            raise UserError(f"--{flag} is a setting of Isaac Lab: add --sim isaaclab")
     gl.load_mujoco()
     from headless_eval.sims.droid.mujoco_sim import DroidMujoco
 
