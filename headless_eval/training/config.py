@@ -3,8 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from headless_eval.errors import UserError
+from headless_eval.flags import flag
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class TrainConfig:
     """
 
     policy: str = "pi0-droid-tiny"
-    """Configuration of the policy to train, by name (see `headless-eval list`)."""
+    """The policy to train anew, one of the bundled ones (see `headless-eval list`)."""
 
     out: Path = Path("train_out")
     """Folder for demonstrations, training state and, in `policy/`, the trained policy."""
@@ -45,11 +47,11 @@ class TrainConfig:
     workers: int = os.cpu_count() or 1
     """Processes that collect demonstrations."""
 
-    minutes: float | None = None
+    minutes: Annotated[float | None, flag("MINUTES", "no limit")] = None
     """Stop after this many minutes of training, the decay finished by then; overrides `steps`."""
 
-    compile: bool = True
-    """Compile the loss with torch.compile on CUDA."""
+    no_compile: bool = False
+    """Leave torch.compile out, which on a GPU takes a minute at first and saves more later."""
 
     def __post_init__(self) -> None:
         least = {"episodes": 1, "steps": 1, "batch": 1, "flow_samples": 1, "seed": 0, "workers": 1}

@@ -19,6 +19,7 @@ from headless_eval.pi0.model import Pi0, sample_time
 from headless_eval.pi0.norm_stats import make_norm_stats
 from headless_eval.pi0.policy import save_checkpoint
 from headless_eval.pi0.tokenizer import Tokenizer
+from headless_eval.policies import check_device, list_policies
 from headless_eval.suggest import unknown
 from headless_eval.trained_on import write_trained_on
 from headless_eval.training.config import TrainConfig
@@ -61,7 +62,7 @@ class Trainer:
         self.action_mean, self.action_std = _tensors(self.stats["actions"], device)
         # One row of tokens and mask for each scene's instruction.
         self.tokens = tokens.to(device)
-        compiled = settings.compile and device.type == "cuda"
+        compiled = not settings.no_compile and device.type == "cuda"
         self._loss: Any = torch.compile(self._raw_loss) if compiled else self._raw_loss
 
     def _raw_loss(
@@ -208,10 +209,10 @@ def run(settings: TrainConfig) -> Path:
     Raises:
         UserError: the policy is unknown, the device is not there, or the folder holds another training.
     """
-    if settings.policy not in CONFIGS:
-        raise unknown("policy to train", settings.policy, CONFIGS)
-    if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {settings.device}: torch finds no CUDA device; --device cpu works, slowly")
+    bundled = [name for name in CONFIGS if name in list_policies()]
+    if settings.policy not in bundled:
+        raise unknown("policy to train", settings.policy, bundled)
+    check_device(settings.device)
     _claim(settings)
     console = Console()
     config = CONFIGS[settings.policy]

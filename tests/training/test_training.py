@@ -26,7 +26,7 @@ from headless_eval.training.sources import SOURCES
 from headless_eval.training.train import Trainer, fit
 
 CONFIG = CONFIGS["pi0-droid-tiny"]
-SETTINGS = TrainConfig(steps=3, batch=4, flow_samples=2, device="cpu", compile=False)
+SETTINGS = TrainConfig(steps=3, batch=4, flow_samples=2, device="cpu", no_compile=True)
 
 
 @pytest.fixture(scope="module")
@@ -224,11 +224,13 @@ def test_the_exported_policy_is_one_that_runs(data, folder):
     ("flags", "said"),
     [
         (["--policy", "pi0-droid-tyni"], "pi0-droid-tiny"),
+        (["--policy", "pi05_droid"], "pi0-libero-tiny"),
         (["--episodes", "0"], "--episodes is 0"),
-        (["--device", "cuda"], "no CUDA device"),
+        (["--device", "cuda"], "finds no CUDA GPU"),
+        (["--device", "nope"], "unknown device"),
         (["--out", "/dev/null/x"], "cannot write"),
     ],
-    ids=lambda value: str(value[0]) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_settings_are_one_line(flags, said, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
