@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; by default the process's.
 
     Returns:
-        The exit status: 0 done, 1 some episodes were errors, 2 a mistake in what was asked, 130 interrupted.
+        The exit status: 0 done, 1 some episodes were errors, 2 a mistake in what was asked, 130 interrupted, 141
+        nobody reads the output any more.
     """
     command, *flags = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     try:
@@ -109,6 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return _end_simulator(130)
+    except (
+        BrokenPipeError
+    ):  # whoever read the output, such as head, has enough; what is left of it goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _end_simulator(141)
 
 
 def _end_simulator(status: int) -> int:

@@ -15,6 +15,7 @@ from headless_eval.pi0.config import PolicyConfig, write_config
 from headless_eval.pi0.norm_stats import write_norm_stats
 from headless_eval.pi0.policy import find_norm_stats, find_tokenizer, save_checkpoint
 from headless_eval.pi0.tokenizer import Tokenizer
+from headless_eval.trained_on import read_trained_on, write_trained_on
 
 _CPU = torch.device("cpu")
 FORMATS = ("headless-eval", "openpi")
@@ -65,6 +66,9 @@ def convert(
             write_norm_stats(temporary / "assets" / config.asset_id / "norm_stats.json", stats)
             (temporary / "tokenizer.model").write_bytes(vocabulary.model_bytes)
             write_config(temporary / "config.toml", config)
+        trained_on = read_trained_on(source)
+        if trained_on is not None:
+            write_trained_on(temporary, trained_on)
         again = load_model(config.model, temporary, _CPU, as_type).state_dict()
         changed = [name for name, value in state.items() if not torch.equal(value, again[name])]
         if changed:

@@ -422,6 +422,15 @@ def test_the_module_runs_like_the_command():
     assert done.stderr.startswith("headless-eval: error: unknown command 'rum'")
 
 
+def test_a_reader_that_has_enough_is_no_fault():
+    code = "import sys; from headless_eval.cli import main; sys.exit(main(['run', '--help']))"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert child.wait() == 141
+
+
 def test_the_page_of_a_finished_run_says_so(run):
     status, folder = run("--tasks", "1", "--episodes", "1", "--dtypes", "float32")
     assert status == 0

@@ -15,6 +15,7 @@ from headless_eval.cli import main
 from headless_eval.convert import convert
 from headless_eval.errors import UserError
 from headless_eval.pi0.policy import Pi0Policy
+from headless_eval.trained_on import TrainedOn, read_trained_on, write_trained_on
 
 TOKENIZER = GOLDEN / "tokenizer.model"
 
@@ -42,10 +43,12 @@ def test_any_format_into_ours_and_on_to_openpis(kind, name, tmp_path):
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     *notes, _ = convert(source, ours, case.config, TOKENIZER)
     assert notes == []
+    write_trained_on(ours, TrainedOn("droid", ("scene1",)))
     # Whole in itself: no configuration, no tokenizer named.
     np.testing.assert_array_equal(_actions(case, ours), expected)
     *notes, _ = convert(ours, theirs, case.config, None, "openpi")
     assert len(notes) == 8
+    assert read_trained_on(theirs) == TrainedOn("droid", ("scene1",))
     assert "written as zeros" in notes[0]
     np.testing.assert_array_equal(_reference(case, theirs), expected)
 
