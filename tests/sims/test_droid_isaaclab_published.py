@@ -169,6 +169,6 @@ def test_damaged_assets_are_one_line(assets, tmp_path, spoil, said):
 
 @pytest.mark.parametrize("tasks", [(), ("1", "2")])
 def test_one_scene_must_be_named(assets, tasks):
-    settings = find_suite("droid").settings_of(RunConfig(isaac_assets=assets, tasks=tasks))
+    settings = find_suite("droid").settings_of(RunConfig(sim="isaaclab", isaac_assets=assets, tasks=tasks))
     with pytest.raises(UserError, match="one scene at a time"):
         find_suite("droid").make("isaaclab", num_slots=1, **settings)
