@@ -8,6 +8,7 @@ from headless_eval.sims.droid.mujoco_sim import SceneModel, Slot
 from headless_eval.sims.droid.placement import InitialState, draw_initial_state
 from headless_eval.sims.droid.scenes import SCENES, Scene
 from headless_eval.training.blocks import Block, label, write_block
+from headless_eval.training.disturbance import Bursts, Disturbance
 from headless_eval.training.expert import Expert, InverseKinematics
 
 STRIDE = 2  # control steps between two stored observations
@@ -17,12 +18,7 @@ AFTER_SUCCESS = 6  # control steps recorded beyond success
 _SPAWN_KEY = 1000
 
 _START_ELSEWHERE = 0.35
-_CLEAN_EPISODES = 0.2
-_BURST_START = 0.035
-_BURST_STEPS = (2, 8)
-_BURST_JOINT_STD = 0.07  # radians
-_BURST_DROPS = 0.2
-_JITTER_STD = 0.006  # radians
+_DISTURBED = Bursts(axes=7, start=0.035, steps=(2, 8), std=0.07, jitter_std=0.006, drops=0.2)  # radians
 
 
 _models: dict[int, SceneModel] = {}
@@ -63,7 +59,7 @@ def _attempt(
     slot = Slot(scene_model)
     slot.reset(_start(scene_model, generator))
     expert = Expert(slot, generator)
-    disturbance = _Disturbance(generator)
+    disturbance = Disturbance(_DISTURBED, generator)
     observations: dict[int, dict] = {}
     actions: list[np.ndarray] = []
     own: list[bool] = []
@@ -106,36 +102,6 @@ def _start(scene_model: SceneModel, generator: np.random.Generator) -> InitialSt
     yaw = generator.uniform(-0.8, 0.8)
     joints = InverseKinematics(scene_model).solve(state.joints, goal, yaw, iterations=60)
     return InitialState(joints, state.poses)
-
-
-class _Disturbance:
-    """Bursts of a constant joint offset, some of which also open the gripper, over a little jitter."""
-
-    def __init__(self, generator: np.random.Generator):
-        self._generator = generator
-        self._active = generator.random() >= _CLEAN_EPISODES
-        self._jitter = _JITTER_STD * generator.random() if self._active else 0.0
-        self._left = 0
-        self._offset = np.zeros(7)
-        self._drops = False
-
-    def apply(self, action: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the action to execute and whether it is the expert's own, jitter aside."""
-        generator, executed = self._generator, action.copy()
-        if not self._active:
-            return executed, True
-        if self._left == 0 and generator.random() < _BURST_START:
-            self._left = int(generator.integers(*_BURST_STEPS, endpoint=True))
-            self._offset = generator.normal(0.0, _BURST_JOINT_STD, 7)
-            self._drops = generator.random() < _BURST_DROPS
-        executed[:7] += generator.normal(0.0, self._jitter, 7) if self._jitter else 0.0
-        if self._left == 0:
-            return executed, True
-        self._left -= 1
-        executed[:7] += self._offset
-        if self._drops:
-            executed[7] = 0.0
-        return executed, False
 
 
 def _row(observation: dict, actions: list[np.ndarray], own: list[bool], horizon: int, scene: Scene) -> dict:

@@ -13,6 +13,7 @@ from headless_eval.sims.libero.backends import chosen_assets
 from headless_eval.sims.libero.environment import Environment
 from headless_eval.sims.libero.images import Cameras, scale
 from headless_eval.training.blocks import Block, label, write_block
+from headless_eval.training.disturbance import Bursts, Disturbance
 from headless_eval.training.libero_expert import Expert
 from headless_eval.training.sources import SOURCES
 
@@ -26,11 +27,7 @@ _SPAWN_KEY = 1001
 
 _SCATTER = 0.01  # metres, beyond the package's own placements
 _START_ELSEWHERE = 0.35
-_CLEAN_EPISODES = 0.2
-_BURST_START = 0.04
-_BURST_STEPS = (2, 7)
-_BURST_STD = 0.6  # of an action
-_JITTER_STD = 0.08
+_DISTURBED = Bursts(axes=3, start=0.04, steps=(2, 7), std=0.6, jitter_std=0.08)
 
 
 _studio: list["Studio"] = []
@@ -74,7 +71,7 @@ class Studio:
             away = [*generator.uniform([-0.6, -0.6, -0.4], 0.6), 0.0, 0.0, 0.0, -1.0]
             for _ in range(int(generator.integers(5, 16))):
                 environment.step(np.array(away))
-        expert, disturbance = Expert(environment, generator), _Disturbance(generator)
+        expert, disturbance = Expert(environment, generator), Disturbance(_DISTURBED, generator)
         seen: dict[int, tuple[mujoco.MjData, np.ndarray]] = {}
         actions: list[np.ndarray] = []
         own: list[bool] = []
@@ -115,29 +112,3 @@ class Studio:
     def _pictures(self, data: mujoco.MjData, image_size: int) -> dict[str, np.ndarray]:
         pictures = self._cameras.draw(self.environment.model, data)
         return dict(zip(("exterior", "wrist"), (scale(one, image_size) for one in pictures), strict=True))
-
-
-class _Disturbance:
-    """Bursts of a constant push over a little jitter; the gripper is left to the expert."""
-
-    def __init__(self, generator: np.random.Generator):
-        self._generator = generator
-        self._active = generator.random() >= _CLEAN_EPISODES
-        self._jitter = _JITTER_STD * generator.random() if self._active else 0.0
-        self._left = 0
-        self._push = np.zeros(3)
-
-    def apply(self, action: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the action to execute and whether it is the expert's own, jitter aside."""
-        generator, executed = self._generator, action.copy()
-        if not self._active:
-            return executed, True
-        if self._left == 0 and generator.random() < _BURST_START:
-            self._left = int(generator.integers(*_BURST_STEPS, endpoint=True))
-            self._push = generator.normal(0.0, _BURST_STD, 3)
-        executed[:3] += generator.normal(0.0, self._jitter, 3) if self._jitter else 0.0
-        if self._left == 0:
-            return executed, True
-        self._left -= 1
-        executed[:3] += self._push
-        return executed, False
