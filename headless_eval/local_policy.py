@@ -1,13 +1,10 @@
 """A policy in this process: warmed up, put into a precision, asked for actions, and timed."""
 
 import hashlib
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headless_eval.batching import Batching, Timing, one_thread
 from headless_eval.errors import UserError
 from headless_eval.policies import list_policies, load_policy
 from headless_eval.precision import Precision
@@ -22,23 +20,8 @@ from headless_eval.quant import Calibration, Handle, Recorder, quantize_
 
 __all__ = ["LocalPolicy", "Timing", "example_observation", "list_policies", "load_policy"]
 
-_log = logging.getLogger(__name__)
-
 _OPEN_LOOP_HORIZON = 8  # of policies that name none
 _IMAGE_SIZE = 224
-_CPU_BATCH, _GPU_BATCH = 4, 8
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long inference took: calls of the model, the observations in them, milliseconds a call."""
-
-    calls: int
-    observations: int
-    mean_ms: float
-    p50_ms: float
-    p95_ms: float
-    max_ms: float
 
 
 def example_observation(kind: str) -> dict[str, Any]:
@@ -116,25 +99,15 @@ class LocalPolicy:
         self.packdir: Path | None = None
         self.warmup_seconds: float | None = None
         self._on_cpu = self.device.type == "cpu"
-        if (
-            self.noise_shape is None
-            or not callable(getattr(policy, "infer_batch", None))
-            or self._prompts_vary
-        ):
-            max_batch = 1
-        elif max_batch is None:
-            max_batch = _CPU_BATCH if self._on_cpu else _GPU_BATCH
-        self._batch = max_batch
-        self._batch_tried = max_batch == 1
-        self._threads = threads if self._on_cpu and self.noise_shape is not None else 1
-        self._pool: ThreadPoolExecutor | None = None
+        self._batching = Batching(
+            policy, name, self.noise_shape, on_cpu=self._on_cpu, max_batch=max_batch, threads=threads
+        )
         self._precision = Precision()
         self._handle: Handle | None = None
         self._activations_unproven = False
-        self._calls: list[tuple[float, int]] = []
         self._closed = False
         if self._on_cpu:
-            _one_thread.acquire()
+            one_thread.acquire()
 
     # What it is
 
@@ -156,7 +129,7 @@ class LocalPolicy:
     @property
     def batch(self) -> int:
         """Return the fixed size of batches; it is halved where the GPU's memory does not do for it."""
-        return self._batch
+        return self._batching.size
 
     @property
     def image_size(self) -> int:
@@ -194,8 +167,8 @@ class LocalPolicy:
             "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})) or None,
             "noise_shape": None if self.noise_shape is None else list(self.noise_shape),
             "open_loop_horizon": self.open_loop_horizon,
-            "batch": self._batch,
-            "threads": self._threads,
+            "batch": self._batching.size,
+            "threads": self._batching.threads,
             **self._computes(),
             **_hashes(self.policy),
             **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256()}),
@@ -220,7 +193,7 @@ class LocalPolicy:
                 in it. The policy is at float32 then.
         """
         begin = time.perf_counter()
-        self._calls = []
+        self._batching.forget()
         self._restore()
         if precision.dtype != "float32":
             if self.module is None:
@@ -398,14 +371,11 @@ class LocalPolicy:
                 )
             obs = example_observation(kind)
         noise = None if self.noise_shape is None else np.zeros(self.noise_shape, np.float32)
-        calls, begin = self._calls, time.perf_counter()
-        self._calls = []
-        try:
-            with torch.random.fork_rng(devices=[] if self._on_cpu else [self.device]):
-                number = self._threads * self._batch
-                self._infer_all([obs] * number, [noise] * number)
-        finally:
-            self._calls = calls
+        begin = time.perf_counter()
+        devices = [] if self._on_cpu else [self.device]
+        with self._batching.untimed(), torch.random.fork_rng(devices=devices):
+            number = self._batching.threads * self._batching.size
+            self._infer_all([obs] * number, [noise] * number)
         self.reset()
         self.warmup_seconds = time.perf_counter() - begin
         return self.warmup_seconds
@@ -447,13 +417,7 @@ class LocalPolicy:
     @property
     def timing(self) -> Timing:
         """Return how long the inferences at this precision have taken."""
-        calls = list(self._calls)
-        if not calls:
-            return Timing(0, 0, 0.0, 0.0, 0.0, 0.0)
-        ms = np.array([milliseconds for milliseconds, _ in calls])
-        p50, p95 = np.percentile(ms, (50, 95))
-        observations = sum(number for _, number in calls)
-        return Timing(len(ms), observations, float(ms.mean()), float(p50), float(p95), float(ms.max()))
+        return self._batching.timing
 
     def _noises(self, number: int, noise: Any) -> list[np.ndarray | None]:
         if self.noise_shape is None:
@@ -472,126 +436,10 @@ class LocalPolicy:
     ) -> list[dict[str, Any]]:
         if self._closed:
             raise RuntimeError(f"policy {self.name!r} is closed")
-        if not observations:
-            return []
-        while True:
-            try:
-                if not self._batch_tried:
-                    self._try_batch(observations[0])
-                replies = self._infer_chunks(observations, noises)
-                break
-            except torch.OutOfMemoryError:
-                if self._batch == 1:
-                    raise
-                self._batch //= 2
-                _log.warning(
-                    "%s: the GPU's memory is full; batches of %d from now on", self.name, self._batch
-                )
-            # Out of the handler, whose traceback keeps the tensors of the failed attempt alive.
-            torch.cuda.empty_cache()
-        self._prove_activations()
+        replies = self._batching.infer(observations, noises)
+        if replies:
+            self._prove_activations()
         return replies
-
-    def _infer_chunks(
-        self, observations: list[dict[str, Any]], noises: Sequence[np.ndarray | None]
-    ) -> list[dict[str, Any]]:
-        replies: list[dict[str, Any]] = [{}] * len(observations)
-
-        def infer(rows: list[int]) -> None:
-            chunk = self._infer_chunk([observations[row] for row in rows], [noises[row] for row in rows])
-            for row, reply in zip(rows, chunk, strict=True):
-                replies[row] = reply
-
-        chunks = self._chunks(observations)
-        if self._threads > 1 and len(chunks) > 1:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(
-                    self._threads, f"infer-{self.name}", initializer=torch.set_num_threads, initargs=(1,)
-                )
-            list(self._pool.map(infer, chunks))
-        else:
-            for rows in chunks:
-                infer(rows)
-        return replies
-
-    def _chunks(self, observations: list[dict[str, Any]]) -> list[list[int]]:
-        """Return which observations are inferred together."""
-        if self._batch == 1:
-            return [[row] for row in range(len(observations))]
-        groups: dict[Any, list[int]] = {}
-        for row, obs in enumerate(observations):
-            groups.setdefault(self._batch_key(obs), []).append(row)
-        return [
-            rows[start : start + self._batch]
-            for rows in groups.values()
-            for start in range(0, len(rows), self._batch)
-        ]
-
-    @property
-    def _prompts_vary(self) -> bool:
-        """Return whether the state is in the prompt, so that no two are equal, and the policy has no help for it."""
-        in_prompt = getattr(getattr(self.config, "model", None), "discrete_state_input", False)
-        return bool(in_prompt) and not callable(getattr(self.policy, "batch_key", None))
-
-    def _batch_key(self, obs: dict[str, Any]) -> Any:
-        key = getattr(self.policy, "batch_key", None)
-        return key(obs) if callable(key) else obs.get("prompt")
-
-    def _infer_chunk(
-        self, observations: list[dict[str, Any]], noises: list[np.ndarray | None]
-    ) -> list[dict[str, Any]]:
-        if self._batch == 1:
-            arguments = {} if noises[0] is None else {"noise": noises[0]}
-            output, ms = self._timed(lambda: self.policy.infer(observations[0], **arguments), 1)
-            return [self._reply(output, ms)]
-        outputs, ms = self._timed(lambda: self._full_batch(observations, noises), len(observations))
-        return [self._reply(output, ms) for output in outputs]
-
-    def _full_batch(self, observations: list[dict[str, Any]], noises: list[np.ndarray | None]) -> list[Any]:
-        number, fill = len(observations), self._batch - len(observations)
-        noise = np.stack([np.asarray(noise) for noise in noises + noises[-1:] * fill])
-        with torch.inference_mode():
-            return self.policy.infer_batch(observations + observations[-1:] * fill, noise=noise)[:number]
-
-    def _try_batch(self, obs: dict[str, Any]) -> None:
-        """Infer in batches of one if here, with this policy, a row of a batch depends on its place or the rest.
-
-        How a matrix product rounds is up to a library and a processor. Nothing promises that it treats all
-        rows alike, though those in use do.
-        """
-        size = self._batch
-        shape = (size, *(self.noise_shape or ()))
-        noise = list(np.random.default_rng(0).standard_normal(shape, np.float32))
-        others = [_negative(obs)] * (size - 1)
-        first = self._full_batch([obs, *others], [*noise])
-        last = self._full_batch([*others, obs], [*noise[1:], noise[0]])
-        alone = self._full_batch([obs] * size, [noise[0]] * size)
-        replies = [np.asarray(reply["actions"]).tobytes() for reply in (first[0], last[-1], *alone)]
-        if len(set(replies)) > 1:
-            _log.warning("%s: rows of a batch depend on each other here; inferring one by one", self.name)
-            self._batch = 1
-        self._batch_tried = True
-
-    def _timed(self, call: Callable[[], Any], number: int) -> tuple[Any, float]:
-        begin = time.perf_counter()
-        with torch.inference_mode():
-            output = call()
-        ms = 1e3 * (time.perf_counter() - begin)
-        self._calls.append((ms, number))
-        return output, ms
-
-    def _reply(self, output: Any, ms: float) -> dict[str, Any]:
-        if not isinstance(output, dict) or "actions" not in output:
-            raise UserError(
-                f"policy {self.name!r} replied without 'actions': infer has to return a dict with them"
-            )
-        actions = output["actions"]
-        if isinstance(actions, Tensor):
-            actions = actions.detach().cpu()
-        actions = np.ascontiguousarray(actions, dtype=np.float32)
-        if actions.ndim == 1:  # a policy without chunks
-            actions = actions[None]
-        return {"policy_timing": {"infer_ms": ms}, **output, "actions": actions}
 
     # Its end
 
@@ -601,10 +449,9 @@ class LocalPolicy:
             return
         self.set_precision(Precision())
         self._closed = True
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._batching.close()
         if self._on_cpu:
-            _one_thread.release()
+            one_thread.release()
 
     def __enter__(self) -> Self:
         return self
@@ -633,12 +480,6 @@ def _hashes(policy: Any) -> dict[str, str]:
     return hashes
 
 
-def _negative(obs: dict[str, Any]) -> dict[str, Any]:
-    """Return the observation with other pictures: their negatives."""
-    pictures = {key: value for key, value in obs.items() if getattr(value, "dtype", None) == np.uint8}
-    return {**obs, **{key: 255 - value for key, value in pictures.items()}}
-
-
 def _find_module(policy: Any) -> nn.Module | None:
     """Return the torch model a policy computes with: all that it holds, so that none escapes a precision."""
     if isinstance(policy, nn.Module):
@@ -654,28 +495,3 @@ def _find_module(policy: Any) -> nn.Module | None:
         if inner is not None and inner is not policy:
             return _find_module(inner)
     return None
-
-
-class _OneThread:
-    """Keeps torch to one thread per operation while anybody needs it so."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before = 1
-
-    def acquire(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                self._before = torch.get_num_threads()
-            self._users += 1
-            torch.set_num_threads(1)
-
-    def release(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                torch.set_num_threads(self._before)
-
-
-_one_thread = _OneThread()
