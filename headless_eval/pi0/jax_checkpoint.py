@@ -21,7 +21,7 @@ _TYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 }
-_PIECE = 2**24  # bytes read at a time
+_PIECE = 2**21  # bytes read at a time; larger ones come in memory fresh from the system, which costs more
 
 Transform = Callable[[Tensor], Tensor]
 
