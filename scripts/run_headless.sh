@@ -5,7 +5,7 @@
 # weights. Environment variables (each maps to a flag of `headless-eval run`; further arguments pass through):
 #
 #   POLICY          name of a bundled policy, or its folder        --policy
-#   CKPT            checkpoint folder                              --checkpoint
+#   CKPT            checkpoint folder, instead of POLICY           --checkpoint
 #   POLICY_CONFIG   configuration of the checkpoint                --config
 #   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90
 #                   (also by the name TASK_SUITE)                  --suite
@@ -13,7 +13,7 @@
 #   SIM             simulator: mujoco, or isaaclab for droid (set up on first use, 8 GB)  --sim
 #   ISAAC_ASSETS    folder with the published DROID scenes, for Isaac Sim  --isaac-assets
 #   TASKS           task numbers, "1 2 3"                          --tasks
-#   NUM_TRIALS      episodes per task                              --episodes
+#   NUM_TRIALS      episodes per task (also by the name EPISODES)  --episodes
 #   DTYPES          "float32 bfloat16 float8_e4m3 boolean", or methods such as duquant_w4a8  --dtypes
 #   MODES           "weights_only activations_only both"           --modes
 #   SEED            seed of the run                                --seed
@@ -22,8 +22,8 @@
 #   ENGINE          what computes: auto, eager, compiled, fused    --engine
 #   EXECUTION       simulated or native (narrow types, on a GPU)   --execution
 #   GPU             CUDA device for the policy, e.g. 0             --gpu
-#   RESULTS         folder for the results                         --results
-#   RESUME=1        go on with the interrupted run in RESULTS, by default the newest in results/
+#   RESULTS         folder for the results (default: results/<date>_<time> where you are)  --results
+#   RESUME=1        go on with the interrupted run in RESULTS, by default the newest that is not finished in results/
 #                   (its settings are kept; other variables override) --resume
 #   OPENPI_DUQUANT_...  SCOPE, INCLUDE, EXCLUDE, WBITS_DEFAULT, WBITS, ABITS, BLOCK, PERMUTE, ROW_ROT, ACT_PCT,
 #                   CALIB_STEPS, LS, PACKDIR, DEBUG, DRYRUN: float32 beside DuQuant, unless DTYPES says otherwise
@@ -43,13 +43,52 @@ esac
 
 SUITE=${SUITE:-${TASK_SUITE:-}}
 [ "$SUITE" = "${TASK_SUITE:-$SUITE}" ] || fail "SUITE is $SUITE, TASK_SUITE $TASK_SUITE: set one of them"
-case "${SIM:-mujoco} $SUITE" in
-isaaclab*) ensure_isaaclab ;;
-*libero_*) ensure_libero ;;
-*) ensure_default ;;
+NUM_TRIALS=${NUM_TRIALS:-${EPISODES:-}}
+[ "$NUM_TRIALS" = "${EPISODES:-$NUM_TRIALS}" ] || fail "NUM_TRIALS is $NUM_TRIALS, EPISODES $EPISODES: set one of them"
+[ -z "${POLICY:-}" ] || [ -z "${CKPT:-}" ] || fail "POLICY is $POLICY, CKPT $CKPT: set one of them"
+while read -r wrong right; do
+    [ -z "${!wrong:-}" ] || say "$wrong=${!wrong} is ignored, as it is no variable of this script: did you mean $right?"
+done <<'END'
+EPISODE NUM_TRIALS
+NUM_EPISODES NUM_TRIALS
+TRIALS NUM_TRIALS
+TASK TASKS
+DTYPE DTYPES
+MODE MODES
+SLOT SLOTS
+VIDEO VIDEOS
+CHECKPOINT CKPT
+RESULT RESULTS
+END
+
+# The newest run in results/ that is not finished.
+unfinished() {
+    local journal
+    ls -1t results/*/journal.jsonl 2>/dev/null | while IFS= read -r journal; do
+        grep -q '^  "status": "finished"' "${journal%journal.jsonl}manifest.json" && continue
+        printf '%s\n' "${journal%/journal.jsonl}"
+        break
+    done || true
+}
+# kept NAME: a setting of the run to go on with; nothing if it is not text.
+kept() { [ -z "$RUN" ] || sed -n 's/^    "'"$1"'": "\(.*\)",\{0,1\}$/\1/p' "$RUN/manifest.json" 2>/dev/null || true; }
+
+RUN=
+if [ "${RESUME:-0}" = 1 ]; then
+    RUN=${RESULTS:-$(unfinished)}
+    [ -n "$RUN" ] || fail "RESUME=1, but results/ holds no run that is not finished; set RESULTS to the run's folder"
+fi
+checkpoint=${CKPT:-$(kept checkpoint)}
+if [[ $checkpoint == gs://* ]]; then checkpoint=${OPENPI_DATA_HOME:-$HOME/.cache/openpi}/${checkpoint#gs://}; fi
+extras=
+if [ -n "$checkpoint" ] && [ -d "$checkpoint/params" ]; then extras=openpi; fi # JAX's format, which it reads
+case "${SIM:-$(kept sim)} ${SUITE:-$(kept suite)}" in
+isaaclab*) ensure_isaaclab $extras ;;
+*libero_*) ensure_libero $extras ;;
+*) ensure_default $extras ;;
 esac
 [ "${SETUP_ONLY:-0}" = 1 ] && exit
-if [[ $SUITE == libero_* && -z "${POLICY:-}${CKPT:-}${RESUME:-}" && ! "$*" =~ --(policy|checkpoint|resume|help) ]]; then
+if [[ $SUITE == libero_* && -z "${POLICY:-}${CKPT:-}$RUN" && ! "$*" =~ --(policy|checkpoint|resume|help) ]]; then
     say "A policy for LIBERO is one of:"
     say "  CKPT=DIR POLICY_CONFIG=pi05_libero  a checkpoint; or pi0_libero; LeRobot's and ours bring their configuration"
     say "  SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7  the bundled one, trained on that task alone"
@@ -83,12 +122,5 @@ one --videos VIDEOS
 one --engine ENGINE
 one --execution EXECUTION
 one --gpu GPU
-if [ "${RESUME:-0}" = 1 ]; then
-    newest=$(ls -1t results/*/journal.jsonl 2>/dev/null | head -n 1 || true)
-    RUN=${RESULTS:-${newest%/journal.jsonl}}
-    [ -n "$RUN" ] || fail "RESUME=1, but there is no run in results/; set RESULTS to the run's folder"
-    one --resume RUN
-else
-    one --results RESULTS
-fi
+if [ -n "$RUN" ]; then one --resume RUN; else one --results RESULTS; fi
 exec "$VENV/bin/python" -m headless_eval run "${arguments[@]}" "$@"

@@ -1,7 +1,6 @@
 """What of the LIBERO suites needs neither LIBERO nor its assets."""
 
 import pickle
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -120,7 +119,7 @@ def test_without_the_package_the_error_names_the_extra_and_the_script(monkeypatc
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "headless-eval[libero]" in error
-    assert "SUITE=libero_spatial scripts/run_headless.sh" in error
+    assert ".venv-libero/bin/headless-eval" in error
 
 
 def test_assets_are_the_users_choice_or_the_packages_own(tmp_path, monkeypatch):
@@ -153,60 +152,3 @@ def test_a_policy_of_another_robot_is_refused_before_libero_is_looked_for(untrai
     error = capsys.readouterr().err
     assert "droid" in error
     assert "pi05_libero" in error
-
-
-@pytest.fixture
-def script(tmp_path):
-    """The script in a checkout whose set-up does nothing and whose Python prints its arguments."""
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
-    (scripts / "run_headless.sh").write_bytes((ROOT / "scripts" / "run_headless.sh").read_bytes())
-    (scripts / "environment.sh").write_text(
-        'say() { printf "%s\\n" "$*" >&2; }\n'
-        'fail() { say "error: $*"; exit 2; }\n'
-        'for name in default libero isaaclab; do eval "ensure_$name() { VENV=$ROOT/$name; }"; done\n'
-    )
-    for name in ("default", "libero"):
-        python = tmp_path / name / "bin" / "python"
-        python.parent.mkdir(parents=True)
-        python.write_text(f'#!/bin/sh\necho {name} "$@"\n')
-        python.chmod(0o755)
-
-    def run(*arguments, **variables):
-        return subprocess.run(
-            ["bash", str(scripts / "run_headless.sh"), *arguments],
-            env={"PATH": "/usr/bin:/bin", **variables},
-            capture_output=True,
-            text=True,
-        )
-
-    return run
-
-
-def test_the_scripts_variables_are_flags_in_liberos_environment(script):
-    done = script(
-        "--quiet",
-        TASK_SUITE="libero_goal",
-        NUM_TRIALS="50",
-        CKPT="/my/checkpoint",
-        POLICY_CONFIG="pi05_libero",
-        SEED="3",
-        LIBERO_ASSETS="/my/assets",
-    )
-    assert done.stdout.strip() == (
-        "libero -m headless_eval run --checkpoint /my/checkpoint --config pi05_libero --suite libero_goal "
-        "--libero-assets /my/assets --episodes 50 --seed 3 --quiet"
-    )
-    assert script().stdout.strip() == "default -m headless_eval run"
-
-
-def test_the_script_says_what_to_set_without_a_policy(script):
-    done = script(SUITE="libero_spatial")
-    assert done.returncode == 2
-    assert not done.stdout
-    bundled = "SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7"
-    for word in ("CKPT", "POLICY_CONFIG", "pi05_libero", "POLICY=zero", bundled):
-        assert word in done.stderr
-    assert script("--policy", "zero", SUITE="libero_spatial").returncode == 0
-    assert script(SUITE="libero_spatial", POLICY="random").returncode == 0
-    assert script(SUITE="libero_spatial", TASK_SUITE="libero_goal").returncode == 2

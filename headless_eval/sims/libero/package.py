@@ -60,9 +60,10 @@ def find_folder() -> Path:
     missing = [name for name, folder in found.items() if folder is None]
     if missing:
         raise UserError(
-            f"the LIBERO suites need {', '.join(missing)}, not installed here: run "
-            "SUITE=libero_spatial scripts/run_headless.sh, which sets up .venv-libero, or install the extra "
-            "headless-eval[libero] and then, with pip's --no-deps, hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1"
+            f"the LIBERO suites need {', '.join(missing)}, not installed here: use "
+            ".venv-libero/bin/headless-eval, which SETUP_ONLY=1 SUITE=libero_spatial scripts/run_headless.sh makes; "
+            "or install the extra headless-eval[libero] and then, with pip's --no-deps, hf-libero==0.1.4 "
+            "robosuite==1.4.0 bddl==1.0.1"
         )
     folder = Path(found["libero"] or "") / "libero"
     if not (folder / "bddl_files").is_dir():
@@ -121,8 +122,9 @@ def load(chosen_assets: Path | None) -> Package:
             environments = importlib.import_module("libero.libero.envs")
         except (ImportError, AttributeError) as error:
             raise UserError(
-                f"LIBERO cannot be imported ({type(error).__name__}: {error}): install the extra "
-                "headless-eval[libero], or let SUITE=libero_spatial scripts/run_headless.sh do it in .venv-libero"
+                f"LIBERO cannot be imported ({type(error).__name__}: {error}): install "
+                "the extra headless-eval[libero], or let SETUP_ONLY=1 SUITE=libero_spatial scripts/run_headless.sh "
+                "make .venv-libero"
             ) from error
     return Package(folder, assets, environments)
 
