@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+from headless_eval.baselines import BASELINES
 from headless_eval.errors import UserError
 from headless_eval.flags import flag
 from headless_eval.precision import Precision, Scope, configurations
@@ -38,7 +39,7 @@ class RunConfig:
         "boolean",
     )
     """Data types, or methods such as duquant_w4a8, smoothquant_w8a8 and rtn_w4a8_g64; `list` has them all.
-    float32 is the unquantized model, and runs once whatever the modes."""
+    float32 is the unquantized model, and runs once whatever the modes. zero and random have no other."""
 
     modes: Annotated[tuple[str, ...], flag("MODE ...")] = ("weights_only",)
     """What to quantize: weights_only, activations_only, both."""
@@ -166,9 +167,15 @@ class RunConfig:
             *others, last = get_args(choice)
             if (value := getattr(self, name)) not in (*others, last):
                 raise UserError(f"--{name} is {value!r}; it must be {', '.join(others)} or {last}")
+        if self.policy in BASELINES and self.checkpoint is None and self.dtypes == type(self).dtypes:
+            object.__setattr__(self, "dtypes", ("float32",))
         precisions = self.precisions
-        if self.bits and not any(precision.method for precision in precisions):
-            raise UserError("--bits is for methods, and --dtypes names none: add one, such as duquant_w4a8")
+        for flag_given in ("bits", "dry_run"):
+            if getattr(self, flag_given) and not any(precision.method for precision in precisions):
+                name = flag_given.replace("_", "-")
+                raise UserError(
+                    f"--{name} is for methods, and --dtypes names none: add one, such as duquant_w4a8"
+                )
         if self.sequential is None:
             return
         if not 0 < self.sequential < 1:

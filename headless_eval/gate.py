@@ -116,10 +116,9 @@ def _judge_drop(row: Row, max_drop: float) -> tuple[Outcome, str]:
     facts = f"{100 * one.difference:+.1f} points [{low:+.1f}, {high:+.1f}] over {one.pairs} pairs, p {p_value:.2g}"
     if one.decided == "worse" and -one.difference > max_drop:
         return "failed", f"success drops by more than {100 * max_drop:g} points: {facts}"
-    sees = (
-        "no drop at all" if one.detectable is None else f"drops of {100 * one.detectable:.0f} points or more"
-    )
-    return "passed", f"{facts}; so many episodes show {sees}"
+    if one.detectable is None:
+        return "error", f"{facts}; {one.pairs} pairs are too few to show any drop: run more episodes"
+    return "passed", f"{facts}; so many episodes show drops of {100 * one.detectable:.0f} points or more"
 
 
 def _write_junit(path: Path, folder: Path, judged: list[Judged]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headless_eval.local_policy import LocalPolicy
     from headless_eval.pi0.config import PolicyConfig
 
+DEFAULT = "pi0-droid-tiny"
 BUNDLED = Path(__file__).parent / "bundled"
 DTYPES = ("float32", "bfloat16", "float16")
 _CONFIG = "config.toml"
@@ -32,7 +33,7 @@ def trained_policies() -> dict[str, TrainedOn]:
 
 
 def load_policy(
-    policy: str | Path = "pi0-droid-tiny",
+    policy: str | Path = DEFAULT,
     *,
     checkpoint: str | Path | None = None,
     config: str | None = None,
@@ -65,7 +66,8 @@ def load_policy(
         execution: ``simulated`` rounds to a precision's values, ``native`` computes with its types (fused engine).
 
     Raises:
-        UserError: there is no such policy, configuration or device; a file is missing or does not fit.
+        UserError: there is no such policy, configuration or device; a file is missing or does not fit; both a
+            policy and a checkpoint are given.
     """
     from headless_eval.local_policy import LocalPolicy
 
@@ -135,10 +137,14 @@ def find_policy(policy: str | Path, checkpoint: str | Path | None = None) -> tup
     """Return the folder of a policy or, where one is given, of a checkpoint, and what to call it.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none; or another policy than the default is named beside a checkpoint.
     """
     if checkpoint is None:
         return _find_folder(policy)
+    if str(policy) != DEFAULT:
+        raise UserError(
+            f"a policy ({policy}) and a checkpoint ({checkpoint}) are both given: leave out one of them"
+        )
     from headless_eval.pi0.locate import find_checkpoint
 
     folder = find_checkpoint(checkpoint)

@@ -23,6 +23,7 @@ from headless_eval.loop import EpisodeTimeout, TimeSpent, Trial, Video, make_tri
 from headless_eval.manifest import build_manifest
 from headless_eval.policies import find_policy, trained_policies
 from headless_eval.precision import Precision
+from headless_eval.program import program
 from headless_eval.progress import JsonProgress, RunProgress, duration, print_event
 from headless_eval.report import build, summarize_run
 from headless_eval.report.tables import detection_text, rich_table
@@ -346,7 +347,7 @@ def _evaluate(
     if spent is None:
         print(
             f"headless-eval: interrupted: {done} of {len(trials)} episodes are kept; "
-            f"go on with: headless-eval run --resume {directory.path}",
+            f"go on with: {program()} run --resume {directory.path}",
             file=sys.stderr,
         )
     elif ended:
@@ -355,7 +356,7 @@ def _evaluate(
         console.print(
             f"{summary.errors} of {done} episodes ended in an error and count as neither success nor failure; "
             f"their tracebacks are in {directory.path / 'report.html'}. To try them again: "
-            f"headless-eval run --resume {directory.path} --retries {max(left_of(directory, 0).attempts.values())}",
+            f"{program()} run --resume {directory.path} --retries {max(left_of(directory, 0).attempts.values())}",
             highlight=False,
             soft_wrap=True,
         )

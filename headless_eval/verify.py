@@ -12,6 +12,7 @@ from rich.console import Console
 from headless_eval.config import RunConfig
 from headless_eval.differences import Difference, differences
 from headless_eval.errors import UserError
+from headless_eval.precision import Precision
 from headless_eval.report.summary import compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.sequential import ALPHA
@@ -90,20 +91,24 @@ def compare_runs(one: Path, other: Path) -> int:
 
     Returns:
         0 if all trials that ended without an error in both are the same, 1 if some differ or none is in both.
+        A trial that is in one of them alone is said, and counts as neither.
 
     Raises:
         UserError: if a folder holds no run.
     """
     first, second = RunDirectory.open(one), RunDirectory.open(other)
-    there = {record.trial: record for record in second.records() if record.status != ERROR}
-    pairs = [
-        (record, there[record.trial])
-        for record in first.records()
-        if record.status != ERROR and record.trial in there
-    ]
+    here, there = (
+        {(record.trial, record.seed): record for record in run.records() if record.status != ERROR}
+        for run in (first, second)
+    )
+    pairs = [(record, there[key]) for key, record in here.items() if key in there]
     if not pairs:
-        print("no trial ended without an error in both runs: there is nothing to compare")
+        print("no trial of the same seed ended without an error in both runs: there is nothing to compare")
         return 1
+    alone = [key[0][0] for key in here.keys() ^ there.keys()]
+    if alone:
+        counts = ", ".join(f"{name} {alone.count(name)}" for name in sorted(set(alone)))
+        print(f"not compared, as only one of the runs has them: {counts}")
     horizon = _horizon(first.manifest)
     mismatches = [
         mismatch
@@ -195,6 +200,7 @@ def verify(
                 mismatches.append(mismatch)
 
         run_trials(simulator, policy, trials, on_episode=on_episode, open_loop_horizon=horizon)
+        policy.set_precision(Precision())  # at which a manifest describes it
         # Now that it has rendered, the simulator knows what with.
         found = differences(run.manifest, describe(config, simulator, tuple(tasks.values()), policy))
     if not _repeats(run.manifest):

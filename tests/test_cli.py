@@ -14,6 +14,7 @@ from droid_suite import SHORT_STEPS
 
 from headless_eval.baselines import BASELINES, ZeroPolicy
 from headless_eval.cli import main
+from headless_eval.program import program
 from headless_eval.results import RunDirectory
 from headless_eval.sims import gl
 from headless_eval.sims.droid import mujoco_sim
@@ -72,6 +73,7 @@ MISTAKES = {
         ["run", "--policy", "zero", "--dtypes", "float32", "--results", "/dev/null/run"],
         "/dev/null",
     ),
+    "policy and checkpoint": (["run", "--policy", "zero", "--checkpoint", "/a"], "both given"),
     "nothing to check": (["doctor", "--policy", "zero"], "no checkpoint"),
     "nothing to round": (["sensitivity", "--policy", "zero"], "no model"),
     "engine that is not for here": (["profile", "--engine", "fused", "--repeats", "2"], "CUDA"),
@@ -354,7 +356,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
     assert 1 <= done < 50
     assert said == (
         f"headless-eval: interrupted: {done} of 50 episodes are kept; "
-        f"go on with: headless-eval run --resume {folder}\n"
+        f"go on with: {program()} run --resume {folder}\n"
     )
     assert out.splitlines()[-1] == str(folder)
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -92,6 +92,11 @@ def test_wrong_settings(capsys):
         (["--dtypes", "float32", "int4", "--bits", "mlp=w8"], "--bits is for methods"),
         (["--dtypes", "float32", "rtn_w4a8", "--bits", "mlp"], "write REGEX=BITS"),
         (["--dtypes", "float32", "rtn_w4a8", "--bits", "mlp=w9"], "2 to 8"),
+        (
+            ["--dtypes", "float32", "rtn_w4a8", "--bits", "mlp=w8", "nothere=w8"],
+            "bits are given for 'nothere'",
+        ),
+        (["--dtypes", "float32", "int4", "--dry-run"], "--dry-run is for methods"),
         (["--dtypes", "rtn_w4a8_b7"], "is no option of rtn"),
         (["--calibration-steps", "0"], "--calibration-steps is 0"),
         (["--policy", "zero", "--dtypes", "duquant_w4a8"], "holds no torch model"),
@@ -160,6 +165,7 @@ def test_a_dry_run_prints_the_layers_and_stops(monkeypatch, capsys, tmp_path):
     assert lines[-1].endswith(": 6 linear layers")
     assert [line.split()[-1] for line in lines[:-1]] == ["w4a8", "w8a8", "w4a8", "w4a8", "w4a8", "w4a8"]
     assert not (tmp_path / "results").exists()
-    monkeypatch.delenv(f"{duquant_environment.PREFIX}WBITS")
+    for name in ("WBITS", "DRYRUN"):
+        monkeypatch.delenv(f"{duquant_environment.PREFIX}{name}")
     assert main(["run", "--dtypes", "float32", "int4"]) == 2
     assert "which --dtypes lacks" in capsys.readouterr().err

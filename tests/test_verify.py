@@ -78,6 +78,18 @@ def test_two_runs_are_compared(finished, moved, capsys):
     assert "something here is not deterministic" in out
 
 
+def test_trials_of_one_run_alone_are_named(finished, moved, capsys):
+    journal = moved / "journal.jsonl"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
+    assert main(["verify", str(finished), str(moved)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("not compared, as only one of the runs has them: float32 1\nthe same: 5 trials")
+    other = [{**json.loads(line), "seed": 8} for line in journal.read_text().splitlines()]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in other))
+    assert main(["verify", str(finished), str(moved)]) == 1
+    assert "no trial of the same seed" in capsys.readouterr().out
+
+
 def test_what_can_be_said_without_actions(finished, moved, capsys):
     tamper(moved, 0, nudge)
     shutil.rmtree(moved / "actions")
@@ -166,6 +178,13 @@ def test_the_gate_fails_on_drops_that_are_large_and_significant(tmp_path, drops,
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", str(status), "0")
     assert [case.get("name") for case in suite.iter("testcase")] == ["float32", "boolean_both"]
     assert len(list(suite.iter("failure"))) == status
+
+
+def test_the_gate_does_not_pass_what_too_few_episodes_cannot_show(tmp_path, capsys):
+    assert main(["gate", str(made_up(tmp_path / "few", 3, episodes=3))]) == 1
+    out = capsys.readouterr().out
+    assert "error " in out
+    assert "3 pairs are too few to show any drop" in out
 
 
 def test_the_gate_does_not_pass_what_broke_or_is_not_whole(tmp_path, capsys):

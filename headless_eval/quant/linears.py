@@ -36,7 +36,7 @@ def places(model: nn.Module, precision: Precision) -> list[Place]:
     scope are looked for in both.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or none that an expression of the scope's bits is found in.
     """
     method = _method(precision)
     found = [
@@ -49,11 +49,12 @@ def places(model: nn.Module, precision: Precision) -> list[Place]:
         found = stacked or found
     also_called = getattr(model, "also_called", None)
     shared = _shared_weights(model)
-    chosen = []
+    chosen, unseen = [], [pattern for pattern, _ in precision.scope.bits]
     for names, module in found:
         known = names + [also_called(name) for name in names] if callable(also_called) else names
         if not any(precision.scope.matches(name) for name in known) or module.weight.data_ptr() in shared:
             continue
+        unseen = [pattern for pattern in unseen if not any(re.search(pattern, name) for name in known)]
         bits = precision.scope.bits_for(known, method.bits)
         if not bits.unquantized:
             chosen.append(Place(names[0], module, bits))
@@ -62,6 +63,11 @@ def places(model: nn.Module, precision: Precision) -> list[Place]:
         raise UserError(
             f"scope '{precision.scope}' matches no linear layer{everywhere} of the {type(model).__name__}: widen "
             f"it, or write {method.name}_all for every linear layer"
+        )
+    if unseen:
+        raise UserError(
+            f"bits are given for {unseen[0]!r}, which is found in no linear layer's name in scope, such as "
+            f"{chosen[0].name}: --dry-run lists them"
         )
     return chosen
 
