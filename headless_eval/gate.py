@@ -117,7 +117,7 @@ def _judge_drop(row: Row, max_drop: float) -> tuple[Outcome, str]:
     if one.decided == "worse" and -one.difference > max_drop:
         return "failed", f"success drops by more than {100 * max_drop:g} points: {facts}"
     if one.detectable is None:
-        return "error", f"{facts}; {one.pairs} pairs are too few to show any drop: run more episodes"
+        return "error", f"{facts}; too few pairs to show any drop: run more episodes"
     return "passed", f"{facts}; so many episodes show drops of {100 * one.detectable:.0f} points or more"
 
 

@@ -371,6 +371,7 @@ def _evaluate(
             results=str(directory.path),
         )
     else:
+        console.print(f"What to look at: {directory.path / 'report.html'}", highlight=False, soft_wrap=True)
         print(directory.path)
     return status
 

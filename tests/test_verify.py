@@ -184,7 +184,7 @@ def test_the_gate_does_not_pass_what_too_few_episodes_cannot_show(tmp_path, caps
     assert main(["gate", str(made_up(tmp_path / "few", 3, episodes=3))]) == 1
     out = capsys.readouterr().out
     assert "error " in out
-    assert "3 pairs are too few to show any drop" in out
+    assert "too few pairs to show any drop" in out
 
 
 def test_the_gate_does_not_pass_what_broke_or_is_not_whole(tmp_path, capsys):
