@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from headless_eval.errors import UserError
+from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims.simulator import Simulator, StepResult, Task
@@ -172,6 +172,7 @@ def run_trials(
 
     Raises:
         UserError: if the policy cannot compute at a precision at all.
+        CannotWrite: if a video or what ``on_episode`` writes finds no room; episodes under way are not recorded.
     """
     rollout = _Rollout(
         simulator,
@@ -384,6 +385,8 @@ class _Rollout:
             with self.clock("render", [episode]):
                 episode.video = self.open_video(episode.trial)
             self.film(episode)
+        except CannotWrite:
+            raise
         except Exception as fault:
             self.finish(episode, fault)
 
@@ -469,6 +472,8 @@ class _Rollout:
             try:
                 with self.clock("render", [episode]):
                     video = episode.video.finish(episode.status(fault))
+            except CannotWrite:
+                raise
             except Exception as error:
                 fault = fault or error
         del self.active[episode.slot]

@@ -1,7 +1,9 @@
 """One H.264 video of an episode: the cameras above a caption band, encoded beside the evaluation loop."""
 
 import contextlib
+import errno
 import math
+import os
 import queue
 import shutil
 import subprocess
@@ -14,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from headless_eval.errors import UserError
+from headless_eval.errors import CannotWrite, UserError
 
 HOLD_S = 1.0
 """How long the last picture stays, with the outcome, in seconds."""
@@ -22,6 +24,8 @@ HOLD_S = 1.0
 _QUEUE_FRAMES = 64
 _MIN_WIDTH = 320
 _BAND, _TEXT, _DIM = (24, 24, 27), (250, 250, 250), (190, 190, 196)
+# What the system, and ffmpeg after it, says where the disk and not the encoder is at fault.
+_DISK_FAULTS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)]
 _OUTCOMES = {"success": (21, 128, 61), "failure": (185, 28, 28), "error": (180, 83, 9)}
 
 
@@ -62,7 +66,8 @@ class VideoWriter:
         precision: the configuration's name.
 
     Raises:
-        UserError: if there is no ffmpeg or the folder cannot be made.
+        UserError: if there is no ffmpeg.
+        CannotWrite: if the folder cannot be made.
     """
 
     def __init__(self, stem: Path, fps: float, *, task: str, precision: str) -> None:
@@ -78,7 +83,7 @@ class VideoWriter:
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot write videos to {stem.parent}: {error.strerror}") from None
+            raise CannotWrite(f"{stem.parent}", error.strerror) from error
 
     def add(self, frame: np.ndarray, step: int, seconds: float) -> None:
         """Add a picture.
@@ -112,6 +117,7 @@ class VideoWriter:
 
         Raises:
             VideoError: if the encoder failed; no file is left.
+            CannotWrite: if the disk did not take the file; none is left.
         """
         if outcome not in _OUTCOMES:
             raise ValueError(f"outcome {outcome!r} is none of {', '.join(_OUTCOMES)}")
@@ -120,9 +126,15 @@ class VideoWriter:
             return None
         if self._failure is not None:
             self._partial.unlink(missing_ok=True)
+            for reason in _DISK_FAULTS:
+                if reason in str(self._failure):
+                    raise CannotWrite(f"the video {self._stem.name}", reason) from self._failure
             raise VideoError(f"no video {self._stem.name}: {self._failure}") from self._failure
         path = self._stem.with_name(f"{self._stem.name}_{outcome}.mp4")
-        self._partial.replace(path)
+        try:
+            self._partial.replace(path)
+        except OSError as error:
+            raise CannotWrite(f"the video {path.name}", error.strerror) from error
         return path
 
     def discard(self) -> None:

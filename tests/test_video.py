@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headless_eval import video
-from headless_eval.errors import UserError
+from headless_eval.errors import CannotWrite, UserError
 from headless_eval.video import VideoError, VideoWriter, find_ffmpeg
 
 WIDTH, HEIGHT, FPS = 448, 224, 15
@@ -160,10 +160,23 @@ def test_an_encoder_that_fails_at_the_end_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "ffmpeg"
-    program.write_text("#!/bin/sh\ncat >/dev/null\necho 'No space left on device' >&2\nexit 1\n")
+    program.write_text("#!/bin/sh\ncat >/dev/null\necho 'height not divisible by 2' >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setattr(video, "find_ffmpeg", lambda: str(program))
-    with pytest.raises(VideoError, match="No space left on device"):
+    with pytest.raises(VideoError, match="not divisible by 2"):
+        write(tmp_path / "a", frames(3))
+
+
+def test_a_disk_that_takes_no_more_is_no_fault_of_the_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\ncat >/dev/null\necho 'Error: No space left on device' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(video, "find_ffmpeg", lambda: str(program))
+    with pytest.raises(
+        CannotWrite, match="video a cannot be written: No space left on device; free the disk"
+    ):
         write(tmp_path / "a", frames(3))
 
 
@@ -179,7 +192,7 @@ def test_without_ffmpeg_the_user_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_unwritable_folder_is_the_users_matter(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write videos"):
+    with pytest.raises(CannotWrite, match="cannot be written: File exists"):
         VideoWriter(tmp_path / "file" / "a", FPS, task="t", precision="p")
 
 

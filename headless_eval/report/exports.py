@@ -22,14 +22,15 @@ TIMING_COLUMNS = ("sim_s", "render_s", "infer_s", "total_s", "started_at")
 
 
 def write_csv(path: Path, records: Sequence[EpisodeRecord]) -> None:
-    """Write ``<suite>_results.csv``: a header and one row per trial; None becomes an empty field."""
+    """Write ``<suite>_results.csv``: a header and a line per trial; None becomes an empty field."""
     with replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS + TIMING_COLUMNS)
         for record in records:
             fields = _fields(record)
             error = fields.pop("error") or {}
-            fields["error_type"], fields["error_message"] = error.get("type"), error.get("message")
+            fields["error_type"] = error.get("type")
+            fields["error_message"] = " ".join(error.get("message", "").split())
             writer.writerow([fields[name] for name in COLUMNS + TIMING_COLUMNS])
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from headless_eval.errors import UserError
+from headless_eval.errors import CannotWrite, UserError
 from headless_eval.files import replacing
 from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
@@ -128,7 +128,7 @@ class RunDirectory:
             actions: those executed, float32 (steps, dims), to be kept beside the journal; None keeps none.
 
         Raises:
-            UserError: if the disk does not take it; the journal is then as it was.
+            CannotWrite: if the disk does not take it; the journal is then as it was.
         """
         if self._journal is None:
             raise RuntimeError("the run was opened for reading, or is closed")
@@ -136,9 +136,7 @@ class RunDirectory:
             try:
                 place = self._actions.append(record.configuration, actions)
             except OSError as error:
-                raise UserError(
-                    f"the actions cannot be written: {error.strerror}; free the disk and resume"
-                ) from error
+                raise CannotWrite("the actions", error.strerror) from error
             record = replace(record, actions=place)
         self._journal.append(record)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from headless_eval.errors import UserError
+from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import EpisodeRecord
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class JournalWriter:
         """Write one record and wait until the disk has it.
 
         Raises:
-            UserError: if the disk does not take it; the journal then ends with the record before.
+            CannotWrite: if the disk does not take it; the journal then ends with the record before.
         """
         line = record.to_json().encode() + b"\n"
         try:
@@ -68,9 +68,7 @@ class JournalWriter:
             os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, self._size)
-            raise UserError(
-                f"the journal cannot be written: {error.strerror}; free the disk and resume"
-            ) from error
+            raise CannotWrite("the journal", error.strerror) from error
         self._size += len(line)
 
     def close(self) -> None:

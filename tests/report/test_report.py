@@ -165,7 +165,7 @@ class TestFiles:
                 if name == "error":
                     expected = value or {}
                     assert row["error_type"] == expected.get("type", "")
-                    assert row["error_message"] == expected.get("message", "")
+                    assert row["error_message"] == expected.get("message", "").replace("\n", " ")
                 else:
                     assert row["episode_idx" if name == "episode" else name] == str(value)
 
