@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
@@ -107,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return _end_simulator(2)
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(": ".join((PROGRAM, "interrupted", *interrupt.args)), file=sys.stderr)
         return _end_simulator(130)
     except (
         BrokenPipeError
@@ -129,14 +130,11 @@ def _end_simulator(status: int) -> int:
 
 
 def _run(flags: list[str]) -> int:
+    if any(flag.partition("=")[0] == "--resume" for flag in flags):
+        return _resume(flags)
     asked = duquant_environment.read(os.environ) or duquant_environment.Asked()
     default = RunConfig(**asked.settings) if asked.settings else None
     config = _parse(RunConfig, "run", flags, _RUN, default=default)
-    if config.resume is not None:
-        from headless_eval.resume import settings_of
-
-        # Once more, with the run's settings as defaults: what flags say now is compared with what they said.
-        config = _parse(RunConfig, "run", flags, _RUN, default=settings_of(config.resume))
     if asked.dtype is not None and asked.dtype not in (precision.dtype for precision in config.precisions):
         raise UserError(
             f"the environment variables {duquant_environment.PREFIX}... ask for {asked.dtype}, which --dtypes "
@@ -145,6 +143,21 @@ def _run(flags: list[str]) -> int:
     if asked.debug:
         logging.basicConfig(format="%(message)s")
         logging.getLogger("headless_eval.quant").setLevel(logging.INFO)
+    from headless_eval.run import run
+
+    try:
+        return run(config)
+    except UserError as error:
+        raise asked.explain(error) from error
+
+
+def _resume(flags: list[str]) -> int:
+    folder = _parse(RunConfig, "run", flags, _RUN).resume
+    from headless_eval.resume import settings_of
+
+    # Once more, with the run's settings as defaults: what flags say now is compared with what they said. The
+    # variables of a new run say nothing here.
+    config = _parse(RunConfig, "run", flags, _RUN, default=settings_of(folder))
     from headless_eval.run import run
 
     return run(config)
@@ -267,6 +280,7 @@ def _parse(
     Raises:
         UserError: if the flags do not fit.
     """
+    _refuse_empty(flags)
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -284,6 +298,15 @@ def _parse(
         raise UserError(f"{_unbox(said.getvalue())}; see {PROGRAM} {command} --help") from None
 
 
+def _refuse_empty(flags: list[str]) -> None:
+    """Raise a ``UserError`` if a value is empty, as that of a variable which is not set: paths would be this folder."""
+    for before, flag in zip(["", *flags], flags, strict=False):
+        name, _, value = flag.partition("=")
+        if not flag or (name.startswith("--") and flag.endswith("=") and not value):
+            what = next((one for one in (name, before) if one.startswith("--")), "an argument")
+            raise UserError(f"{what} is empty: give it a value, or leave it out")
+
+
 def _unbox(box: str) -> str:
     """Return the gist of a message that tyro drew as a box, in UTF-8 or ASCII: what is wrong, and what it suggests."""
     sections: list[list[str]] = [[]]
@@ -293,10 +316,39 @@ def _unbox(box: str) -> str:
             sections[-1].append(text)
         elif text and sections[-1]:
             sections.append([])
-    gist = " ".join(sections[0]).partition(" Got errors:")[0].rstrip(". ")
+    gist = _plain(sections[0])
     for section in sections[1:]:
         if section[:1] == ["Perhaps you meant:"]:
             lines = (line for line in section if line.startswith("--"))
             names = (name.rstrip(",") for line in lines for name in line.split() if name.startswith("--"))
             gist += f"; perhaps you meant {' or '.join(names)}"
     return gist[:1].lower() + gist[1:]
+
+
+_WORDS = (
+    (r"Error parsing (\S+): .*\bINT\b.* from \[(.*)\]", r"\1 is \2; it must be a whole number"),
+    (r"Error parsing (\S+): invalid literal for int.*?('.*')", r"\1 is \2; it must be a whole number"),
+    (r"Error parsing (\S+): .*\bFLOAT\b.* from \[(.*)\]", r"\1 is \2; it must be a number"),
+    (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1 is \2; it must be a number"),
+    (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1 cannot be \2"),
+    (r"Missing value for argument '(\S+)'.*", r"\1 needs a value"),
+)
+
+
+def _plain(lines: list[str]) -> str:
+    """Return in plain words what tyro says is wrong."""
+    if lines[0].startswith("Missing from "):  # names in capitals, each with its help
+        parts = re.split(r"(?:^|\n)([A-Z_]+)\n", "\n".join(lines[1:]))[1:]
+        helps = [" ".join(text.split()).removesuffix(" (required)").rstrip(".") for text in parts[1::2]]
+        said = (
+            f"{name} ({text[:1].lower()}{text[1:]})" for name, text in zip(parts[::2], helps, strict=True)
+        )
+        return f"missing: {', '.join(said)}"
+    gist = " ".join(lines).partition(" Got errors:")[0].rstrip(". ")
+    if found := re.fullmatch(r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)", gist):
+        *others, last = sorted(set(re.findall(r"'(.*?)'", found[3])) - {"None"})
+        return f"{found[2]} is {found[1]}; it must be {', '.join(others)} or {last}"
+    for pattern, words in _WORDS:
+        if re.fullmatch(pattern, gist):
+            return re.sub(pattern, words, gist)
+    return gist

@@ -14,6 +14,8 @@ EngineChoice = Literal["auto", "eager", "compiled", "fused"]
 ExecutionChoice = Literal["simulated", "native"]
 VideoChoice = Literal["all", "failures", "none"]
 
+_MOST_EPISODES = 100_000
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -156,6 +158,12 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {bound} or more")
+        if self.episodes > _MOST_EPISODES:
+            raise UserError(f"--episodes is {self.episodes}; it must be {_MOST_EPISODES} or less")
+        for name in ("tasks", "dtypes", "modes"):
+            for value in getattr(self, name):
+                if "," in value:
+                    raise UserError(f"--{name} {value}: separate them by spaces, not by commas")
         if not (math.isfinite(self.video_fps) and self.video_fps > 0):
             raise UserError(f"--video-fps is {self.video_fps:g}; it must be above 0")
         if not self.episode_timeout > 0:

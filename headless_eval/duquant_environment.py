@@ -15,7 +15,8 @@ from headless_eval.methods import UNQUANTIZED, DuQuant
 from headless_eval.suggest import unknown
 
 PREFIX = "OPENPI_DUQUANT_"
-_OFF = ("", "0", "false", "no", "off")
+_OFF = ("0", "false", "no", "off")
+_ON = ("1", "true", "yes", "on")
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,24 @@ class Asked:
         dtype: DuQuant's name, with bits and options; None if they ask for nothing but a folder of packs.
         settings: fields of ``RunConfig``.
         debug: print each layer that is quantized.
+        words: how messages name what a variable set, to how the user did.
     """
 
     dtype: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     debug: bool = False
+    words: dict[str, str] = field(default_factory=dict)
+
+    def explain(self, error: UserError) -> UserError:
+        """Return the error with variables where it names the flags and expressions that they stand for."""
+        message = str(error)
+        for ours, theirs in self.words.items():
+            message = message.replace(ours, theirs)
+        return UserError(message)
 
 
 def read(environment: Mapping[str, str]) -> Asked | None:
-    """Return what the variables with the prefix ask for; None if there are none.
+    """Return what the variables with the prefix ask for; None if there are none. An empty one is none.
 
     Raises:
         UserError: one is unknown, with the nearest that is known, or its value is none.
@@ -42,7 +52,7 @@ def read(environment: Mapping[str, str]) -> Asked | None:
     given = {
         name.removeprefix(PREFIX): value.strip()
         for name, value in environment.items()
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) and value.strip()
     }
     if not given:
         return None
@@ -53,13 +63,16 @@ def read(environment: Mapping[str, str]) -> Asked | None:
     for name, text in given.items():
         try:
             values[name] = _VARIABLES[name](text)
-        except ValueError as error:
+            if name in _OPTIONS:
+                DuQuant(**{_OPTIONS[name]: values[name]})
+        except (ValueError, UserError) as error:
             raise UserError(f"{PREFIX}{name} is {text!r}: {error}") from None
     settings: dict[str, Any] = {}
     if "PACKDIR" in values:
         settings["packdir"] = values["PACKDIR"]
+    words = {flag: PREFIX + name for name, flag in _FLAGS.items() if name in given}
     if set(given) <= {"PACKDIR"}:
-        return Asked(None, settings)
+        return Asked(None, settings, words=words)
     options = {_OPTIONS[name]: value for name, value in values.items() if name in _OPTIONS}
     method = DuQuant(**options)
     settings["dtypes"] = ("float32", method.name)
@@ -67,13 +80,15 @@ def read(environment: Mapping[str, str]) -> Asked | None:
         settings["calibration_steps"] = values["CALIB_STEPS"]
     if include := _include(values.get("SCOPE"), values.get("INCLUDE")):
         settings["include"] = include
+        chosen = [f"{PREFIX}{name}={given[name]}" for name in ("SCOPE", "INCLUDE") if name in given]
+        words[include] = " ".join(chosen)
     if values.get("EXCLUDE"):
         settings["exclude"] = values["EXCLUDE"]
     if values.get("WBITS"):
         settings["bits"] = values["WBITS"]
     if values.get("DRYRUN"):
         settings["dry_run"] = True
-    return Asked(method.name, settings, bool(values.get("DEBUG")))
+    return Asked(method.name, settings, bool(values.get("DEBUG")), words)
 
 
 def _include(prefix: str | None, pattern: str | None) -> str | None:
@@ -84,17 +99,29 @@ def _include(prefix: str | None, pattern: str | None) -> str | None:
 
 
 def _on(text: str) -> bool:
-    return text.lower() not in _OFF
+    if text.lower() not in (*_OFF, *_ON):
+        raise ValueError("it is 1 or 0")
+    return text.lower() in _ON
 
 
 def _bits(text: str) -> int:
-    return _whole(text) or UNQUANTIZED  # 0 turns it off in the fork
+    if not text.isdecimal():
+        raise ValueError("write 2 to 8, or 0, which leaves values as they are")
+    return int(text) or UNQUANTIZED  # 0 turns it off in the fork
 
 
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError("a whole number is needed")
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ValueError("a whole number of 1 or more is needed")
     return int(text)
+
+
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"it is not a regular expression ({error})") from None
+    return text
 
 
 def _number(text: str) -> float:
@@ -107,7 +134,7 @@ def _number(text: str) -> float:
 def _row_rotation(text: str) -> bool:
     if text == "propagate":
         raise ValueError("outputs that stay rotated are no longer those of the model; use restore or 0")
-    if text != "restore" and _on(text):
+    if text != "restore" and text.lower() not in _OFF:
         raise ValueError("it is restore or 0")
     return text == "restore"
 
@@ -116,24 +143,24 @@ def _layers(text: str) -> tuple[str, ...]:
     pairs = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, colon, bits = part.rpartition(":")
-        if not colon or not bits.strip().isdigit():
+        if not colon or not bits.strip().isdecimal():
             raise ValueError("write LAYER:BITS, with commas between them")
-        pairs.append(f"^{re.escape(name.strip())}$=w{_bits(bits)}")
+        pairs.append(f"^{re.escape(name.strip())}$=w{_bits(bits.strip())}")
     return tuple(pairs)
 
 
 _VARIABLES: dict[str, Callable[[str], Any]] = {
     "SCOPE": str,
-    "INCLUDE": str,
-    "EXCLUDE": str,
+    "INCLUDE": _expression,
+    "EXCLUDE": _expression,
     "WBITS": _layers,
     "WBITS_DEFAULT": _bits,
     "ABITS": _bits,
-    "BLOCK": _whole,
+    "BLOCK": _count,
     "PERMUTE": _on,
     "ROW_ROT": _row_rotation,
     "ACT_PCT": _number,
-    "CALIB_STEPS": _whole,
+    "CALIB_STEPS": _count,
     "LS": _number,
     "PACKDIR": Path,
     "DEBUG": _on,
@@ -147,5 +174,12 @@ _OPTIONS = {
     "ROW_ROT": "row_rotation",
     "ACT_PCT": "percentile",
     "LS": "smooth",
+}
+_FLAGS = {
+    "INCLUDE": "--include",
+    "EXCLUDE": "--exclude",
+    "WBITS": "--bits",
+    "CALIB_STEPS": "--calibration-steps",
+    "PACKDIR": "--packdir",
 }
 assert set(_OPTIONS.values()) <= {one.name for one in fields(DuQuant)}

@@ -1,8 +1,9 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and whether a folder takes any."""
 
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,3 +32,22 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def try_folder(folder: Path) -> None:
+    """Find out whether files can be made in a folder, which need not be there; nothing of the trial stays.
+
+    Raises:
+        OSError: they cannot.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = []
+    try:
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+        tempfile.TemporaryFile(dir=folder).close()
+    finally:
+        for path in reversed(made):
+            with suppress(OSError):  # another process may use it by now
+                path.rmdir()

@@ -100,8 +100,12 @@ def load_policy(
     return LocalPolicy(loaded, name, max_batch=max_batch)
 
 
-def check_device(device: str) -> None:
+def check_device(device: str, instead: str = "leave --gpu (device) out") -> None:
     """Refuse a device that is not there.
+
+    Args:
+        device: as torch names it.
+        instead: how to compute on the CPU, for the message.
 
     Raises:
         UserError: it is not, or is none.
@@ -117,7 +121,7 @@ def check_device(device: str) -> None:
     if wanted.type == "cuda":
         there = torch.cuda.device_count()
         if not torch.cuda.is_available():
-            raise UserError(f"no device {device!r}: torch finds no CUDA GPU here; use the CPU")
+            raise UserError(f"no device {device!r}: torch finds no CUDA GPU here; for the CPU {instead}")
         if (wanted.index or 0) >= there:
             raise UserError(f"no device {device!r}: there are {there} GPUs, counted from 0")
 

@@ -25,6 +25,7 @@ from headless_eval.policies import find_policy, trained_policies
 from headless_eval.precision import Precision
 from headless_eval.program import program
 from headless_eval.progress import JsonProgress, RunProgress, duration, print_event
+from headless_eval.quant.packs import check_packdir
 from headless_eval.report import build, summarize_run
 from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
@@ -55,6 +56,8 @@ def run(config: RunConfig) -> int:
         raise UserError(
             "--results and --resume name two folders: a run goes on in its own; leave --results out"
         )
+    if config.packdir is not None:
+        check_packdir(config.packdir)
     suite = find_suite(config.suite)
     tasks = find_tasks(suite.load_tasks(), config.tasks)
     if config.videos != "none":
@@ -100,7 +103,10 @@ def run(config: RunConfig) -> int:
             directory.clean()
         if policy.calibration is not None and not (directory.path / calibrate.FILE).exists():
             policy.calibration.save(directory.path / calibrate.FILE)
-        return _evaluate(config, simulator, tasks, policy, directory, console)
+        try:
+            return _evaluate(config, simulator, tasks, policy, directory, console)
+        except KeyboardInterrupt:  # once more, while what derives from the journal was made
+            raise KeyboardInterrupt(f"go on with: {program()} run --resume {directory.path}") from None
 
 
 @contextmanager

@@ -40,11 +40,21 @@ def journal(folder):
 MISTAKES = {
     "unknown command": (["rum"], "did you mean run"),
     "unknown flag": (["run", "--episods", "3"], "--episodes"),
-    "missing value": (["run", "--episodes"], "--episodes"),
-    "no number": (["run", "--episodes", "many"], "many"),
-    "no index": (["run", "--gpu", "first"], "first"),
+    "missing value": (["run", "--episodes"], "--episodes needs a value"),
+    "missing words": (["convert"], "missing: SRC (checkpoint of openpi"),
+    "empty policy": (["run", "--policy", ""], "--policy is empty"),
+    "empty folder": (["run", "--results="], "--results is empty"),
+    "commas": (["run", "--dtypes", "float32,int8"], "--dtypes float32,int8: separate them by spaces"),
+    "episodes without end": (["run", "--episodes", "99999999999999999999"], "100000 or less"),
+    "nothing in scope": (["run", "--dtypes", "int8", "--include", "zzz"], "names begin with vision, "),
+    "no place for results": (["run", "--policy", "none", "--results", "/proc/none/run"], "cannot write to /proc/none"),
+    "no number": (["run", "--episodes", "many"], "--episodes is 'many'; it must be a whole number"),
+    "no whole number": (["run", "--seed", "2.5"], "--seed is '2.5'; it must be a whole number"),
+    "no fraction": (["run", "--sequential", "x"], "--sequential is 'x'; it must be a number"),
+    "no index": (["run", "--gpu", "first"], "--gpu is 'first'; it must be a whole number"),
     "stray word": (["run", "3"], "3"),
-    "unknown choice": (["run", "--videos", "some"], "failures"),
+    "unknown choice": (["run", "--videos", "some"], "--videos is 'some'; it must be all, failures or none"),
+    "unknown format": (["export", "--format", "xlsx"], "--format is 'xlsx'; it must be csv or parquet"),
     "unknown suite": (["run", "--suite", "droit"], "did you mean droid"),
     "unknown simulator": (["run", "--sim", "mujocu"], "did you mean mujoco"),
     "unknown task number": (["run", "--tasks", "1", "9"], "scene_3"),
@@ -79,7 +89,7 @@ MISTAKES = {
     "engine that is not for here": (["profile", "--engine", "fused", "--repeats", "2"], "CUDA"),
     "robot of another suite": (["sensitivity", "--suite", "libero_object"], "robot"),
     "report of nothing": (["report", "/no/such"], "/no/such"),
-    "report without a folder": (["report"], "DIR"),
+    "report without a folder": (["report"], "missing: DIR (folder of the run)"),
 }  # fmt: skip
 
 
@@ -364,6 +374,31 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
     assert json.loads((folder / "results.json").read_text())["float32"]["scene_1"]["total_episodes"] == done
     videos = [path.name for path in (folder / "videos" / "float32").iterdir()]
     assert sorted(videos) == [f"scene_1_ep{episode:03d}_failure.mp4" for episode in range(done)]
+
+
+def test_an_interrupt_of_the_last_charts_still_says_how_to_go_on(run, monkeypatch, capsys):
+    def interrupted(directory):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("headless_eval.run.build", interrupted)
+    status, folder = run("--tasks", "1", "--episodes", "1", "--videos", "none", "--quiet")
+    assert status == 130
+    said = capsys.readouterr().err
+    assert said == f"headless-eval: interrupted: go on with: {program()} run --resume {folder}\n"
+
+
+def test_variables_of_new_runs_do_not_concern_one_that_goes_on(run, monkeypatch):
+    _, folder = run("--tasks", "1", "--episodes", "1", "--videos", "none", "--quiet")
+    monkeypatch.setenv("OPENPI_DUQUANT_ABITS", "8")
+    monkeypatch.setenv("OPENPI_DUQUANT_WBIT", "many")
+    assert main(["run", "--resume", str(folder), "--quiet"]) == 0
+
+
+def test_without_a_gpu_training_says_how_to_do_without(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["train", "--out", str(tmp_path / "out"), "--episodes", "1", "--steps", "1"]) == 2
+    assert "for the CPU --device cpu" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_list_names_everything(capsys):

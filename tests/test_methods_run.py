@@ -139,7 +139,13 @@ def test_variables_are_settings():
     [
         ("WBIT", "4", "did you mean OPENPI_DUQUANT_WBITS"),
         ("BLOCK_OUT", "4", "did you mean OPENPI_DUQUANT_BLOCK"),
-        ("ABITS", "four", "a whole number is needed"),
+        ("ABITS", "four", "2 to 8, or 0"),
+        ("ABITS", "-1", "2 to 8, or 0"),
+        ("BLOCK", "-1", "a whole number of 1 or more"),
+        ("BLOCK", "0", "a whole number of 1 or more"),
+        ("PERMUTE", "2", "it is 1 or 0"),
+        ("INCLUDE", "(", "OPENPI_DUQUANT_INCLUDE is .* not a regular expression"),
+        ("LS", "3", "OPENPI_DUQUANT_LS is .* between 0 and 1"),
         ("LS", "much", "a number is needed"),
         ("ROW_ROT", "propagate", "use restore or 0"),
         ("WBITS", "layer=8", "write LAYER:BITS"),
@@ -149,6 +155,25 @@ def test_variables_are_settings():
 def test_wrong_variables(name, value, message):
     with pytest.raises(UserError, match=message):
         duquant_environment.read({duquant_environment.PREFIX + name: value})
+
+
+def test_an_empty_variable_is_none():
+    assert duquant_environment.read({duquant_environment.PREFIX + "ABITS": " "}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SCOPE", "policy.dit.", "scope 'OPENPI_DUQUANT_SCOPE=policy.dit.'"),
+        ("PACKDIR", "/dev/null/packs", "with OPENPI_DUQUANT_PACKDIR"),
+    ],
+)
+def test_errors_name_the_variable_that_was_set(name, value, said, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(duquant_environment.PREFIX + name, value)
+    assert main(["run", "--videos", "none"]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dry_run_prints_the_layers_and_stops(monkeypatch, capsys, tmp_path):

@@ -26,7 +26,7 @@ from headless_eval.quant.activations import leaves_of
 from headless_eval.quant.calibration import Calibration, Recorder
 from headless_eval.quant.casts import fake_quantize
 from headless_eval.quant.handle import Handle, is_quantized
-from headless_eval.quant.linears import places
+from headless_eval.quant.linears import beginnings, places
 from headless_eval.quant.packs import cached
 from headless_eval.quant.solve import solve
 from headless_eval.quant.weights import weights_of
@@ -111,7 +111,7 @@ def quantize_(
         if needed and not found:
             raise UserError(
                 f"scope '{scope}' matches no {what} of the {type(model).__name__}: "
-                "widen it, or list the names with named_modules()"
+                f"widen it; names begin with {beginnings(model)}"
             )
     handle = Handle(model, precision)
     try:

@@ -62,7 +62,7 @@ def places(model: nn.Module, precision: Precision) -> list[Place]:
         everywhere = "" if method.every_layer else " within a stack of layers"
         raise UserError(
             f"scope '{precision.scope}' matches no linear layer{everywhere} of the {type(model).__name__}: widen "
-            f"it, or write {method.name}_all for every linear layer"
+            f"it (names begin with {beginnings(model)}), or write {method.name}_all for every linear layer"
         )
     if unseen:
         raise UserError(
@@ -70,6 +70,11 @@ def places(model: nn.Module, precision: Precision) -> list[Place]:
             f"{chosen[0].name}: --dry-run lists them"
         )
     return chosen
+
+
+def beginnings(model: nn.Module) -> str:
+    """Return what the names of a model's modules begin with, for messages about scopes."""
+    return ", ".join(name for name, _ in model.named_children()) or "nothing: it has no modules"
 
 
 def _method(precision: Precision) -> Method:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from headless_eval.errors import UserError
-from headless_eval.files import replacing
+from headless_eval.files import replacing, try_folder
 from headless_eval.methods import Bits, Method
 from headless_eval.quant.bases import Basis
 from headless_eval.quant.calibration import Calibration
@@ -50,8 +50,26 @@ def cached(
         folder.mkdir(parents=True, exist_ok=True)
         _write(path, layers)
     except OSError as error:
-        raise UserError(f"cannot write packed weights to {folder}: {error.strerror}; set --packdir") from None
+        raise _unwritable(folder, error) from None
     return layers
+
+
+def check_packdir(folder: Path) -> None:
+    """Raise what ``cached`` would, before layers are searched at length.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        try_folder(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write packed weights to {folder}: {error.strerror}; name another folder with --packdir"
+    )
 
 
 def _key(places: Sequence[Place], method: Method, calibration: Calibration | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from headless_eval.errors import CannotWrite, UserError
-from headless_eval.files import replacing
+from headless_eval.files import replacing, try_folder
 from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
 from headless_eval.results.journal import JournalWriter, read_journal
@@ -51,15 +51,14 @@ class RunDirectory:
         """Raise what ``create`` would, before a run is prepared at length; nothing is made or changed.
 
         Raises:
-            UserError: if the folder holds a run already, or is none.
+            UserError: if the folder holds a run already, is none, or cannot be written.
         """
-        if path is None:
-            return
-        folder = Path(path)
+        folder = _default_folder() if path is None else Path(path)
         try:
             if folder.exists() and not folder.is_dir():
                 raise UserError(f"{folder} is not a folder: choose another folder")
             held = _held(folder)
+            try_folder(folder)
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
         if held:

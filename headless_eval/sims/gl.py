@@ -3,6 +3,7 @@
 import ctypes.util
 import os
 import sys
+import warnings
 
 from headless_eval.errors import UserError
 
@@ -22,6 +23,9 @@ def choose_backend() -> None:
         # Without a display server Mesa must not look for one.
         os.environ.setdefault("EGL_PLATFORM", "surfaceless")
         os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+    elif os.environ.get("MUJOCO_GL") == "glfw":
+        # What it warns of keeps MuJoCo from drawing, which is said in one line (``failure``).
+        warnings.filterwarnings("ignore", module="glfw")
 
 
 def load_mujoco() -> None:

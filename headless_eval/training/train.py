@@ -212,7 +212,7 @@ def run(settings: TrainConfig) -> Path:
     bundled = [name for name in CONFIGS if name in list_policies()]
     if settings.policy not in bundled:
         raise unknown("policy to train", settings.policy, bundled)
-    check_device(settings.device)
+    check_device(settings.device, "--device cpu")
     _claim(settings)
     console = Console()
     config = CONFIGS[settings.policy]
