@@ -9,6 +9,7 @@ figures.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from headless_eval.pi0.tokenizer import train_tokenizer
 from headless_eval.precision import DTYPES
 
 FORMATS = ("jax", "pytorch")
+CHUNK = 2**31  # bytes
 
 
 def small(config: PolicyConfig) -> PolicyConfig:
@@ -108,6 +110,15 @@ def jax_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def orbax_chunk(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The chunk of a float32 array on one device: all of it, or the largest axis halved until it has 2 GiB at most."""
+    chunk = list(shape)
+    while 4 * math.prod(chunk) > CHUNK:
+        largest = chunk.index(max(chunk))
+        chunk[largest] = -(-chunk[largest] // 2)
+    return tuple(chunk)
+
+
 def write_jax(folder: Path, config: Pi0Config) -> None:
     """Write random float32 weights as orbax lays them out."""
     import tensorstore
@@ -118,10 +129,7 @@ def write_jax(folder: Path, config: Pi0Config) -> None:
         values = np.random.default_rng(seed).standard_normal(shape, np.float32)
         values *= 0.02
         kvstore = {**base, "path": f"params.{name.replace('/', '.')}/"}
-        metadata = {
-            "chunks": shape,
-            "compressor": {"id": "zstd", "level": 1},
-        }  # as orbax: an array is one chunk
+        metadata = {"chunks": orbax_chunk(shape), "compressor": {"id": "zstd", "level": 1}}
         spec = {"driver": "zarr", "kvstore": kvstore, "metadata": metadata}
         store = tensorstore.open(spec, context=context, create=True, dtype="float32", shape=shape).result()
         store.write(values).result()

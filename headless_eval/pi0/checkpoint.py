@@ -143,7 +143,9 @@ def describe_format(directory: Path) -> tuple[str, list[Path]]:
     files = find_weights(directory)
     if is_lerobot(directory):
         return "LeRobot", files
-    return ("headless-eval" if (directory / "config.toml").is_file() else "openpi (PyTorch)"), files
+    # What ``convert`` writes for openpi has our configuration, too, beside openpi's own.
+    ours = (directory / "config.toml").is_file() and not (directory / "config.json").is_file()
+    return ("headless-eval" if ours else "openpi (PyTorch)"), files
 
 
 def _find_params(directory: Path) -> Path | None:

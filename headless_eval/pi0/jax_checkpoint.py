@@ -1,8 +1,9 @@
 """openpi's JAX checkpoints: orbax's ``params/``, read with tensorstore alone, so that no JAX is ever started."""
 
-from collections.abc import Callable, Iterator
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from threading import Semaphore
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from headless_eval.errors import UserError
-from headless_eval.pi0.sources import Fill, Index, Source, as_bytes
+from headless_eval.pi0.sources import Fill, Index, Source, Tile, as_bytes
 from headless_eval.pi0.weights import Stored
 
 _MARKERS = ("manifest.ocdbt", "_METADATA")
@@ -146,14 +147,15 @@ class _Arrays:
     def __init__(self, folder: Path):
         self.folder = folder
         self.store = _open_store(folder)
+        self.keys = {key.decode() for key in self.call(self.store.list().result)}
+        self.complete = _is_complete(folder)
         self.decoding = Semaphore(2)  # of whole arrays, which takes memory
 
     def names(self) -> dict[str, str]:
         """Return each array's path in the folder and its driver."""
-        keys = [key.decode() for key in self.call(self.store.list().result)]
         return {
             key.removesuffix(end): driver
-            for key in sorted(keys)
+            for key in sorted(self.keys)
             for end, driver in _ARRAYS.items()
             if key.endswith(end)
         }
@@ -163,7 +165,12 @@ class _Arrays:
         import tensorstore
 
         opening = {
-            name: tensorstore.open({"driver": driver}, kvstore=self.store / f"{name}/", open=True, read=True)
+            name: tensorstore.open(
+                {"driver": driver, "fill_missing_data_reads": not self.complete},
+                kvstore=self.store / f"{name}/",
+                open=True,
+                read=True,
+            )
             for name, driver in names.items()
         }
         return {name: _Array(self, name, self.call(future.result)) for name, future in opening.items()}
@@ -181,11 +188,21 @@ def _damaged(folder: Path, error: object) -> UserError:
     return UserError(f"{folder} is incomplete or damaged ({first}): copy it again")
 
 
+def _is_complete(folder: Path) -> bool:
+    """Return whether every chunk has been written, also those of zeros alone: orbax states it."""
+    try:
+        said = json.loads((folder / "_METADATA").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("store_array_data_equal_to_fill_value") is True
+
+
 class _Array(Source):
     """An array that holds a parameter, in most cases of every layer.
 
-    orbax writes what one device held as one chunk, in most cases the whole array, compressed. Such a chunk is decoded
-    as a stream: decoded whole, it would be in memory twice, all of it memory fresh from the system.
+    orbax writes what one device held as one chunk, or several where that is above 2 GiB, each compressed. Chunks are
+    decoded as streams: decoded whole, an array would be in memory several times, all of it memory fresh from the
+    system.
 
     Raises:
         UserError: its type is none of floating-point numbers.
@@ -200,34 +217,48 @@ class _Array(Source):
 
     @contextmanager
     def open(self) -> Iterator[Fill]:
-        if self._chunk:
-            stream = _Stream(self._arrays, self._chunk)
-            yield stream.fill
-            return
         with self._arrays.decoding:
             data = as_bytes(self._whole())
             yield lambda piece, begin: piece.copy_(data[begin : begin + len(piece)])
 
-    @cached_property
-    def _chunk(self) -> str | None:
-        """Return the key of the one chunk that is all of the array, if it can be decoded as a stream."""
+    def tiles(self) -> Sequence[Tile]:
+        """Return its chunks, if they can be decoded as streams, else itself."""
         metadata = self._array.spec().to_json()["metadata"]
-        wanted = {"zarr_format": 2, "chunks": list(self.shape), "order": "C", "filters": None}
+        wanted = {"zarr_format": 2, "order": "C", "filters": None}
         compressor = metadata.get("compressor") or {}
         if any(metadata.get(key) != value for key, value in wanted.items()) or compressor.get("id") != "zstd":
-            return None
+            return super().tiles()
         if metadata["dtype"].startswith(">"):
-            return None
-        key = f"{self._name}/{metadata['dimension_separator'].join('0' * len(self.shape)) or '0'}"
-        # Where all values are the same there may be no chunk.
-        stored = self._arrays.call(self._arrays.store.read(key, byte_range=slice(0, 1)).result)
-        return key if stored.state == "value" else None
+            return super().tiles()
+        chunk, separator = tuple(metadata["chunks"]), metadata["dimension_separator"]
+        tiles, there = [], True
+        for at in itertools.product(
+            *(range(-(-size // of)) for size, of in zip(self.shape, chunk, strict=True))
+        ):
+            key = f"{self._name}/{separator.join(map(str, at)) or '0'}"
+            there &= key in self._arrays.keys
+            begin = tuple(number * of for number, of in zip(at, chunk, strict=True))
+            tiles.append(Tile(_Chunk(self._arrays, key, chunk, self.dtype), begin))
+        # Where all values are the same a chunk may be missing.
+        return tiles if there or self._arrays.complete else super().tiles()
 
     def _whole(self) -> Tensor:
         array = np.asarray(self._arrays.call(lambda: self._array.read().result()))
         if self.dtype == torch.bfloat16:  # which NumPy has from another package, and torch does not know
             array = array.view(np.int16)
         return torch.from_numpy(array).view(self.dtype)
+
+
+class _Chunk(Source):
+    """A chunk of an array, in full also where it reaches beyond the array's end."""
+
+    def __init__(self, arrays: _Arrays, key: str, shape: tuple[int, ...], dtype: torch.dtype):
+        super().__init__(shape, dtype)
+        self._arrays, self._key = arrays, key
+
+    @contextmanager
+    def open(self) -> Iterator[Fill]:
+        yield _Stream(self._arrays, self._key).fill
 
 
 class _Stream:

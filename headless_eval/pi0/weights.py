@@ -10,7 +10,7 @@ from torch import Tensor
 from headless_eval.errors import UserError
 from headless_eval.pi0.config import Pi0Config
 from headless_eval.pi0.model import Pi0
-from headless_eval.pi0.sources import Index, Source, read, upload
+from headless_eval.pi0.sources import Index, Source, arrays
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def parameters(
     wanted: dict[Source, dict[Index, list[str]]] = {}
     for name, of in stored.items():
         wanted.setdefault(of.source, {}).setdefault(of.index, []).append(name)
-    for source, index, part in upload(wanted, device) if device.type == "cuda" else read(wanted):
+    for source, index, part in arrays(wanted, device):
         for name in wanted[source][index]:
             yield name, _own(stored[name].transform(part).to(dtype))
         del part  # before the next one comes

@@ -75,13 +75,13 @@ def test_no_jax_is_imported(jax_case):
 
 def test_each_array_is_read_once_and_the_largest_come_first(jax_case, monkeypatch):
     sizes = []
-    open_one = jax_checkpoint._Array.open
+    open_one = jax_checkpoint._Chunk.open
 
     def count(array):
         sizes.append(array.nbytes)
         return open_one(array)
 
-    monkeypatch.setattr(jax_checkpoint._Array, "open", count)
+    monkeypatch.setattr(jax_checkpoint._Chunk, "open", count)
     load_model(jax_case.config.model, jax_case.folder / "checkpoint", CPU, torch.float32)
     tree = json.loads((jax_case.folder / "param_tree.json").read_text())
     assert sizes == sorted(sizes, reverse=True)
@@ -126,9 +126,13 @@ def _rewrite(
         {"prefix": "params.", "suffix": ".value"},
         {"prefix": ""},
         {"prefix": "params.", "driver": "zarr3"},
-        {"prefix": "params.", "chunks": lambda shape: [max(1, size // 2) for size in shape]},
+        {"chunks": lambda shape: [max(1, size // 2) for size in shape]},
+        {"chunks": lambda shape: [size // 3 + 1 for size in shape]},
+        {"chunks": lambda shape: [*shape[:-1], -(-shape[-1] // 4)]},
+        {"chunks": lambda shape: [1, *shape[1:]]},
+        {"chunks": lambda shape: [size + 3 for size in shape]},
     ],
-    ids=["nnx", "bare", "zarr3", "sharded"],
+    ids=["nnx", "bare", "zarr3", "halves", "uneven", "by columns", "by layers", "larger"],
 )
 def test_other_layouts_hold_the_same_model(copied, layout):
     config, folder = copied
@@ -176,10 +180,37 @@ def test_parts_of_a_stream_may_be_passed_over(copied, monkeypatch):
             assert torch.equal(piece, data[begin:end])
 
 
-def test_an_array_of_zeros_may_have_no_chunk(copied):
+def _lose_a_chunk(folder, array):
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{folder / 'params'}/"}).result()
+    keys = [key for key in store.list().result() if f"{array}/" in key.decode() and b".zarray" not in key]
+    store.write(keys[-1], None).result()
+
+
+every_chunking = pytest.mark.parametrize(
+    "chunks",
+    [None, list, lambda shape: [-(-size // 2) for size in shape]],
+    ids=["another codec", "one chunk", "several chunks"],
+)
+
+
+@every_chunking
+def test_where_zeros_are_not_written_a_missing_chunk_is_zeros(copied, chunks):
     config, folder = copied
-    _rewrite(folder, lambda name, array: array * 0 if "head.bias" in name else array, chunks=list)
-    assert not load_model(config, folder, CPU, torch.float32).image_projector.bias.any()
+    _rewrite(folder, lambda name, array: np.ones_like(array) if "head.bias" in name else array, chunks=chunks)
+    _lose_a_chunk(folder, "img.head.bias")
+    bias = load_model(config, folder, CPU, torch.float32).image_projector.bias
+    halves = chunks is not None and chunks is not list
+    assert bias.sum() == (len(bias) / 2 if halves else 0)
+
+
+@every_chunking
+def test_where_every_chunk_has_been_written_none_may_be_missing(copied, chunks):
+    config, folder = copied
+    _rewrite(folder, chunks=chunks)
+    (folder / "params" / "_METADATA").write_text('{"store_array_data_equal_to_fill_value": true}')
+    assert load_model(config, folder, CPU, torch.float32)
+    _lose_a_chunk(folder, "img.head.bias")
+    assert "damaged" in _refusal(config, folder)
 
 
 def test_a_damaged_chunk_is_refused(copied):

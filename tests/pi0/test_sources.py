@@ -1,5 +1,8 @@
 """Parameters from arrays on disk: onto a CPU, and by several threads onto a GPU."""
 
+import itertools
+import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -7,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from headless_eval.errors import UserError
+from headless_eval.pi0 import sources
 from headless_eval.pi0.safetensors_file import SafetensorsFile
-from headless_eval.pi0.sources import Source, as_bytes
+from headless_eval.pi0.sources import Source, Tile, as_bytes, upload
 from headless_eval.pi0.weights import Stored, parameters
 
 CPU = torch.device("cpu")
@@ -111,3 +115,81 @@ def test_where_a_part_of_an_array_begins():
     source = InMemory(array)
     for index in [(), (1,), (1, 2), (0, 1, 3)]:
         assert source.place(index) == 8 * int(array[index].reshape(-1)[0])
+
+
+class FakeStream:
+    """Stands in for a GPU's, where there is none: everything is there at once."""
+
+    def wait_event(self, event):
+        pass
+
+
+class FakeLane:
+    """Stands in for pinned memory and a GPU; threads and their order are real."""
+
+    def __init__(self, stream):
+        pass
+
+    def bring(self, source, index, fill):
+        part = torch.empty(source.shape[len(index) :], dtype=source.dtype)
+        fill(as_bytes(part), source.place(index))
+        return part, None
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: FakeStream())
+    monkeypatch.setattr(sources, "_Lane", FakeLane)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads meet in the narrowest places
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_several_threads_bring_every_part_once(fake_gpu):
+    for _ in range(50):
+        made = [InMemory(torch.full((2, 2), float(at))) for at in range(20)]
+        found = {
+            (source, index): part for source, index, part in upload(dict.fromkeys(made, ((0,), (1,))), CPU)
+        }
+        assert len(found) == 40
+        assert all(torch.equal(part, source.array[index]) for (source, index), part in found.items())
+        assert all(source.opened == 1 for source in made)
+
+
+def test_an_error_of_one_thread_ends_all(fake_gpu):
+    made = [InMemory(torch.zeros(2, 2)) for _ in range(50)]
+    made.insert(3, Broken(torch.zeros(2, 2)))
+    with pytest.raises(UserError, match="it is truncated"):
+        list(upload(dict.fromkeys(made, ((0,), (1,))), CPU))
+    assert sum(thread.name.startswith("upload") for thread in threading.enumerate()) == 0
+
+
+class InTiles(InMemory):
+    """Cut along every axis, with tiles that reach beyond the end."""
+
+    def __init__(self, array, tile):
+        super().__init__(array)
+        self.made = []
+        for begin in itertools.product(
+            *(range(0, size, of) for size, of in zip(array.shape, tile, strict=True))
+        ):
+            content = array[tuple(slice(at, at + of) for at, of in zip(begin, tile, strict=True))]
+            padded = torch.full(tile, float("nan"), dtype=array.dtype)
+            padded[tuple(map(slice, content.shape))] = content
+            self.made.append(Tile(InMemory(padded), begin))
+
+    def tiles(self):
+        return self.made
+
+
+@pytest.mark.parametrize("tile", [(3, 2, 4, 5), (1, 1, 4, 5), (2, 1, 3, 2), (1, 2, 4, 2), (9, 9, 9, 9)])
+def test_an_array_in_tiles_is_put_together(tile):
+    array = torch.randn(3, 2, 4, 5)
+    source = InTiles(array, tile)
+    found = dict(parameters(stored_layers(source), CPU, torch.float32))
+    assert len(found) == 6
+    for layer in range(3):
+        for which in range(2):
+            assert torch.equal(found[f"{layer}.{which}"], array[layer, which].t())
+    assert torch.equal(source.read(), array)
