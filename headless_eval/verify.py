@@ -127,7 +127,6 @@ def verify(
     *,
     sample: int | None = SAMPLE,
     changes: Mapping[str, Any] | None = None,
-    quiet: bool = False,
 ) -> int:
     """Run trials of a finished run again, and print whether they come out the same.
 

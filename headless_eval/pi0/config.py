@@ -91,6 +91,9 @@ class Pi0Config:
             raise ValueError("the expert's width and the head size have to be even (sine-cosine pairs)")
 
 
+VIEWS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")  # openpi's names
+
+
 @dataclass(frozen=True)
 class PolicyConfig:
     """A model and the conventions of the robot around it.
@@ -116,7 +119,7 @@ class PolicyConfig:
     open_loop_horizon: int
     action_dims: int
     delta_actions_mask: tuple[bool, ...] | None = None
-    views: tuple[str, ...] = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
+    views: tuple[str, ...] = VIEWS
 
     def __post_init__(self) -> None:
         if self.observation not in ROBOTS:
@@ -132,6 +135,10 @@ class PolicyConfig:
             )
         if len(self.delta_actions_mask or ()) > self.action_dims:
             raise ValueError(f"delta_actions_mask is longer than action_dims {self.action_dims}")
+        if not self.views or len({*self.views} & {*VIEWS}) < len(self.views):
+            raise ValueError(
+                f"views are among {', '.join(VIEWS)}, each once, not {', '.join(self.views) or 'none'}"
+            )
 
 
 GEMMA_2B = GemmaConfig(width=2048, depth=18, mlp_dim=16_384, num_heads=8, num_kv_heads=1, head_dim=256)

@@ -51,7 +51,7 @@ def build_model(
         their_name: what the format calls a parameter of ours that is missing there.
 
     Raises:
-        UserError: parameters are missing, surplus, mis-shaped or not finite, or those of the other model.
+        UserError: parameters are missing, surplus, mis-shaped, integers or not finite, or those of the other model.
     """
     with torch.device("meta"):
         model = Pi0(config)
@@ -124,11 +124,18 @@ def _check(
         for name, tensor in wanted.items()
         if name in stored and stored[name].shape != tuple(tensor.shape)
     ]
-    faults = [
-        f"{what} {_some(names)}"
-        for what, names in (("missing", missing), ("surplus", surplus), ("mis-shaped", unequal))
-        if names
+    integers = [
+        f"{stored[name].name} ({str(stored[name].source.dtype).removeprefix('torch.')})"
+        for name in wanted
+        if name in stored and not stored[name].source.dtype.is_floating_point
     ]
+    kinds = {
+        "missing": missing,
+        "surplus": surplus,
+        "mis-shaped": unequal,
+        "no floating-point numbers": integers,
+    }
+    faults = [f"{what} {_some(names)}" for what, names in kinds.items() if names]
     if faults:
         raise UserError(
             f"the weights in {where} do not fit the configuration: {'; '.join(faults)}; name the configuration that "

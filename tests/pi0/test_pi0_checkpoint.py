@@ -124,6 +124,11 @@ def test_misshaped_parameters_are_named(folder):
     assert "action_in_proj.bias is (3,), not (16,)" in _refusal(folder)
 
 
+def test_integers_are_named(folder):
+    _edit(folder, lambda state: state.update({"action_in_proj.bias": torch.zeros(16, dtype=torch.int64)}))
+    assert "no floating-point numbers action_in_proj.bias (int64)" in _refusal(folder)
+
+
 def test_nan_is_named(folder):
     _edit(folder, lambda state: state["action_out_proj.weight"].__setitem__((0, 0), torch.nan))
     assert "NaN or infinity: action_out_proj.weight" in _refusal(folder)

@@ -58,6 +58,8 @@ def _write(path, change):
             "open_loop_horizon 80",
         ),
         (lambda text: text.replace("image_size = 96", "image_size = 97"), "multiple"),
+        (lambda text: text.replace('"base_0_rgb"', '"base_rgb"'), "views are among base_0_rgb, "),
+        (lambda text: text.replace('"base_0_rgb"', '"left_wrist_0_rgb"'), "each once"),
         (lambda text: text + "}", "cannot read"),
     ],
 )
