@@ -178,7 +178,7 @@ class RunConfig:
         if self.policy in BASELINES and self.checkpoint is None and self.dtypes == type(self).dtypes:
             object.__setattr__(self, "dtypes", ("float32",))
         precisions = self.precisions
-        for flag_given in ("bits", "dry_run"):
+        for flag_given in ("bits", "calibration", "dry_run"):
             if getattr(self, flag_given) and not any(precision.method for precision in precisions):
                 name = flag_given.replace("_", "-")
                 raise UserError(

@@ -71,6 +71,10 @@ def test_calibrate_writes_the_same_whatever_the_slots(run_folder, tmp_path, monk
     path = tmp_path / "calibration.safetensors"
     arguments = ["calibrate", "--tasks", "scene_1", "--slots", "1", "--output", str(path)]
     assert main(arguments) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("calibrating on 3 episodes of its own at float32\ncalibrated on ")
+    number = Calibration.load(path).facts["number"]
+    assert f"on {number} observations of 3 episodes (not 32: there were no more) in " in said
     assert (
         Calibration.load(path).sha256() == Calibration.load(run_folder / "calibration.safetensors").sha256()
     )
@@ -96,6 +100,7 @@ def test_wrong_settings(capsys):
             ["--dtypes", "float32", "rtn_w4a8", "--bits", "mlp=w8", "nothere=w8"],
             "bits are given for 'nothere'",
         ),
+        (["--dtypes", "float32", "int4", "--calibration", "a"], "--calibration is for methods"),
         (["--dtypes", "float32", "int4", "--dry-run"], "--dry-run is for methods"),
         (["--dtypes", "rtn_w4a8_b7"], "is no option of rtn"),
         (["--calibration-steps", "0"], "--calibration-steps is 0"),
