@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headless_eval.batching import Batching, Timing, one_thread
 from headless_eval.errors import UserError
+from headless_eval.methods import Method
 from headless_eval.policies import list_policies, load_policy
 from headless_eval.precision import Precision
 from headless_eval.quant import Calibration, Handle, Recorder, quantize_
@@ -182,16 +183,23 @@ class LocalPolicy:
         """Return the precision it computes at."""
         return self._precision
 
-    def set_precision(self, precision: Precision) -> float:
+    def set_precision(self, precision: Precision | Method | str) -> float:
         """Compute at this precision from now on, starting from the unquantized weights; timing starts anew.
+
+        Args:
+            precision: it, a method, or what ``Precision.parse`` reads: ``"int8_both"``, ``"duquant_w4a8"``.
 
         Returns:
             How many seconds it took.
 
         Raises:
             UserError: the policy holds no torch model that could be quantized, or the scope matches nothing
-                in it. The policy is at float32 then.
+                in it; the policy is at float32 then. Or the text names no precision.
         """
+        if isinstance(precision, str):
+            precision = Precision.parse(precision)
+        elif isinstance(precision, Method):
+            precision = Precision.of(precision)
         begin = time.perf_counter()
         self._batching.forget()
         self._restore()
@@ -391,7 +399,8 @@ class LocalPolicy:
 
         Args:
             obs: an observation with the keys that the policy knows.
-            noise: float32 of ``noise_shape``.
+            noise: float32 of ``noise_shape``, for actions that repeat. None: drawn from torch's default generator,
+                so that every call gives other actions but for ``torch.manual_seed``.
         """
         return self.infer_batch([obs], None if noise is None else np.asarray(noise)[None])[0]
 
@@ -400,8 +409,9 @@ class LocalPolicy:
 
         Args:
             observations: any number of them.
-            noise: float32 (number, *noise_shape), the noise that flow matching starts from. None: drawn from
-                torch's default generator, one observation after another.
+            noise: float32 (number, *noise_shape), the noise that flow matching starts from; with the same noise
+                actions repeat to the last bit. None: drawn from torch's default generator, one observation after
+                another, so that they differ from call to call but for ``torch.manual_seed``.
 
         Returns:
             dicts with ``actions``, float32 (horizon, action_dims), and ``policy_timing`` with ``infer_ms``.
@@ -410,7 +420,12 @@ class LocalPolicy:
             UserError: activations are quantized and no module's output was reached; the policy's reply has
                 no actions.
             ValueError: the noise does not fit.
+            TypeError: what is given is one observation, not several.
         """
+        if isinstance(observations, Mapping):
+            raise TypeError(
+                "infer_batch takes several observations: give a list of them, or call infer for one"
+            )
         observations = list(observations)
         return self._infer_all(observations, self._noises(len(observations), noise))
 

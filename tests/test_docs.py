@@ -5,6 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+
+from headless_eval.local_policy import example_observation
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("headless_eval/bundled/*/*.md")])
@@ -18,6 +21,26 @@ def test_relative_links_lead_somewhere_and_nothing_is_left_to_fill_in(page):
     targets = [target for target in _LINK.findall(text) if "://" not in target]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+EXAMPLES = [ROOT / "README.md", ROOT / "docs" / "quantization_methods.md", ROOT / "docs" / "statistics.md"]
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_examples_in_python_run(page):
+    observation = example_observation("droid")
+    names = {"observation": observation, "observations": [observation] * 2}
+    names |= {
+        "model": torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.Linear(32, 8)),
+        "inputs": torch.randn(4, 32),
+    }
+    names |= {"pairs": [(True, False)] * 9, "number_of_precisions": 3}
+    examples = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), flags=re.M | re.S)
+    assert examples
+    for example in examples:
+        exec(example, names)
+    if policy := names.get("policy"):
+        policy.close()
 
 
 def test_the_scripts_help_names_every_variable_they_read():

@@ -12,6 +12,7 @@ from torch import nn
 import headless_eval
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, example_observation
+from headless_eval.methods import RoundToNearest
 from headless_eval.policies import list_policies, load_policy
 from headless_eval.precision import DTYPES, MODES, Precision, Scope
 
@@ -349,6 +350,23 @@ def test_every_precision_leaves_float32_as_it_was(local):
     local.set_precision(Precision())
     assert actions_of(local.infer_batch(obs, noise)) == float32
     assert local.fingerprint() == fingerprint
+
+
+def test_a_precision_has_a_name(local):
+    for named, precision in (
+        ("int8", Precision("int8")),
+        ("int8_both", Precision("int8", "both")),
+        (RoundToNearest(4, 8), Precision("rtn_w4a8")),
+    ):
+        local.set_precision(named)
+        assert local.precision == precision
+    with pytest.raises(UserError, match="did you mean int8"):
+        local.set_precision("int9")
+
+
+def test_one_observation_is_no_batch(local):
+    with pytest.raises(TypeError, match="give a list of them, or call infer"):
+        local.infer_batch(observations(1)[0])
 
 
 def test_fingerprint_sees_a_single_bit_anywhere():

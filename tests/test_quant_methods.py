@@ -337,6 +337,11 @@ def test_which_layers():
 # --- calibration --------------------------------------------------------------------------------------------
 
 
+def test_recording_layers_that_nothing_calls_says_why():
+    with Recorder(torch.nn.Linear(4, 4)) as recorder, pytest.raises(UserError, match="engine='eager'"):
+        recorder.calibration()
+
+
 def test_what_a_calibration_sees(tmp_path):
     model, x = ToyModel(), inputs()
     calibration = calibrate(model, x)

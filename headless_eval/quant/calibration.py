@@ -144,7 +144,16 @@ class Recorder:
             hook.remove()
 
     def calibration(self, **facts: Any) -> Calibration:
-        """Return what has been seen so far; layers that were not called are left out."""
+        """Return what has been seen so far; layers that were not called are left out.
+
+        Raises:
+            UserError: none was called.
+        """
+        if self._layers and not any(seen.called for seen in self._layers.values()):
+            raise UserError(
+                "no linear layer was called while recording: engines other than eager do without modules; let the "
+                "policy record (record_inputs), or load it with engine='eager'"
+            )
         layers = {name: seen.inputs() for name, seen in self._layers.items() if seen.called}
         return Calibration(layers, {name: str(value) for name, value in facts.items()})
 

@@ -57,8 +57,8 @@ def _inputs(place: Place, calibration: Calibration, device: torch.device) -> Lay
     inputs = calibration.layers.get(place.name)
     if inputs is None:
         raise UserError(
-            f"the calibration saw no input of {place.name}: leave it out with --exclude, or calibrate on episodes "
-            "that use it"
+            f"the calibration saw no input of {place.name}: leave it out with --exclude (the scope's exclude), or "
+            "calibrate on episodes that use it"
         )
     if inputs.largest.shape != (place.module.in_features,):
         raise UserError(
