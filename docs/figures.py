@@ -4,12 +4,13 @@ python docs/figures.py                 docs/images/scenes.png
 python docs/figures.py results/RUN     also the table, on stdout
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from headless_eval.errors import UserError
 from headless_eval.precision import MODES
 from headless_eval.report import build
 from headless_eval.report.summary import Summary
@@ -48,7 +49,15 @@ def table(summary: Summary) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder of a run")
+    run = parser.parse_args().run
     IMAGES.mkdir(exist_ok=True)
     draw_scenes()
-    if len(sys.argv) > 1:
-        print(table(build(Path(sys.argv[1]))))
+    if run is not None:
+        try:
+            print(table(build(run)))
+        except UserError as error:
+            parser.error(str(error))

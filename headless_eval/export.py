@@ -8,6 +8,7 @@ from typing import Any
 
 from headless_eval.errors import UserError
 from headless_eval.files import replacing
+from headless_eval.program import install
 from headless_eval.results import EpisodeRecord, RunDirectory
 from headless_eval.results.record import FIELDS
 
@@ -83,7 +84,7 @@ def _parquet_writer() -> Any:
         import pyarrow.parquet
     except ImportError:
         raise UserError(
-            "Parquet needs pyarrow: run pip install 'headless-eval[parquet]', or export CSV"
+            f"Parquet needs pyarrow: run {install('headless-eval[parquet]')}, or export CSV"
         ) from None
     kinds = {name: pyarrow.int64() for name in _INTEGERS} | {name: pyarrow.float64() for name in _FLOATS}
     kinds["success"] = pyarrow.bool_()

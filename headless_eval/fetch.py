@@ -14,6 +14,7 @@ from rich.progress import (
 
 from headless_eval.errors import UserError
 from headless_eval.pi0.locate import cached_path
+from headless_eval.program import install
 
 _BLOCK = 8 * 2**20
 _LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "hf": "huggingface_hub"}
@@ -75,7 +76,7 @@ def _open(address: str, protocol: str) -> tuple[Any, str]:
     except ImportError:
         library = _LIBRARIES.get(protocol, "fsspec")
         raise UserError(
-            f"{protocol}:// needs {library}, which is not installed: pip install 'headless-eval[fetch]'"
+            f"{protocol}:// needs {library}, which is not installed: {install('headless-eval[fetch]')}"
         ) from None
     except ValueError as error:
         raise UserError(f"cannot read from {address}: {_reason(error)}") from None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from headless_eval.errors import UserError
+from headless_eval.program import install
 from headless_eval.replay import Frame
 from headless_eval.video import Encoder, find_ffmpeg
 
@@ -47,7 +48,7 @@ class DatasetWriter:
             import pyarrow.parquet
         except ImportError:
             raise UserError(
-                "a LeRobot dataset needs pyarrow: run pip install 'headless-eval[parquet]'"
+                f"a LeRobot dataset needs pyarrow: run {install('headless-eval[parquet]')}"
             ) from None
         self._pyarrow = pyarrow
         self._ffmpeg = find_ffmpeg()

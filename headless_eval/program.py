@@ -1,5 +1,6 @@
-"""What this program is called by in the user's shell."""
+"""What this program is called by in the user's shell, and how what it lacks is installed."""
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -14,3 +15,8 @@ def program() -> str:
     if not here.is_file() or (found is not None and here.samefile(found)):
         return _NAME
     return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
+
+
+def install(package: str) -> str:
+    """Return the command that installs a package, or an extra of this one, into the environment that runs."""
+    return shlex.join([sys.executable, "-m", "pip", "install", package])

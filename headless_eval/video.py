@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from headless_eval.errors import CannotWrite, UserError
+from headless_eval.program import install
 
 HOLD_S = 1.0
 """How long the last picture stays, with the outcome, in seconds."""
@@ -47,7 +48,7 @@ def find_ffmpeg() -> str:
     except (ImportError, RuntimeError):
         found = None
     if found is None:
-        raise UserError("no ffmpeg for the videos: run 'pip install imageio-ffmpeg' or use '--videos none'")
+        raise UserError(f"no ffmpeg for the videos: run {install('imageio-ffmpeg')}, or use --videos none")
     return found
 
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,9 @@ def test_the_scripts_help_names_every_variable_they_read():
     read = set(re.findall(r"^(?:one|many) --\S+ ([A-Z_]+)$", script.read_text(), flags=re.M))
     assert len(read) > 10
     assert all(variable in said for variable in read)
+
+
+def test_the_script_of_the_figures_explains_itself():
+    command = [sys.executable, ROOT / "docs" / "figures.py", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "scenes.png" in said

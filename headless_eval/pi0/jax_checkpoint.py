@@ -15,6 +15,7 @@ from torch import Tensor
 from headless_eval.errors import UserError
 from headless_eval.pi0.sources import Fill, Index, Source, Tile, as_bytes
 from headless_eval.pi0.weights import Stored
+from headless_eval.program import install
 
 _MARKERS = ("manifest.ocdbt", "_METADATA")
 _ARRAYS = {"/.zarray": "zarr", "/zarr.json": "zarr3"}
@@ -326,7 +327,7 @@ def _open_store(folder: Path) -> Any:
     except ImportError as error:
         raise UserError(
             f"{folder} is a JAX checkpoint, and {error.name}, which reads it, is not installed: "
-            "pip install 'headless-eval[openpi]'"
+            + install("headless-eval[openpi]")
         ) from None
     path = f"{folder.resolve()}/"
     plain = {"driver": "file", "path": path}

@@ -281,7 +281,10 @@ def test_without_a_package(copied, monkeypatch, package):
     config, folder = copied
     monkeypatch.setitem(sys.modules, package, None)
     message = _refusal(config, folder)
-    assert f"and {package}, which reads it, is not installed: pip install 'headless-eval[openpi]'" in message
+    assert (
+        f"and {package}, which reads it, is not installed: {sys.executable} -m pip install 'headless-eval[openpi]'"
+        in message
+    )
 
 
 def test_a_folder_without_arrays(copied):
