@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
+from rich.status import Status
 
 from headless_eval.errors import UserError
 from headless_eval.loop import Trial, run_trials
@@ -20,6 +22,7 @@ from headless_eval.precision import Precision
 from headless_eval.results import ERROR, EpisodeRecord
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims.simulator import Simulator, Task
+from headless_eval.terminal import new_console
 
 if TYPE_CHECKING:
     from headless_eval.config import RunConfig
@@ -149,26 +152,56 @@ def calibration_for(
     policy: "LocalPolicy",
     tasks: Sequence[Task],
     run: Path | None,
-    tell: Callable[[str], Any],
+    console: Console,
+    status: Status,
 ) -> "Calibration":
     """Return the calibration in the folder of a run that goes on, or that of its settings' file, or a new one.
 
-    Raises:
-        UserError: see ``saved_calibration`` and ``calibrate``.
+    Args and errors as of ``saved_calibration`` and ``calibrate_aloud``.
     """
     saved = saved_calibration(policy, run, config.calibration)
     if saved is not None:
         return saved
-    return calibrate(
+    return calibrate_aloud(
+        console, status, config, simulator, policy, tasks, EPISODES, config.calibration_steps
+    )
+
+
+def calibrate_aloud(
+    console: Console,
+    status: Status,
+    config: "RunConfig",
+    simulator: Simulator,
+    policy: "LocalPolicy",
+    tasks: Sequence[Task],
+    episodes: int,
+    observations: int,
+) -> "Calibration":
+    """Calibrate as a run's settings say, and tell of it on a console: a line when it ends, and when it begins.
+
+    On a terminal the status says how it gets on. Errors as of ``calibrate``.
+    """
+    if not console.is_terminal:
+        console.print(f"calibrating on {episodes} episodes of its own at float32", highlight=False)
+    began = perf_counter()
+    calibration = calibrate(
         simulator,
         policy,
         tasks,
         seed=config.seed,
         open_loop_horizon=config.open_loop_horizon or policy.open_loop_horizon,
-        observations=config.calibration_steps,
-        tell=tell,
+        episodes=episodes,
+        observations=observations,
+        tell=status.update,
         suite=config.suite,
     )
+    number = int(calibration.facts["number"])
+    fewer = f" (not {observations}: there were no more)" if number < observations else ""
+    console.print(
+        f"calibrated on {number} observations of {episodes} episodes{fewer} in {perf_counter() - began:.1f} s",
+        highlight=False,
+    )
+    return calibration
 
 
 def calibrate_to_file(config: "RunConfig", observations: int, output: Path) -> int:
@@ -187,7 +220,7 @@ def calibrate_to_file(config: "RunConfig", observations: int, output: Path) -> i
         raise UserError(f"{output} is there already: choose another --output, or remove it")
     suite = find_suite(config.suite)
     tasks = find_tasks(suite.load_tasks(), config.tasks)
-    console = Console(stderr=True)
+    console = new_console(stderr=True)
     slots = min(config.slots, config.episodes)
     settings = suite.settings_of(config)
     with ExitStack() as stack:
@@ -197,28 +230,15 @@ def calibrate_to_file(config: "RunConfig", observations: int, output: Path) -> i
         simulator = stack.enter_context(
             closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size, **settings))
         )
-        calibration = calibrate(
-            simulator,
-            policy,
-            tasks,
-            seed=config.seed,
-            open_loop_horizon=config.open_loop_horizon or policy.open_loop_horizon,
-            episodes=config.episodes,
-            observations=observations,
-            tell=status.update,
-            suite=config.suite,
+        calibration = calibrate_aloud(
+            console, status, config, simulator, policy, tasks, config.episodes, observations
         )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         calibration.save(output)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror}") from None
-    facts = calibration.facts
-    console.print(
-        f"{len(calibration.layers)} linear layers of {facts['policy']}, {facts['number']} observations of "
-        f"{facts['episodes']} episodes",
-        highlight=False,
-    )
+    console.print(f"{len(calibration.layers)} linear layers of {policy.name}", highlight=False)
     print(output)
     return 0
 

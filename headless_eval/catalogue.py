@@ -4,15 +4,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from headless_eval.methods import METHODS
 from headless_eval.pi0.config import CONFIGS
 from headless_eval.policies import list_policies, trained_policies
 from headless_eval.precision import DTYPES, MODES
 from headless_eval.sims.registry import SUITES, find_suite
+from headless_eval.terminal import Listing, new_console
 
 _SHOWN = 10  # tasks of a suite that are shown unasked
 
@@ -61,7 +60,7 @@ def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(there, indent=2))
         return
-    console = Console()
+    console = new_console()
     if only is None:
         _print_names(console, there)
     for name, suite in there["suites"].items():
@@ -75,21 +74,21 @@ def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
 
 
 def _print_names(console: Console, there: dict[str, Any]) -> None:
-    policies = Table("--policy", "for", box=box.SIMPLE_HEAD)
     trained = trained_policies()
-    for name in there["policies"]:
-        policies.add_row(name, trained[name].flags if name in trained else "any suite, as a baseline")
-    console.print(policies)
-    names = Table("what", "flag", "names", box=box.SIMPLE_HEAD)
-    names.add_row("configurations of a checkpoint", "--config", ", ".join(there["configs"]))
-    names.add_row("data types", "--dtypes", ", ".join(there["dtypes"]))
-    names.add_row("methods", "--dtypes", ", ".join(there["methods"].values()))
-    names.add_row("modes", "--modes", ", ".join(there["modes"]))
-    console.print(names)
+    policies = [
+        [name, trained[name].flags if name in trained else "any suite, as a baseline"]
+        for name in there["policies"]
+    ]
+    console.print(Listing(("--policy", "for"), policies, 2))
+    names = [
+        ["configurations", "--config", ", ".join(there["configs"])],
+        ["data types", "--dtypes", ", ".join(there["dtypes"])],
+        *(["methods", "--dtypes", spelling] for spelling in there["methods"].values()),
+        ["modes", "--modes", ", ".join(there["modes"])],
+    ]
+    console.print(Listing(("what", "flag", "names"), names, 3))
 
 
 def _print_tasks(console: Console, tasks: list[dict[str, Any]]) -> None:
-    table = Table("--tasks", "or", "instruction", "steps at most", box=box.SIMPLE_HEAD)
-    for task in tasks:
-        table.add_row(str(task["id"]), task["key"], task["instruction"], str(task["max_steps"]))
-    console.print(table)
+    rows = [[str(task["id"]), task["key"], task["instruction"], str(task["max_steps"])] for task in tasks]
+    console.print(Listing(("--tasks", "or", "instruction", "steps at most"), rows, 3))

@@ -4,23 +4,21 @@ Two simulators, two checkpoints, two versions: whatever two runs of one suite di
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from headless_eval.differences import Difference, differences
 from headless_eval.errors import UserError
 from headless_eval.report.statistics import Interval, wilson_interval
-from headless_eval.report.summary import Comparison, compare
+from headless_eval.report.summary import Comparison, compare, told_scopes
 from headless_eval.report.tables import format_p, format_points
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
+from headless_eval.terminal import Listing, new_console
 
 APART = 0.05
 """Actions that differ by more in an entry are apart to the eye: 3 degrees of a joint, a twentieth of the gripper."""
@@ -138,11 +136,20 @@ def print_comparison(one: Path, other: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_as_json(first, second, found), indent=2))
         return 0
-    console = Console()
+    console = new_console()
     console.print(f"A  {first.path}: {_what(first)}", highlight=False, soft_wrap=True)
     console.print(f"B  {second.path}: {_what(second)}", highlight=False, soft_wrap=True)
-    console.print(_table(found))
-    console.print(_parting_table(found))
+    console.print(_rates(found))
+    if any(row.parting.pairs for row in found.rows):
+        console.print(_partings(found))
+    else:
+        console.print(
+            "No episode with the same seed ended without an error in both: there are no actions to compare.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if scoped := told_scopes({record.configuration: record.scope for record in first.records()}):
+        console.print(scoped, highlight=False, markup=False, soft_wrap=True)
     if found.differences:
         console.print("What differs between A (then) and B (now):", highlight=False)
     for difference in found.differences[:_SHOWN_DIFFERENCES]:
@@ -245,43 +252,47 @@ def _what(run: RunDirectory) -> str:
     return " ".join([*words, f"on {policy.get('device', '?')}, seed {manifest.get('seed')}"])
 
 
-def _table(found: ComparedRuns) -> Table:
-    table = _new_table(
-        ("precision", "task", "A", "B", "B − A", "p"),
-        "Successes of episodes, in brackets 95 % intervals after Wilson in percent. B − A: over the episodes with the "
-        "same seed, percentage points, 95 % interval after Newcombe; p: McNemar's exact test.",
+def _rates(found: ComparedRuns) -> Listing:
+    return _listing(
+        found.rows,
+        {
+            "A": "Successes of episodes, in brackets 95 % intervals after Wilson in percent.",
+            "B": "",
+            "B − A": "B − A: over the episodes with the same seed, percentage points, 95 % interval after Newcombe.",
+            "p": "p: McNemar's exact test.",
+        },
+        lambda row: [_shown_rate(row.a), _shown_rate(row.b), *_shown_difference(row.paired)],
     )
-    for row, name in _named(found.rows):
-        cells = _shown_rate(row.a), _shown_rate(row.b), *_shown_difference(row.paired)
-        table.add_row(name, row.task or "all", *cells, end_section=row.task is None)
-    return table
 
 
-def _parting_table(found: ComparedRuns) -> Table:
-    table = _new_table(
-        ("precision", "task", "same", "first replan", "close", "apart at", "at most"),
-        "Executed actions of the same episodes. Same: to the last bit; first replan: that of the first action that "
-        f"differs, median over the others. Close: never by more than {APART:g} in an entry; apart at: the first step "
-        "with more, median over the others. At most: the largest difference.",
+def _partings(found: ComparedRuns) -> Listing:
+    return _listing(
+        found.rows,
+        {
+            "same": "Executed actions of the same episodes. Same: to the last bit.",
+            "first replan": "First replan: that of the first action that differs, median over the others.",
+            "close": f"Close: never by more than {APART:g} in an entry.",
+            "apart at": "Apart at: the first step with more, median over the others.",
+            "at most": "At most: the largest difference.",
+        },
+        lambda row: _shown_parting(row.parting),
     )
-    for row, name in _named(found.rows):
-        table.add_row(name, row.task or "all", *_shown_parting(row.parting), end_section=row.task is None)
-    return table
 
 
-def _new_table(columns: Sequence[str], caption: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
-    for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index < 2 else "right", no_wrap=True)
-    return table
-
-
-def _named(rows: Sequence[ComparedRow]) -> Iterator[tuple[ComparedRow, str]]:
-    """Yield rows with their configuration's name, which is empty below the first."""
-    last = None
-    for row in rows:
-        yield row, "" if row.configuration == last else row.configuration
-        last = row.configuration
+def _listing(
+    rows: Sequence[ComparedRow], legend: Mapping[str, str], cells: Callable[[ComparedRow], Sequence[str]]
+) -> Listing:
+    """Return a table in which a precision, with all its tasks together if they are several, is above its tasks."""
+    header = ["precision, task", *legend]
+    shown: list[list[str]] = []
+    sections = []
+    for configuration in dict.fromkeys(row.configuration for row in rows):
+        of = {row.task: row for row in rows if row.configuration == configuration}
+        whole = of.pop(None, None)
+        sections.append(len(shown))
+        shown.append([configuration, *(cells(whole) if whole else [""] * len(legend))])
+        shown += [[f"  {task}", *cells(row)] for task, row in of.items()]
+    return Listing(header, shown, legend=legend, sections=sections[1:])
 
 
 def _shown_rate(rate: Rate) -> str:

@@ -10,7 +10,7 @@ from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.program import install
 from headless_eval.results import EpisodeRecord, RunDirectory
-from headless_eval.results.record import FIELDS
+from headless_eval.results.record import BASELINE, FIELDS
 
 FORMATS = ("csv", "parquet")
 COLUMNS = (
@@ -66,6 +66,8 @@ def _rows(run: RunDirectory) -> Iterator[dict[str, Any]]:
 
 def _fields(record: EpisodeRecord) -> dict[str, Any]:
     fields = record.to_dict()
+    if record.configuration == BASELINE:
+        fields["mode"] = None
     error = fields.pop("error") or {}
     del fields["actions"]
     return fields | {f"error_{name}": error.get(name) for name in ("type", "message", "traceback")}

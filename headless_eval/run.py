@@ -33,6 +33,7 @@ from headless_eval.resume import check_unchanged, left_of
 from headless_eval.seeding import TrialSeed
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
 from headless_eval.sims.simulator import Simulator, Task
+from headless_eval.terminal import new_console
 from headless_eval.trained_on import read_trained_on
 from headless_eval.video import VideoWriter, find_ffmpeg
 from headless_eval.watchdog import Watchdog
@@ -49,7 +50,7 @@ def run(config: RunConfig) -> int:
     Raises:
         UserError: if the run cannot start; nothing is written then.
     """
-    console = Console(quiet=config.quiet or config.log_json)
+    console = new_console(quiet=config.quiet or config.log_json)
     if config.resume is None:
         RunDirectory.check(config.results)
     elif config.results is not None and config.results.resolve() != config.resume.resolve():
@@ -83,7 +84,7 @@ def run(config: RunConfig) -> int:
             )
             if config.needs_calibration and policy.module is not None:
                 policy.calibration = calibrate.calibration_for(
-                    config, simulator, policy, tasks, directory.path if directory else None, status.update
+                    config, simulator, policy, tasks, directory.path if directory else None, console, status
                 )
             calibrated = perf_counter()
             _rehearse(config, simulator, policy, tasks[0])
@@ -139,7 +140,7 @@ def report(folder: Path, detect: float | None = None) -> int:
     if detect is not None and not 0 < detect <= 1:
         raise UserError(f"--detect is {detect:g}; it must be above 0 and at most 1 (0.05 for 5 points)")
     summary = build(folder)
-    Console().print(rich_table(summary))
+    new_console().print(rich_table(summary))
     if detect is not None:
         print(detection_text(summary, detect), end="\n\n")
     print(folder)

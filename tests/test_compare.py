@@ -85,6 +85,29 @@ def test_episodes_of_other_seeds_are_no_pairs(finished, copy):
     assert row.b.episodes == 3
 
 
+@pytest.mark.parametrize("columns", [None, "80"])
+def test_the_tables_are_whole_at_any_width(finished, copy, capsys, monkeypatch, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert main(["compare", str(finished), str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert [line.split() for line in out.splitlines() if line.startswith("   scene_1")] == [
+        ["scene_1", "0/3", "[0,", "56]", "0/3", "[0,", "56]", "0", "[−56,", "+56]", "1"],
+        ["scene_1", "3/3", "–", "3/3", "–", "0"],
+    ]
+
+
+def test_without_pairs_there_is_no_second_table(finished, copy, capsys):
+    journal = copy / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"seed":7', '"seed":8'))
+    assert main(["compare", str(finished), str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "no actions to compare" in out
+    assert "first replan" not in out
+
+
 def test_json_holds_rows_and_differences(finished, copy, capsys):
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["versions"]["numpy"] = "1.0"

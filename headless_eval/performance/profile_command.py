@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from headless_eval.performance.cases import Case
 from headless_eval.performance.chip import Chip
@@ -24,7 +23,6 @@ from headless_eval.performance.tables import (
     markdown,
     new_folder,
     percent,
-    rich_table,
     scientific,
     significant,
     size,
@@ -36,18 +34,20 @@ from headless_eval.performance.workload import Workload
 from headless_eval.performance_commands import ProfileConfig
 from headless_eval.policies import check_device, check_engine
 from headless_eval.precision import Precision
+from headless_eval.terminal import Listing, new_console
 
 _MOST = 10
 _LITTLE = 0.002  # of an inference: a kernel that took less is not shown
+# From a narrow terminal, in this order.
 _SPARE = (
-    "GFLOP",
-    "weights",
-    "weights error",
-    "of it quantizer",
-    "of limit",
-    "limit ms",
-    "share",
-)  # from a narrow terminal, in this order
+    ("GFLOP",),
+    ("weights",),
+    ("weights error",),
+    ("of it quantizer",),
+    ("of limit",),
+    ("limit ms",),
+    ("share",),
+)
 _FILE = "profile.json"
 
 Cells = list[list[str]]
@@ -69,7 +69,7 @@ def profile(config: ProfileConfig) -> int:
     tokens = prompt_tokens(config.prompt_tokens, source)
     views = source.views if config.views is None else config.views
     workload = Workload(config.batch, views, tokens)
-    console = Console()
+    console = new_console()
     with (
         new_folder(config.results, "profile", _FILE) as folder,
         threads(1),
@@ -92,7 +92,7 @@ def profile(config: ProfileConfig) -> int:
     _write(folder, title, profiles, tables, notes, chip)
     console.print(title, style="bold", highlight=False)
     for heading, header, left, rows in tables:
-        console.print(rich_table(header, rows, left, heading, _SPARE, console.width))
+        console.print(Listing(header, rows, left, heading, spare=_SPARE))
     for note in notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     print(folder)

@@ -10,12 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
 from headless_eval.errors import UserError
 from headless_eval.files import replacing
 from headless_eval.manifest import hardware, source, versions
@@ -80,35 +74,6 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1
         "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
         + "\n"
     )
-
-
-def rich_table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    left: int = 1,
-    title: str = "",
-    spare: Sequence[str] = (),
-    width: int | None = None,
-) -> Table:
-    """Return the same table for a terminal.
-
-    Args:
-        spare: columns that a terminal that is too narrow goes without, in this order.
-        width: the terminal's.
-    """
-    kept = list(range(len(header)))
-    for name in ("", *spare):
-        kept = [index for index in kept if header[index] != name]
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title or None, title_justify="left")
-        table.min_width = None if width is None else min(width, len(title))
-        for index in kept:
-            table.add_column(header[index], justify="left" if index < left else "right", no_wrap=True)
-        for cells in rows:
-            table.add_row(*(Text(cells[index]) for index in kept))
-        endless = Console(width=1000)
-        if width is None or Measurement.get(endless, endless.options, table).maximum <= width:
-            break
-    return table
 
 
 def significant(value: float | None, digits: int = 3) -> str:

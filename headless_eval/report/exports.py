@@ -8,7 +8,7 @@ from typing import Any
 
 from headless_eval.files import replacing
 from headless_eval.report.summary import Row, Summary
-from headless_eval.results.record import EpisodeRecord
+from headless_eval.results.record import BASELINE, EpisodeRecord
 
 COLUMNS = (
     *("task_id", "task_name", "episode_idx", "success", "steps", "max_steps"),
@@ -86,8 +86,10 @@ def _rate(row: Row) -> dict[str, Any]:
 
 
 def _fields(record: EpisodeRecord) -> dict[str, Any]:
-    """Return a record's fields under the names of the results files."""
+    """Return a record's fields under the names of the results files; the model as it is has no mode."""
     fields = record.to_dict()
+    if record.configuration == BASELINE:
+        fields["mode"] = None
     fields["episode_idx"] = fields.pop("episode")
     return {name: fields[name] for name in COLUMNS + TIMING_COLUMNS if name in fields} | {
         "error": fields["error"]

@@ -95,6 +95,7 @@ class Summary:
         configurations: names, in order.
         rows: per configuration its tasks, then all of them together.
         stops: in a sequential run, how the test of each configuration but float32 stands.
+        scoped: what the hashes of scopes in names stand for, in a sentence; empty if there are none.
     """
 
     suite: str
@@ -102,6 +103,7 @@ class Summary:
     configurations: tuple[str, ...]
     rows: tuple[Row, ...]
     stops: Mapping[str, Stop] = field(default_factory=dict)
+    scoped: str = ""
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a configuration and a task's key, or of all tasks.
@@ -155,10 +157,10 @@ def summarize(suite: str, records: Iterable[EpisodeRecord]) -> Summary:
     """
     tasks: dict[str, str] = {}
     cells: dict[tuple[str, str], list[EpisodeRecord]] = defaultdict(list)
-    configurations: dict[str, None] = {}
+    configurations: dict[str, str] = {}
     for record in records:
         tasks.setdefault(record.task_key, record.task_name)
-        configurations.setdefault(record.configuration)
+        configurations.setdefault(record.configuration, record.scope)
         cells[record.configuration, record.task_key].append(record)
 
     rows = []
@@ -169,7 +171,21 @@ def summarize(suite: str, records: Iterable[EpisodeRecord]) -> Summary:
         everything = [record for _, mine in done for record in mine]
         baseline = [record for task, _ in done for record in cells.get((BASELINE, task), [])]
         rows.append(_row(None, everything, baseline))
-    return Summary(suite, tasks, tuple(configurations), tuple(_judge_together(rows)))
+    return Summary(
+        suite, tasks, tuple(configurations), tuple(_judge_together(rows)), scoped=told_scopes(configurations)
+    )
+
+
+def told_scopes(scopes: Mapping[str, str]) -> str:
+    """Return what the hashes of scopes in the names of configurations stand for; empty if there are none.
+
+    Args:
+        scopes: configuration -> its scope as text.
+    """
+    told = {
+        f"scope_{name.partition('_scope_')[2]}": scope for name, scope in scopes.items() if "_scope_" in name
+    }
+    return "; ".join(f"{name}: modules whose names match {scope}" for name, scope in told.items())
 
 
 def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:

@@ -1,25 +1,48 @@
-"""The summary as a table, for the terminal and for Markdown."""
+"""The summary as a table for the terminal."""
 
-from dataclasses import dataclass
-
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from headless_eval.report.summary import Comparison, Row, Summary, pairs_to_detect
+from headless_eval.terminal import Listing
 
 _MAX_TASK_COLUMNS = 6
 
 
-def rich_table(summary: Summary) -> RenderableType:
+def rich_table(summary: Summary) -> Listing | Text:
     """Return the summary for a terminal: a row per configuration; its tasks as columns, where they fit.
 
     Configurations that differ from float32 are red if worse and green if better: p at most 0.05 after Holm.
     """
-    layouts = ((True, 1), (False, 1), (False, 0))
-    return _Fitting([_rich(summary, per_task=per_task, space=space) for per_task, space in layouts])
+    if not summary.rows:
+        return Text("No episode has run.")
+    tasks = list(summary.tasks) if 1 < len(summary.tasks) <= _MAX_TASK_COLUMNS else []
+    header = ["precision", *tasks, "success", "rate %"]
+    compared = any(row.comparison for row in summary.rows)
+    if compared:
+        header += ["Δ float32", "p", "sees"]
+    if summary.errors:
+        header.append("errors")
+
+    found = {(row.configuration, row.task): row for row in summary.rows}
+    rows = []
+    for overall in summary.overall:
+        cells = [overall.configuration]
+        cells += [_count(found.get((overall.configuration, task))) for task in tasks]
+        cells += [_count(overall), _rate(overall)]
+        if compared:
+            cells += _comparison(overall.comparison)
+        if summary.errors:
+            cells.append(str(overall.errors or ""))
+        rows.append(cells)
+    return Listing(
+        header,
+        rows,
+        title=f"{summary.suite}: success by precision",
+        legend=_LEGEND | {"errors": f"Episodes with an error ({summary.errors}) count nowhere else."},
+        note=" ".join(f"{sentence}." for sentence in (summary.stopped, summary.scoped) if sentence),
+        spare=(tasks,),
+        styles=[_style(row.comparison) for row in summary.overall],
+    )
 
 
 def detection_text(summary: Summary, drop: float) -> str:
@@ -52,72 +75,12 @@ def format_points(difference: float) -> str:
     return f"{points:+d}".replace("-", "−") if points else "0"
 
 
-@dataclass(frozen=True)
-class _Fitting:
-    """Shows the first of some tables that is not too wide, or else the last."""
-
-    tables: list[Table]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        widths = (
-            Measurement.get(console, options.update(max_width=1000), table).maximum for table in self.tables
-        )
-        fitting = (
-            table for table, width in zip(self.tables, widths, strict=True) if width <= options.max_width
-        )
-        yield next(fitting, self.tables[-1])
-
-
-@dataclass(frozen=True)
-class _Content:
-    title: str
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-
-
-def _rich(summary: Summary, *, per_task: bool, space: int) -> Table:
-    content = _content(summary, per_task=per_task)
-    padding = (0, space, 0, 0)
-    table = Table(box=box.SIMPLE_HEAD, padding=padding, title=content.title, caption=content.caption)
-    table.caption_justify = "left"
-    for index, name in enumerate(content.header):
-        table.add_column(name, justify="right" if index else "left", no_wrap=True)
-    for cells, row in zip(content.rows, summary.overall, strict=True):
-        table.add_row(*(Text(cell) for cell in cells), style=_style(row.comparison))
-    return table
-
-
-def _content(summary: Summary, *, per_task: bool) -> _Content:
-    tasks = list(summary.tasks) if per_task and 1 < len(summary.tasks) <= _MAX_TASK_COLUMNS else []
-    header = ["precision", *tasks, "success", "rate %"]
-    compared = any(row.comparison for row in summary.rows)
-    if compared:
-        header += ["Δ float32", "p", "sees"]
-    if summary.errors:
-        header.append("errors")
-
-    found = {(row.configuration, row.task): row for row in summary.rows}
-    rows = []
-    for overall in summary.overall:
-        cells = [overall.configuration]
-        cells += [_count(found.get((overall.configuration, task))) for task in tasks]
-        cells += [_count(overall), _rate(overall)]
-        if compared:
-            cells += _comparison(overall.comparison)
-        if summary.errors:
-            cells.append(str(overall.errors or ""))
-        rows.append(cells)
-
-    caption = "In brackets 95 % intervals, of the rate after Wilson"
-    if compared:
-        caption += ", of the paired difference (percentage points) after Newcombe"
-        caption += "; p: McNemar's exact test, after Holm; sees: smallest drop found with 80 % power"
-    if summary.errors:
-        caption += f". Episodes with an error ({summary.errors}) count nowhere else"
-    if summary.stopped:
-        caption += f". {summary.stopped}"
-    return _Content(f"{summary.suite}: success by precision", caption + ".", header, rows)
+_LEGEND = {
+    "rate %": "In brackets 95 % intervals: of the rate after Wilson.",
+    "Δ float32": "Δ float32: paired difference in percentage points, interval after Newcombe.",
+    "p": "p: McNemar's exact test, after Holm.",
+    "sees": "Sees: smallest drop, in points, that these episodes show with 80 % power; – if they are too few for any.",
+}
 
 
 def _count(row: Row | None) -> str:
@@ -136,7 +99,7 @@ def _comparison(comparison: Comparison | None) -> list[str]:
     low, high = comparison.interval
     difference = f"{format_points(comparison.difference)} [{format_points(low)}, {format_points(high)}]"
     p_value = comparison.p_value if comparison.p_holm is None else comparison.p_holm
-    sees = "–" if comparison.detectable is None else f"{100 * comparison.detectable:.0f}"
+    sees = "–" if comparison.detectable is None else format_points(-comparison.detectable)
     return [difference, format_p(p_value), sees]
 
 

@@ -74,6 +74,14 @@ def test_every_precision_has_a_verdict(run_folder: Path, name: str) -> None:
     assert " ".join(sentence.split()) in text
 
 
+def test_the_command_is_one_to_type(run_folder: Path) -> None:
+    manifest = json.loads((run_folder / "manifest.json").read_text())
+    manifest["command"] = ["/somewhere/headless_eval/__main__.py", "run", "--tasks", "scene_1"]
+    (run_folder / "manifest.json").write_text(json.dumps(manifest))
+    build(run_folder)
+    assert "headless-eval run --tasks scene_1" in Page((run_folder / "report.html").read_text()).text
+
+
 def test_untrusted_text_stays_text(
     tmp_path: Path, run_maker: Callable[..., Path], record_maker: Callable[..., EpisodeRecord]
 ) -> None:

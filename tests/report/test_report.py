@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from headless_eval.cli import main
 from headless_eval.errors import UserError
+from headless_eval.precision import BENCHMARK_DTYPES, MODES, configurations
 from headless_eval.report import Summary, build, summarize
 from headless_eval.report.exports import TIMING_COLUMNS
 from headless_eval.report.power import detectable_drop, pairs_needed
@@ -166,6 +168,8 @@ class TestFiles:
                     expected = value or {}
                     assert row["error_type"] == expected.get("type", "")
                     assert row["error_message"] == expected.get("message", "").replace("\n", " ")
+                elif name == "mode" and record.configuration == "float32":
+                    assert row[name] == ""  # the model as it is
                 else:
                     assert row["episode_idx" if name == "episode" else name] == str(value)
 
@@ -204,6 +208,8 @@ class TestFiles:
         for result, record in zip(results, records, strict=True):
             expected = record.to_dict() | {"episode_idx": record.episode}
             expected.pop("actions", None)  # where they lie is the journal's business
+            if record.configuration == "float32":
+                expected["mode"] = None
             assert result | {"episode": result["episode_idx"]} == expected
 
     def test_rates_json(self, run_folder: Path) -> None:
@@ -340,6 +346,45 @@ class TestTables:
         assert "…" not in text
         assert "8/9 " in text
         assert "89 [57, 98]" in text
+
+    def test_names_with_a_hash_are_explained(self, records: list[EpisodeRecord]) -> None:
+        scoped = [
+            replace(one, configuration=f"{one.configuration}_scope_89b8ade5", scope="expert")
+            if one.configuration == "int8_both"
+            else one
+            for one in records
+        ]
+        assert "int8_both_scope_89b8ade5" in shown(summarize("droid", scoped), 140)
+        text = " ".join(shown(summarize("droid", scoped), 140).split())
+        assert "scope_89b8ade5: modules whose names match expert." in text
+        assert "scope" not in shown(summarize("droid", records), 140)
+
+    def test_what_episodes_show_is_in_points(self, record_maker: Callable[..., EpisodeRecord]) -> None:
+        task = Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450)
+        records = [record_maker(name, task, i, "s") for name in ("float32", "int8_both") for i in range(50)]
+        text = shown(summarize("droid", records), 200)
+        (row,) = (line.split() for line in text.splitlines() if line.startswith(" int8_both"))
+        assert re.fullmatch("−[1-9][0-9]", row[-1])
+        assert "smallest drop, in points" in text
+
+    def test_a_run_without_episodes_has_no_table(self) -> None:
+        assert shown(summarize("droid", []), 80) == "No episode has run.\n"
+
+    def test_22_configurations_are_whole_on_80_columns(
+        self, record_maker: Callable[..., EpisodeRecord]
+    ) -> None:
+        task = Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450)
+        names = ["float32", *(one.name for one in configurations(BENCHMARK_DTYPES[1:], MODES))]
+        records = [
+            record_maker(name, task, episode, "s" if name == "float32" else "f")
+            for name in names
+            for episode in range(120)
+        ]
+        text = shown(summarize("droid", records), 80)
+        assert "precision" in text
+        assert "sees" in text
+        assert "…" not in text
+        assert all(f" {name} " in text for name in names)
 
     def test_a_single_configuration_has_no_comparison(self, records: list[EpisodeRecord]) -> None:
         text = shown(summarize("droid", [one for one in records if one.configuration == "float32"]), 140)

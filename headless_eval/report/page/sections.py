@@ -106,10 +106,10 @@ def summary_table(summary: Summary) -> Markup:
         note += (
             f" Δ: success minus that of {BASELINE} over the same episodes, with Newcombe's interval. p: McNemar's exact"
             " test after Holm's correction over all precisions. Would show: the smallest drop that these pairs show"
-            " with 80 % power."
+            " with 80 % power, in points; – if they are too few for any."
         )
     note += " Episodes that ended in an error count nowhere else." if errors else ""
-    note += f" {summary.stopped}." if summary.stopped else ""
+    note += "".join(f" {sentence}." for sentence in (summary.stopped, summary.scoped) if sentence)
     return join(_scrolling(table, "Summary"), tag("p", note, class_="note"))
 
 
@@ -184,11 +184,12 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
 
 
 def manifest_fold(manifest: Mapping[str, Any]) -> Markup:
-    """Return the command and the manifest, folded."""
+    """Return the command as a user types it, and the manifest, folded."""
     command = manifest.get("command")
     words = [str(word) for word in command] if isinstance(command, list) else []
     if words:
-        words[0] = Path(words[0]).name
+        name = Path(words[0]).name
+        words[0] = "headless-eval" if name == "__main__.py" else name
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     return join(
         tag("p", tag("code", shlex.join(words), class_="command")) if words else None,
