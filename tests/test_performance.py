@@ -314,6 +314,8 @@ def test_sensitivity_ranks_components_and_advises(measured):
     (advice,) = (note for note in content["notes"] if note.startswith("Advice"))
     assert "--dtypes float8_e4m3 --modes both" in advice
     assert "--exclude" in advice or "--include" in advice
+    assert any(f"{component.name} (" in advice for component in COMPONENTS)
+    assert "not on success" in content["notes"][-1]
     (combined,) = (part for part in parts if " + " in part["component"])
     assert combined["error"] <= 0.01 < whole["error"]
     assert combined["episodes"] == 1
@@ -378,6 +380,7 @@ MISTAKES = {
     "no model": (["bench", "--policy", "zero"], "nothing"),
     "long prompt": (["bench", "--prompt-tokens", "999"], "slots"),
     "append to nothing": (["bench", "--append"], "--results"),
+    "nothing native": (["bench", "--executions", "native", "--dtypes", "int8"], "nothing could be measured"),
     "profile dtype": (["profile", "--dtype", "int9"], "dtype"),
     "profile compare": (["profile", "--compare", "int9_both"], "dtype"),
     "profile engine": (["profile", "--engine", "fused"], "fused"),

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from headless_eval.errors import UserError
 from headless_eval.performance.bench import Bench, Row
@@ -22,7 +20,6 @@ from headless_eval.performance.tables import (
     markdown,
     new_folder,
     percent,
-    rich_table,
     scientific,
     significant,
     size,
@@ -34,6 +31,7 @@ from headless_eval.performance.workload import Workload
 from headless_eval.performance_commands import BenchConfig
 from headless_eval.policies import check_device, check_engine
 from headless_eval.precision import configurations
+from headless_eval.terminal import Listing, new_console
 
 _FILE = "bench.json"
 _HEADER = (
@@ -42,14 +40,8 @@ _HEADER = (
 )  # fmt: skip
 _NAMES = 3  # columns that are no numbers
 _SETTINGS = 5  # columns that are the same in every row as often as not
-_SPARE = (
-    "5–95 %",
-    "with copies",
-    "limit",
-    "chunks/s",
-    "memory",
-    "warm-up",
-)  # from a narrow terminal, in this order
+# From a narrow terminal, in this order.
+_SPARE = (("5–95 %",), ("with copies",), ("limit",), ("chunks/s",), ("memory",), ("warm-up",))
 
 
 def bench(config: BenchConfig) -> int:
@@ -76,7 +68,7 @@ def bench(config: BenchConfig) -> int:
         config.compute, configurations(config.dtypes, config.modes), config.executions, config.all_engines
     )
     before, earlier = _earlier(config.results) if config.append else ([], {})
-    console = Console()
+    console = new_console()
     chip = Chip(torch.device(config.device))
     order: dict[tuple, Row] = {}
     # On a CPU a run computes with one thread a batch.
@@ -96,15 +88,18 @@ def bench(config: BenchConfig) -> int:
             chip.bandwidth = chip.bandwidth or earlier.get("bandwidth", 0.0)
             # The order of the flags, whatever the order of measuring.
             rows = list(({row.key: row for row in before} | planned | order).values())
-            note = _note(rows, chip, config)
-            if order:
-                _write(folder, rows, chip, source, note)
+            told = any(row.median_ms is not None or row.status.startswith("failed") for row in rows)
+            if order and told:
+                _write(folder, rows, chip, source, _legend(rows, chip, config))
+    if not told:
+        reasons = "; ".join(dict.fromkeys(row.status for row in order.values()))
+        raise UserError(f"nothing could be measured: {reasons}")
     order = planned | order
-    console.print(_table(list(order.values()), _title(source), console.width))
+    console.print(_listing(list(order.values()), _title(source), _legend(rows, chip, config)))
     for row in order.values():
         if row.status != "ok":
             console.print(f"{_case(row)}: {row.status}", highlight=False, markup=False, soft_wrap=True)
-    console.print(note, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{chip.sentence()}.", highlight=False, soft_wrap=True)
     print(folder)
     return int(any(row.status.startswith("failed") for row in order.values()))
 
@@ -114,8 +109,8 @@ def _title(source: Source) -> str:
     return f"{source.name}: horizon {model.action_horizon}, {model.num_steps} flow steps"
 
 
-def _note(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> str:
-    """Return what a reader of the table needs to know."""
+def _legend(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> dict[str, str]:
+    """Return what a reader of the table needs to know, by column."""
     numbers = sorted({row.repeats for row in rows if row.repeats})
     repeats = " to ".join(str(number) for number in dict.fromkeys((*numbers[:1], *numbers[-1:]))) or "none"
     timed = (
@@ -128,34 +123,37 @@ def _note(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> str:
         if config.gpu is not None
         else "the process's peak, with the models of other rows"
     )
-    return (
-        f"ms: median of {repeats}, {timed}. × as it is: beside the same engine without the precision. With copies: "
-        "from pictures on the host to actions on the host. Limit: roofline of what must be computed and moved, at "
-        f"the speeds measured in this run. Memory: {memory}. Error: relative root mean square difference of the "
-        f"actions to float32 eager, same noise. {chip.sentence()}."
-    )
+    return {
+        "ms": f"ms: median of {repeats}, {timed}.",
+        "× as it is": "× as it is: beside the same engine without the precision.",
+        "with copies": "With copies: from pictures on the host to actions on the host.",
+        "of limit": "Limit: roofline of what must be computed and moved, at the speeds measured in this run.",
+        "memory": f"Memory: {memory}.",
+        "error": "Error: relative root mean square difference of the actions to float32 eager, same noise.",
+    }
 
 
-def _table(rows: Sequence[Row], title: str, width: int) -> Table:
+def _listing(rows: Sequence[Row], title: str, legend: dict[str, str]) -> Listing:
     """Return the table for a terminal; settings that all rows share are in its title."""
     cells = _cells(rows)
     same = [index for index in range(_SETTINGS) if len({row[index] for row in cells}) == 1]
     title += "".join(f", {_HEADER[index]} {cells[0][index]}" for index in same)
     kept = [index for index in range(len(_HEADER)) if index not in same]
-    return rich_table(
+    return Listing(
         [_HEADER[index] for index in kept],
         [[row[index] for index in kept] for row in cells],
         sum(index < _NAMES for index in kept),
         title,
-        _SPARE,
-        width,
+        legend,
+        spare=_SPARE,
     )
 
 
-def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, note: str) -> None:
+def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, legend: dict[str, str]) -> None:
     write_csv(folder / "bench.csv", rows)
     content = {"model": source.name, "config": source.config, "chip": chip.describe(), "rows": list(rows)}
     write_json(folder / _FILE, content)
+    note = " ".join([*legend.values(), f"{chip.sentence()}."])
     text = f"{_title(source)}\n\n{markdown(_HEADER, _cells(rows), _NAMES)}\n{note}\n"
     (folder / "bench.md").write_text(text, encoding="utf-8")
     measured = [row for row in rows if row.median_ms is not None]

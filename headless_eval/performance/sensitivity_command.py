@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from headless_eval.baselines import BASELINES
 from headless_eval.calibrate import Seen, record_observations
@@ -33,7 +31,6 @@ from headless_eval.performance.tables import (
     markdown,
     new_folder,
     percent,
-    rich_table,
     scientific,
     significant,
     write_csv,
@@ -46,10 +43,11 @@ from headless_eval.results import ERROR, EpisodeRecord
 from headless_eval.run import check_robot, load
 from headless_eval.sims.registry import find_suite, find_tasks
 from headless_eval.sims.simulator import Simulator, Task
+from headless_eval.terminal import Listing, new_console
 
 _FILE = "sensitivity.json"
 _HEADER = ["part", "precision", "of parameters", "error", "largest, relative", "largest change", "success"]
-_SPARE = ("largest, relative", "of parameters")
+_SPARE = (("largest, relative",), ("of parameters",))  # from a narrow terminal, in this order
 _SHOWN = 24
 
 
@@ -80,7 +78,7 @@ def sensitivity(config: SensitivityConfig) -> int:
         raise UserError("--dtypes names float32 alone: name a type to round to, such as int8")
     suite = find_suite(config.suite)
     tasks = find_tasks(suite.load_tasks(), config.tasks)
-    console = Console()
+    console = new_console()
     with ExitStack() as stack:
         folder = stack.enter_context(new_folder(config.results, "sensitivity", _FILE))
         work = stack.enter_context(Work(console, 1.0))
@@ -117,11 +115,17 @@ def sensitivity(config: SensitivityConfig) -> int:
     lines = [_advice_line(one, advice, damages, config) for one in precisions]
     note = (
         "error: root mean square difference of the action chunks to float32, relative to theirs, in normalised "
-        "units; largest change: of an action, in the robot's own units; same noise."
+        "units; largest change: of an action, in the robot's own units; same noise. The tolerance is on actions, not "
+        "on success: a policy may succeed although its actions differ by more, and "
+        + (
+            "the column success says what was seen."
+            if config.success
+            else "--success N measures it for each component; headless-eval run, for the whole model."
+        )
     )
     _write(folder, title, damages, [*lines, note])
     ordered = _by_damage(damages)
-    console.print(_table(ordered[:_SHOWN], title, console.width))
+    console.print(_listing(ordered[:_SHOWN], title))
     if len(ordered) > _SHOWN:
         console.print(f"{len(ordered) - _SHOWN} more in {folder / 'sensitivity.csv'}", highlight=False)
     for line in [*lines, note]:
@@ -261,19 +265,27 @@ def _advice_line(
     best = tried[-1]
     command = f"headless-eval run --dtypes {precision.dtype}"
     command += f" --modes {precision.mode}" if precision.method is None else ""
-    kept = [one for one in single if one.status == "ok" and part_name(one) not in best.component.split(AND)]
+    together = best.component.split(AND)
+    rounded = [one for one in single if part_name(one) in together]
+    kept = [one for one in single if one.status == "ok" and one not in rounded]
+    error = f"error {scientific(best.error)}, {within}"
     if not kept:
-        whole = f"Advice, {precision.name}: all of the model may be rounded"
-        return f"{whole}: error {scientific(best.error)}, {within}. {command}"
-    names = ", ".join(part_name(one) for one in kept)
-    if len(kept) < len(single) / 2:
+        return f"Advice, {precision.name}: all of the model may be rounded: {error}. {command}"
+    if len(kept) < len(rounded):
+        which = f"all but {_with_errors(kept)}"
         command += f" --exclude '{UNION.join(one.include for one in kept)}'"
     else:
+        which = _with_errors(rounded)
         command += f" --include '{best.include}'"
     return (
-        f"Advice, {precision.name}: all but {names} may be rounded together ({percent(best.parameters)} of the "
-        f"parameters): error {scientific(best.error)}, {within}. {command}"
+        f"Advice, {precision.name}: {which} may be rounded{' together' * (len(rounded) > 1)} "
+        f"({percent(best.parameters)} of the parameters): {error}. {command}"
     )
+
+
+def _with_errors(parts: Sequence[Damage]) -> str:
+    """Return names of parts with what each does alone, the worst first."""
+    return ", ".join(f"{part_name(one)} ({scientific(one.error)})" for one in _by_damage(parts))
 
 
 def _cells(one: Damage) -> list[str]:
@@ -288,7 +300,7 @@ def _cells(one: Damage) -> list[str]:
     return [*cells, scientific(one.error), scientific(one.error_max), significant(one.largest), success]
 
 
-def _table(damages: Sequence[Damage], title: str, width: int) -> Table:
+def _listing(damages: Sequence[Damage], title: str) -> Listing:
     """Return the table for a terminal, without columns that say nothing."""
     rows = [_cells(one) for one in damages]
     spare = [name for index, name in enumerate(_HEADER) if len({row[index] for row in rows}) == 1]
@@ -296,7 +308,7 @@ def _table(damages: Sequence[Damage], title: str, width: int) -> Table:
         title += f", {rows[0][_HEADER.index('precision')]}"
     kept = [index for index, name in enumerate(_HEADER) if name not in spare]
     header = [_HEADER[index] for index in kept]
-    return rich_table(header, [[row[index] for index in kept] for row in rows], 1, title, _SPARE, width)
+    return Listing(header, [[row[index] for index in kept] for row in rows], 1, title, spare=_SPARE)
 
 
 def _write(folder: Path, title: str, damages: Sequence[Damage], lines: Sequence[str]) -> None:
