@@ -2,10 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -54,15 +55,15 @@ def convert(
     vocabulary = Tokenizer(find_tokenizer(source, tokenizer))
     model = load_model(config.model, source, _CPU, as_type)
     state = model.state_dict()
+    written, notes = len(state), list[str]()
     temporary = target.with_name(f".{target.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
         if to == "headless-eval":
             save_checkpoint(temporary, model, config, stats, vocabulary)
-            notes = []
         else:
-            notes = _write_openpi(temporary, source, config, state, as_type)
+            written, notes = _write_openpi(temporary, source, config, state, as_type)
             write_norm_stats(temporary / "assets" / config.asset_id / "norm_stats.json", stats)
             (temporary / "tokenizer.model").write_bytes(vocabulary.model_bytes)
             write_config(temporary / "config.toml", config)
@@ -70,9 +71,7 @@ def convert(
         if trained_on is not None:
             write_trained_on(temporary, trained_on)
         again = load_model(config.model, temporary, _CPU, as_type).state_dict()
-        changed = [name for name, value in state.items() if not torch.equal(value, again[name])]
-        if changed:
-            raise UserError(f"{target} would not hold what {source} does ({changed[0]}): is the disk sound?")
+        _check_equal(temporary, state, again.__getitem__)
         if target.is_dir():
             target.rmdir()
         temporary.rename(target)
@@ -81,18 +80,25 @@ def convert(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     yield from notes
-    yield f"{target}: {len(state)} tensors in {dtype}, read back and equal"
+    yield f"{target}: {written} tensors in {dtype}, read back and equal"
 
 
 def _write_openpi(
     folder: Path, source: Path, config: PolicyConfig, state: dict[str, Tensor], dtype: torch.dtype
-) -> list[str]:
-    """Write one file with all parameters that openpi's PyTorch model has; those we do not read come from the source."""
+) -> tuple[int, list[str]]:
+    """Write one file with all parameters that openpi's PyTorch model has; those we do not read come from the source.
+
+    Returns:
+        how many tensors were written, and what the source did not have.
+    """
     extras, made = openpi_extras(source, config.model, dtype)
     # The head is PaliGemma's token embedding; openpi's files hold the two once, under the head's name.
     kept = {name: value for name, value in state.items() if name != "language.embed_tokens.weight"}
     tensors = {to_openpi(name): value.detach().contiguous() for name, value in kept.items()} | extras
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    file = folder / "model.safetensors"
+    save_file(tensors, file, metadata={"format": "pt"})
+    with safe_open(file, "pt") as again:
+        _check_equal(folder, tensors, again.get_tensor)
     (folder / "config.json").write_text(
         json.dumps(
             {
@@ -105,6 +111,12 @@ def _write_openpi(
         + "\n",
         encoding="utf-8",
     )
-    if not made:
-        return []
-    return [f"{source} has no {name}, which no action depends on: written as zeros" for name in made]
+    return len(tensors), [
+        f"{source} has no {name}, which no action depends on: written as zeros" for name in made
+    ]
+
+
+def _check_equal(folder: Path, tensors: dict[str, Tensor], read: Callable[[str], Tensor]) -> None:
+    changed = next((name for name, value in tensors.items() if not torch.equal(value, read(name))), None)
+    if changed is not None:
+        raise UserError(f"{folder} does not hold what was written to it ({changed}): is the disk sound?")

@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from headless_eval.baselines import BASELINES
 from headless_eval.errors import UserError
@@ -28,6 +26,9 @@ from headless_eval.pi0.tokenizer import Tokenizer
 from headless_eval.pi0.transforms import OBSERVATION_KEYS
 from headless_eval.pi0.weights import check_fit
 from headless_eval.policies import check_device, find_config, find_policy
+from headless_eval.sims.registry import find_suite, find_tasks
+from headless_eval.terminal import Listing, new_console
+from headless_eval.trained_on import read_trained_on
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "FAILED", "skipped"
 _STYLES = {OK: "green", WARNING: "yellow", FAILED: "bold red", SKIPPED: "dim"}
@@ -48,6 +49,7 @@ class _Found:
 
     stats: dict[str, NormStats]
     tokenizer: Tokenizer
+    prompt: str = _PROMPT
     policy: Pi0Policy
 
     def __init__(self, folder: Path, config: PolicyConfig, tokenizer: Path | None, device: str, dtype: str):
@@ -72,7 +74,9 @@ def preflight(
         UserError: a check of the cheap part failed; the message says what to do.
     """
     found = _Found(folder, config, tokenizer, device, dtype)
-    for step in _CHEAP.values():
+    for name, step in _CHECKS.items():
+        if name in _LEFT_TO_EXAMINE:
+            continue
         status, text = step(found)
         if status == FAILED:
             raise UserError(text)
@@ -88,7 +92,7 @@ def examine(
     """Make all checks, one after another; those that need a failed one are skipped."""
     found = _Found(folder, config, tokenizer, device, dtype)
     failed: set[str] = set()
-    for name, step in {**_CHEAP, **_DEAR}.items():
+    for name, step in _CHECKS.items():
         without = [other for other in _NEEDS.get(name, ()) if other in failed]
         if without:
             failed.add(name)
@@ -125,16 +129,14 @@ def doctor(
         raise UserError(f"the policy {policy!r} has no checkpoint: there is nothing to check")
     folder, name = find_policy(policy, checkpoint)
     settings = find_config(folder, config, config_file)
-    console = Console()
+    console = new_console()
     console.print(f"{name} as {settings.name}, {dtype} on {device}", highlight=False)
-    table = Table("check", "result", "finding", box=box.SIMPLE_HEAD)
+    rows: list[list[str | Text]] = []
     statuses = []
     for check in examine(folder, settings, tokenizer, device, dtype):
         statuses.append(check.status)
-        table.add_row(
-            check.name, f"[{_STYLES[check.status]}]{check.status}[/]", check.text.replace("[", "\\[")
-        )
-    console.print(table)
+        rows.append([check.name, Text(check.status, _STYLES[check.status]), check.text])
+    console.print(Listing(("check", "result", "finding"), rows, 3))
     failures, warnings = statuses.count(FAILED), statuses.count(WARNING)
     if failures:
         console.print(f"{failures} of {len(statuses)} checks failed: this checkpoint cannot be evaluated so.")
@@ -223,11 +225,21 @@ def _tokenizer(found: _Found) -> tuple[str, str]:
 def _prompt(found: _Found) -> tuple[str, str]:
     sizes = found.config.model
     worst = np.ones(ROBOTS[found.config.observation].state_dims) if sizes.discrete_state_input else None
-    needed = len(found.tokenizer.prompt_tokens(_PROMPT, worst))
-    text = f"{needed} of {sizes.max_token_len} slots for a prompt of {len(_PROMPT.split())} words"
+    found.prompt = _trained_prompt(found.folder) or _PROMPT
+    needed = len(found.tokenizer.prompt_tokens(found.prompt, worst))
+    text = f"{needed} of {sizes.max_token_len} slots for {found.prompt!r}"
     if needed > sizes.max_token_len:
-        return WARNING, f"{text}: longer prompts are cut off; write short ones"
+        return WARNING, f"{text}: prompts of this length are cut off; write short ones"
     return OK, text
+
+
+def _trained_prompt(folder: Path) -> str | None:
+    """Return the longest instruction that a policy was trained on; None where its folder does not say."""
+    trained_on = read_trained_on(folder)
+    if trained_on is None:
+        return None
+    tasks = find_tasks(find_suite(trained_on.suite).load_tasks(), trained_on.tasks)
+    return max((task.instruction for task in tasks), key=len)
 
 
 def _observation(found: _Found) -> tuple[str, str]:
@@ -283,7 +295,7 @@ def _load(found: _Found) -> tuple[str, str]:
 def _inference(found: _Found) -> tuple[str, str]:
     begin = perf_counter()
     actions = found.policy.infer(
-        fixed_observation(found.config, found.stats["state"]), noise=fixed_noise(found.config)
+        fixed_observation(found.config, found.stats["state"], found.prompt), noise=fixed_noise(found.config)
     )["actions"]
     seconds = perf_counter() - begin
     if not np.isfinite(actions).all():
@@ -296,8 +308,8 @@ def _inference(found: _Found) -> tuple[str, str]:
     return OK, text
 
 
-def fixed_observation(config: PolicyConfig, state: NormStats) -> dict[str, Any]:
-    """Return an observation that is always the same: shaded images, the mean state, one prompt."""
+def fixed_observation(config: PolicyConfig, state: NormStats, prompt: str = _PROMPT) -> dict[str, Any]:
+    """Return an observation that is always the same: shaded images, the mean state, a prompt."""
     keys = OBSERVATION_KEYS[config.observation]
     rows, columns = np.mgrid[0:224, 0:224].astype(np.uint8)
     obs: dict[str, Any] = {
@@ -307,7 +319,7 @@ def fixed_observation(config: PolicyConfig, state: NormStats) -> dict[str, Any]:
     for key, dims in keys["state"].items():
         obs[key] = state.mean[start : start + dims]
         start += dims
-    return {**obs, "prompt": _PROMPT}
+    return {**obs, "prompt": prompt}
 
 
 def fixed_noise(config: PolicyConfig) -> np.ndarray:
@@ -333,7 +345,7 @@ def _bytes(size: float) -> str:
     return f"{size:.1f} GB"
 
 
-_CHEAP: dict[str, _Step] = {
+_CHECKS: dict[str, _Step] = {
     "files": _files,
     "weights": _weights,
     "statistics": _statistics,
@@ -342,8 +354,10 @@ _CHEAP: dict[str, _Step] = {
     "observation": _observation,
     "dimensions": _dimensions,
     "memory": _memory,
+    "load": _load,
+    "inference": _inference,
 }
-_DEAR: dict[str, _Step] = {"load": _load, "inference": _inference}
+_LEFT_TO_EXAMINE = ("prompt", "load", "inference")  # the first refuses nothing, the others read the weights
 _NEEDS = {
     "weights": ("files",),
     "prompt": ("tokenizer",),

@@ -14,6 +14,7 @@ from headless_eval import load_policy
 from headless_eval.cli import main
 from headless_eval.convert import convert
 from headless_eval.errors import UserError
+from headless_eval.pi0.checkpoint import describe_format
 from headless_eval.pi0.policy import Pi0Policy
 from headless_eval.trained_on import TrainedOn, read_trained_on, write_trained_on
 
@@ -46,8 +47,11 @@ def test_any_format_into_ours_and_on_to_openpis(kind, name, tmp_path):
     write_trained_on(ours, TrainedOn("droid", ("scene1",)))
     # Whole in itself: no configuration, no tokenizer named.
     np.testing.assert_array_equal(_actions(case, ours), expected)
-    *notes, _ = convert(ours, theirs, case.config, None, "openpi")
+    assert describe_format(ours)[0] == "headless-eval"
+    *notes, last = convert(ours, theirs, case.config, None, "openpi")
     assert len(notes) == 8
+    assert describe_format(theirs)[0] == "openpi (PyTorch)"
+    assert f": {len(load_file(theirs / 'model.safetensors'))} tensors in float32" in last
     assert read_trained_on(theirs) == TrainedOn("droid", ("scene1",))
     assert "written as zeros" in notes[0]
     np.testing.assert_array_equal(_reference(case, theirs), expected)

@@ -22,6 +22,7 @@ from headless_eval.doctor import (
     preflight,
 )
 from headless_eval.errors import UserError
+from headless_eval.policies import BUNDLED, find_config
 
 TOKENIZER = GOLDEN / "tokenizer.model"
 
@@ -56,6 +57,25 @@ def test_reference_cases_pass(golden):
     assert {check.status for check in checks.values()} == {OK}, checks
     assert "openpi (PyTorch)" in checks["files"].text
     preflight(golden.folder / "checkpoint", golden.config, TOKENIZER)
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [("pi0-droid-tiny", "put the cube in the bowl"), ("pi0-libero-tiny", "pick up the milk and place it")],
+)
+def test_bundled_policies_are_asked_what_they_were_trained_on(name, prompt):
+    folder = BUNDLED / name
+    checks = {check.name: check for check in examine(folder, find_config(folder))}
+    assert {check.status for check in checks.values()} == {OK}, checks
+    assert prompt in checks["prompt"].text
+
+
+def test_a_prompt_that_is_cut_off_is_a_warning(tmp_path):
+    folder = shutil.copytree(BUNDLED / "pi0-droid-tiny", tmp_path / "policy")
+    (folder / "trained_on.toml").unlink()
+    checks = {check.name: check for check in examine(folder, find_config(folder))}
+    assert checks["prompt"].status == WARNING
+    assert "55 of 16 slots" in checks["prompt"].text
 
 
 def test_jax_passes_too():
@@ -193,7 +213,9 @@ def test_command(sound, capsys):
     flags = ["--checkpoint", str(folder), "--config-file", str(case.folder / "meta.json")]
     flags += ["--tokenizer", str(TOKENIZER)]
     assert main(["doctor", *flags]) == 0
-    assert "can be evaluated" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "can be evaluated" in out
+    assert "…" not in out
     (folder / "model.safetensors").unlink()
     assert main(["doctor", *flags]) == 2
     out = capsys.readouterr().out
