@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -53,7 +54,9 @@ class Listing:
         *_, (kept, table) = self._until_one_fits(options.max_width)
         if self.title:
             yield Text(self.title, "table.title")
-        yield table
+        for line in console.render_lines(table, options, pad=False):
+            yield from _stripped(line)
+            yield Segment.line()
         if below := self.explained(self.header[index] for index in kept):
             yield Text(below, "table.caption")
 
@@ -95,6 +98,13 @@ class Listing:
             cells = (Text(cell) if isinstance(cell := row[index], str) else cell for index in kept)
             table.add_row(*cells, style=self.styles[number] if self.styles else "")
         return table
+
+
+def _stripped(line: list[Segment]) -> list[Segment]:
+    """Return a line without the spaces at its end, which would be lines of their own where it is wrapped."""
+    while line and not line[-1].text.strip():
+        line = line[:-1]
+    return [*line[:-1], *(Segment(segment.text.rstrip(), segment.style) for segment in line[-1:])]
 
 
 def _width(table: Table) -> int:

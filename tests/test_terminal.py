@@ -30,6 +30,7 @@ def test_nothing_is_cut_at_any_width(width):
     text = shown(width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
+    assert all(line == line.rstrip() for line in text.splitlines()[1:-1])
     letters = "".join(text.split())
     assert LISTING.title.replace(" ", "") in letters
     for cell in ("120/120", "100[97,100]"):
