@@ -86,6 +86,9 @@ def read(environment: Mapping[str, str]) -> Asked | None:
         settings["exclude"] = values["EXCLUDE"]
     if values.get("WBITS"):
         settings["bits"] = values["WBITS"]
+        for pair in values["WBITS"]:
+            pattern = pair.rpartition("=")[0]
+            words[repr(pattern)] = re.sub(r"\\(.)", r"\1", pattern[1:-1])
     if values.get("DRYRUN"):
         settings["dry_run"] = True
     return Asked(method.name, settings, bool(values.get("DEBUG")), words)

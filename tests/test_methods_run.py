@@ -181,6 +181,13 @@ def test_errors_name_the_variable_that_was_set(name, value, said, monkeypatch, c
     assert list(tmp_path.iterdir()) == []
 
 
+def test_errors_name_the_layers_that_were_written():
+    asked = duquant_environment.read({duquant_environment.PREFIX + "WBITS": "a.b:8,c.d-e:4"})
+    patterns = [pair.partition("=")[0] for pair in asked.settings["bits"]]
+    error = asked.explain(UserError(f"bits are given for {patterns[0]!r} and {patterns[1]!r}: see --bits"))
+    assert str(error) == "bits are given for a.b and c.d-e: see OPENPI_DUQUANT_WBITS"
+
+
 def test_a_dry_run_prints_the_layers_and_stops(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name, value in (

@@ -36,7 +36,7 @@ def solve(
     if method.needs_calibration and calibration is None:
         raise UserError(
             f"{method.name} needs a calibration: record one with headless-eval calibrate and pass it as "
-            "--calibration, or as quantize_(..., calibration=...)"
+            "--calibration; in Python record_inputs records one, for policy.calibration or quantize_(calibration=...)"
         )
     solver: Callable[[Tensor, Bits, Any, Any], QuantizedLinear] = _SOLVERS[type(method)]
     found = {}
