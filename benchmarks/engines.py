@@ -118,7 +118,8 @@ def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
                         continue
                     row["unfired"] = [] if handle is None else list(handle.unfired)[:5]
                     wanted = references.setdefault((precision.name, batch), actions)
-                    row["error_of_actions"] = float((actions - wanted).norm() / wanted.norm())
+                    row["error_of_actions"] = _error(actions, wanted)
+                    row["error_of_precision"] = _error(actions, references["float32", batch])
                 turns = engines | {f"{name}, unquantized": base[name] for name in engines if name in base}
                 times = latency(turns, given, device, chosen.repeats)
                 for row in rows:
@@ -155,6 +156,10 @@ def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
+def _error(actions: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((actions - wanted).norm() / wanted.norm())
+
+
 def show(row: dict[str, Any]) -> None:
     start = f"{row['weights']:9} batch {row['batch']:2}  {row['engine']:9} {row['precision']:28}"
     if "error" in row:
@@ -166,7 +171,7 @@ def show(row: dict[str, Any]) -> None:
     )
     if "of_eager" in row:
         text += f"  {row['of_eager']:.2f} of eager"
-    text += f"  error {row['error_of_actions']:.1e}"
+    text += f"  error {row['error_of_actions']:.1e}, to float32 {row['error_of_precision']:.1e}"
     print(text + (f"  unfired {row['unfired']}" if row["unfired"] else ""), flush=True)
 
 
