@@ -148,7 +148,9 @@ def print_comparison(one: Path, other: Path, *, as_json: bool) -> int:
             highlight=False,
             soft_wrap=True,
         )
-    if scoped := told_scopes({record.configuration: record.scope for record in first.records()}):
+    shown = {row.configuration for row in found.rows}
+    scopes = {one.configuration: one.scope for one in first.records() if one.configuration in shown}
+    if scoped := told_scopes(scopes):
         console.print(scoped, highlight=False, markup=False, soft_wrap=True)
     if found.differences:
         console.print("What differs between A (then) and B (now):", highlight=False)
