@@ -81,7 +81,8 @@ Examples:
   headless-eval bench --gpu 0 --config pi05_droid --random-weights --compute bfloat16 \\
       --dtypes float8_e4m3 int8 --modes both --executions native
 
-Exit status: 0 measured; 1 something failed that should not have; 2 a mistake in what was asked."""
+Exit status: 0 measured; 1 something failed that should not have; 2 a mistake in what was asked, or
+nothing could be measured."""
 
 
 @dataclass(frozen=True)

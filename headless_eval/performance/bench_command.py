@@ -51,7 +51,7 @@ def bench(config: BenchConfig) -> int:
         The exit status: 0, or 1 if something failed that was neither refused nor too large.
 
     Raises:
-        UserError: a flag cannot be followed at all.
+        UserError: a flag cannot be followed at all, or nothing could be measured.
     """
     check_device(config.device)
     for engine in config.all_engines:
