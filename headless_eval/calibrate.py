@@ -181,8 +181,9 @@ def calibrate_aloud(
 
     On a terminal the status says how it gets on. Errors as of ``calibrate``.
     """
+    counted = f"{episodes} episode{'' if episodes == 1 else 's'}"
     if not console.is_terminal:
-        console.print(f"calibrating on {episodes} episodes of its own at float32", highlight=False)
+        console.print(f"calibrating on {counted} of its own at float32", highlight=False)
     began = perf_counter()
     calibration = calibrate(
         simulator,
@@ -198,8 +199,9 @@ def calibrate_aloud(
     number = int(calibration.facts["number"])
     fewer = f" (not {observations}: there were no more)" if number < observations else ""
     console.print(
-        f"calibrated on {number} observations of {episodes} episodes{fewer} in {perf_counter() - began:.1f} s",
+        f"calibrated on {number} observations of {counted}{fewer} in {perf_counter() - began:.1f} s",
         highlight=False,
+        soft_wrap=True,
     )
     return calibration
 
