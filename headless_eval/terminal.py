@@ -63,7 +63,9 @@ class Listing:
     def explained(self, columns: Iterable[str]) -> str:
         """Return what explains a table of these columns, in one line."""
         shown = set(columns)
-        return " ".join([*(text for head, text in self.legend.items() if text and head in shown), self.note]).strip()
+        return " ".join(
+            [*(text for head, text in self.legend.items() if text and head in shown), self.note]
+        ).strip()
 
     def _until_one_fits(self, width: int) -> Iterator[tuple[list[int], Table]]:
         """Yield tables, each narrower than the one before, with the columns that are in them."""
