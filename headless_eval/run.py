@@ -430,7 +430,8 @@ def _time(spent: TimeSpent, episodes: int, before: Any = None) -> dict[str, floa
 def _breakdown(spent: TimeSpent, episodes: int) -> str:
     """Return the same for people."""
     shares = ", ".join(f"{name} {seconds / spent.total:.1%}" for name, seconds in asdict(spent).items())
-    return f"{duration(spent.total)} for {episodes} episodes, {60 * episodes / spent.total:.1f} a minute: {shares}"
+    number = f"{episodes} episode{'' if episodes == 1 else 's'}"
+    return f"{duration(spent.total)} for {number}, {60 * episodes / spent.total:.1f} a minute: {shares}"
 
 
 def _peak_memory() -> int:
