@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from headless_eval.errors import UserError
 from headless_eval.loop import Trial, run_trials
@@ -226,7 +227,7 @@ def calibrate_to_file(config: "RunConfig", observations: int, output: Path) -> i
     slots = min(config.slots, config.episodes)
     settings = suite.settings_of(config)
     with ExitStack() as stack:
-        status = stack.enter_context(console.status(f"Loading {config.policy}"))
+        status = stack.enter_context(console.status(Text(f"Loading {config.policy}")))
         policy = stack.enter_context(load(config))
         check_robot(suite, policy)
         simulator = stack.enter_context(

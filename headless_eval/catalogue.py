@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from headless_eval.methods import METHODS
 from headless_eval.pi0.config import CONFIGS
@@ -64,7 +65,7 @@ def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
     if only is None:
         _print_names(console, there)
     for name, suite in there["suites"].items():
-        console.print(f"[bold]--suite {name}[/bold]  {suite['summary']}", highlight=False)
+        console.print(Text.assemble((f"--suite {name}", "bold"), f"  {suite['summary']}"))
         number = len(suite["tasks"])
         if only is None and number > _SHOWN:
             console.print(f"\n  {number} tasks: headless-eval list --suite {name}\n", highlight=False)

@@ -152,12 +152,20 @@ def _run(flags: list[str]) -> int:
 
 
 def _resume(flags: list[str]) -> int:
-    folder = _parse(RunConfig, "run", flags, _RUN).resume
+    _refuse_empty(flags)
+    given = (
+        after if flag == "--resume" else flag.removeprefix("--resume=")
+        for flag, after in zip(flags, [*flags[1:], "--"], strict=True)
+        if flag.partition("=")[0] == "--resume"
+    )
+    folder = next(given)
+    if folder.startswith("--"):
+        raise UserError(f"--resume needs a value; see {PROGRAM} run --help")
     from headless_eval.resume import settings_of
 
-    # Once more, with the run's settings as defaults: what flags say now is compared with what they said. The
-    # variables of a new run say nothing here.
-    config = _parse(RunConfig, "run", flags, _RUN, default=settings_of(folder))
+    # The run's settings are the defaults: what flags say now is compared with what they said. The variables of a
+    # new run say nothing here.
+    config = _parse(RunConfig, "run", flags, _RUN, default=settings_of(Path(folder)))
     from headless_eval.run import run
 
     return run(config)

@@ -234,11 +234,14 @@ def _prompt(found: _Found) -> tuple[str, str]:
 
 
 def _trained_prompt(folder: Path) -> str | None:
-    """Return the longest instruction that a policy was trained on; None where its folder does not say."""
+    """Return the longest instruction that a policy was trained on; None where its folder does not tell."""
     trained_on = read_trained_on(folder)
     if trained_on is None:
         return None
-    tasks = find_tasks(find_suite(trained_on.suite).load_tasks(), trained_on.tasks)
+    try:
+        tasks = find_tasks(find_suite(trained_on.suite).load_tasks(), trained_on.tasks)
+    except UserError:  # of a suite or a task that is not known here
+        return None
     return max((task.instruction for task in tasks), key=len)
 
 

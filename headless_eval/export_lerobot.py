@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from headless_eval.errors import UserError
 from headless_eval.lerobot_dataset import DatasetWriter
@@ -19,6 +18,7 @@ from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.resume import config_from
 from headless_eval.sims.registry import find_suite
 from headless_eval.suggest import unknown
+from headless_eval.terminal import new_console
 from headless_eval.video import VideoError
 
 CONFIGURATIONS = ("float32",)
@@ -130,7 +130,7 @@ class _Progress:
     def __init__(self, frames: int, episodes: int) -> None:
         self._frames, self._episodes = frames, episodes
         self._done = self._ended = 0
-        self._console = Console(stderr=True)
+        self._console = new_console(stderr=True)
         self._status = self._console.status("Loading") if self._console.is_terminal else None
         self._began = self._said = monotonic()
 

@@ -17,6 +17,11 @@ def program() -> str:
     return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
+def command(*arguments: object) -> str:
+    """Return the command with arguments, as a shell takes it."""
+    return shlex.join([program(), *map(str, arguments)])
+
+
 def install(package: str) -> str:
     """Return the command that installs a package, or an extra of this one, into the environment that runs."""
     return shlex.join([sys.executable, "-m", "pip", "install", package])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from headless_eval import calibrate
 from headless_eval.config import RunConfig
@@ -23,7 +24,7 @@ from headless_eval.loop import EpisodeTimeout, TimeSpent, Trial, Video, make_tri
 from headless_eval.manifest import build_manifest
 from headless_eval.policies import find_policy, trained_policies
 from headless_eval.precision import Precision
-from headless_eval.program import program
+from headless_eval.program import command
 from headless_eval.progress import JsonProgress, RunProgress, duration, print_event
 from headless_eval.quant.packs import check_packdir
 from headless_eval.report import build, summarize_run
@@ -70,7 +71,7 @@ def run(config: RunConfig) -> int:
         directory = None
         if config.resume is not None:
             directory = stack.enter_context(RunDirectory.open(config.resume, write=True))
-        with console.status(f"Loading {config.policy}") as status:
+        with console.status(Text(f"Loading {config.policy}")) as status:
             began = perf_counter()
             policy = stack.enter_context(load(config))
             policy.packdir = config.packdir
@@ -107,7 +108,7 @@ def run(config: RunConfig) -> int:
         try:
             return _evaluate(config, simulator, tasks, policy, directory, console)
         except KeyboardInterrupt:  # once more, while what derives from the journal was made
-            raise KeyboardInterrupt(f"go on with: {program()} run --resume {directory.path}") from None
+            raise KeyboardInterrupt(f"go on with: {command('run', '--resume', directory.path)}") from None
 
 
 @contextmanager
@@ -314,8 +315,12 @@ def _evaluate(
     def on_hang(activity: str, episodes: Sequence[Any], stack: str) -> None:
         message = f"{activity} did not return within {config.episode_timeout:g} s"
         error = {"type": EpisodeTimeout.__name__, "message": message, "traceback": stack}
-        for episode in episodes:
-            directory.append(episode.record(error), episode.taken)
+        try:
+            for episode in episodes:
+                directory.append(episode.record(error), episode.taken)
+        except UserError as fault:  # nobody else can tell: this thread is the watchdog's, the main one hangs
+            print(f"headless-eval: error: {message}, and {fault}", file=sys.stderr, flush=True)
+            os._exit(2)
         directory.close()
         _start_afresh(directory, config, message)
 
@@ -349,12 +354,17 @@ def _evaluate(
         entries["time"] = _time(spent, ended, directory.manifest.get("time"))
     directory.update_manifest(**entries)
     directory.finish(status, "interrupted" if spent is None else "finished")
-    build(directory)  # last, for the page shows the manifest
+    try:
+        build(directory)  # last, for the page shows the manifest
+    except UserError:
+        with suppress(UserError):
+            directory.finish(2, "failed")
+        raise
     console.print(rich_table(summary))
     if spent is None:
         print(
             f"headless-eval: interrupted: {done} of {len(trials)} episodes are kept; "
-            f"go on with: {program()} run --resume {directory.path}",
+            f"go on with: {command('run', '--resume', directory.path)}",
             file=sys.stderr,
         )
     elif ended:
@@ -363,7 +373,9 @@ def _evaluate(
         console.print(
             f"{summary.errors} of {done} episodes ended in an error and count as neither success nor failure; "
             f"their tracebacks are in {directory.path / 'report.html'}. To try them again: "
-            f"{program()} run --resume {directory.path} --retries {max(left_of(directory, 0).attempts.values())}",
+            + command(
+                "run", "--resume", directory.path, "--retries", max(left_of(directory, 0).attempts.values())
+            ),
             highlight=False,
             soft_wrap=True,
         )

@@ -16,7 +16,7 @@ _ENDLESS = 10_000
 
 def new_console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """Return a console; without a terminal its lines have no end, unless ``$COLUMNS`` says where."""
-    console = Console(stderr=stderr, quiet=quiet)
+    console = Console(stderr=stderr, quiet=quiet, markup=False)  # a path may have brackets
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         console.width = _ENDLESS
     return console

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from headless_eval.config import RunConfig
 from headless_eval.differences import Difference, differences
@@ -16,6 +15,7 @@ from headless_eval.precision import Precision
 from headless_eval.report.summary import compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.sequential import ALPHA
+from headless_eval.terminal import new_console
 
 SAMPLE = 10
 _SHOWN = 5
@@ -108,7 +108,7 @@ def compare_runs(one: Path, other: Path) -> int:
     alone = [key[0][0] for key in here.keys() ^ there.keys()]
     if alone:
         counts = ", ".join(f"{name} {alone.count(name)}" for name in sorted(set(alone)))
-        print(f"not compared, as only one of the runs has them: {counts}")
+        print(f"not compared, as they ended without an error in only one of the runs: {counts}")
     horizon = _horizon(first.manifest)
     mismatches = [
         mismatch
@@ -175,7 +175,7 @@ def verify(
         trials.append(Trial(precisions[record.configuration], task, seed))
     then = {record.trial: record for record in chosen}
     mismatches: list[Mismatch] = []
-    console = Console()
+    console = new_console()
     horizon = _horizon(run.manifest)
     repeated: list[EpisodeRecord] = []
     with ExitStack() as stack:

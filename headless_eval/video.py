@@ -7,7 +7,6 @@ import os
 import queue
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -229,7 +228,8 @@ class Encoder:
         # Without dates and versions in it, the same frames give the same file.
         container = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart", "-f", "mp4"]
         quiet = ["-hide_banner", "-loglevel", "error", "-y"]
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        # In memory: what it says of a full disk must not need that disk.
+        self._errors = os.fdopen(os.memfd_create("ffmpeg"), "w+b")
         self._process = subprocess.Popen(
             [ffmpeg, *quiet, *source, "-an", *codec, *container, f"file:{path}"],
             stdin=subprocess.PIPE,

@@ -2,7 +2,8 @@
 # Evaluates a policy headless, in one process. Sets itself up on first use.
 #
 # With nothing set: the bundled policy, 3 scenes x 5 episodes at float32, bfloat16, float8_e4m3 and boolean
-# weights. Environment variables (each maps to a flag of `headless-eval run`; further arguments pass through):
+# weights. Environment variables (each maps to a flag of `headless-eval run`; further arguments pass through, but
+# SUITE, SIM and RESUME also choose the environment, so set the variables rather than their flags):
 #
 #   POLICY          name of a bundled policy, or its folder        --policy
 #   CKPT            checkpoint folder, instead of POLICY           --checkpoint
@@ -65,6 +66,7 @@ END
 unfinished() {
     local journal
     ls -1t results/*/journal.jsonl 2>/dev/null | while IFS= read -r journal; do
+        [ -f "${journal%journal.jsonl}manifest.json" ] || continue
         grep -q '^  "status": "finished"' "${journal%journal.jsonl}manifest.json" && continue
         printf '%s\n' "${journal%/journal.jsonl}"
         break
@@ -79,7 +81,7 @@ if [ "${RESUME:-0}" = 1 ]; then
     [ -n "$RUN" ] || fail "RESUME=1, but results/ holds no run that is not finished; set RESULTS to the run's folder"
 fi
 checkpoint=${CKPT:-$(kept checkpoint)}
-if [[ $checkpoint == gs://* ]]; then checkpoint=${OPENPI_DATA_HOME:-$HOME/.cache/openpi}/${checkpoint#gs://}; fi
+if [[ $checkpoint == gs://* ]]; then checkpoint=${OPENPI_DATA_HOME:-${HOME:-}/.cache/openpi}/${checkpoint#gs://}; fi
 extras=
 if [ -n "$checkpoint" ] && [ -d "$checkpoint/params" ]; then extras=openpi; fi # JAX's format, which it reads
 case "${SIM:-$(kept sim)} ${SUITE:-$(kept suite)}" in

@@ -84,6 +84,7 @@ MISTAKES = {
         "/dev/null",
     ),
     "policy and checkpoint": (["run", "--policy", "zero", "--checkpoint", "/a"], "both given"),
+    "nothing to go on with": (["run", "--resume", "--slots", "2"], "--resume needs a value"),
     "nothing to check": (["doctor", "--policy", "zero"], "no checkpoint"),
     "nothing to round": (["sensitivity", "--policy", "zero"], "no model"),
     "engine that is not for here": (["profile", "--engine", "fused", "--repeats", "2"], "CUDA"),

@@ -64,3 +64,8 @@ def test_list_names_every_option_of_a_method(monkeypatch, capsys, columns):
     assert "…" not in out
     assert "duquant_w4a8[_b64][_steps16]" in out
     assert columns or "[_noclip][_all]" in out  # on 80 columns it goes on in a line below
+
+
+def test_brackets_are_no_markup(capsys):
+    new_console().print("runs/[a]/x [/b]")
+    assert capsys.readouterr().out == "runs/[a]/x [/b]\n"

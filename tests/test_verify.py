@@ -83,7 +83,9 @@ def test_trials_of_one_run_alone_are_named(finished, moved, capsys):
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
     assert main(["verify", str(finished), str(moved)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("not compared, as only one of the runs has them: float32 1\nthe same: 5 trials")
+    assert out.startswith(
+        "not compared, as they ended without an error in only one of the runs: float32 1\nthe same: 5 trials"
+    )
     other = [{**json.loads(line), "seed": 8} for line in journal.read_text().splitlines()]
     journal.write_text("".join(json.dumps(line) + "\n" for line in other))
     assert main(["verify", str(finished), str(moved)]) == 1

@@ -253,8 +253,9 @@ class RunDirectory:
         try:
             if error is not None and self._journal is not None and self._manifest["status"] == "running":
                 interrupted = isinstance(error, KeyboardInterrupt)
+                status = 130 if interrupted else 2 if isinstance(error, UserError) else 1
                 with contextlib.suppress(UserError):  # on a full disk; what stopped the run is what to tell
-                    self.finish(130 if interrupted else 1, "interrupted" if interrupted else "failed")
+                    self.finish(status, "interrupted" if interrupted else "failed")
         finally:
             self.close()
 

@@ -21,6 +21,7 @@ from headless_eval.pi0.policy import save_checkpoint
 from headless_eval.pi0.tokenizer import Tokenizer
 from headless_eval.policies import check_device, list_policies
 from headless_eval.suggest import unknown
+from headless_eval.terminal import new_console
 from headless_eval.trained_on import write_trained_on
 from headless_eval.training.config import TrainConfig
 from headless_eval.training.dataset import Demonstrations
@@ -214,7 +215,7 @@ def run(settings: TrainConfig) -> Path:
         raise unknown("policy to train", settings.policy, bundled)
     check_device(settings.device, "--device cpu")
     _claim(settings)
-    console = Console()
+    console = new_console()
     config = CONFIGS[settings.policy]
     source = SOURCES[config.observation]
     paths = source.collect(
