@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from headless_eval.cli import main as command
+from headless_eval.cli.main import main as command
 
 
 def _truncate(folder: Path) -> None:

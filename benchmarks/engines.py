@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from headless_eval.pi0.config import CONFIGS, Pi0Config
-from headless_eval.pi0.engine import ENGINES, make_engine
-from headless_eval.pi0.model import Pi0
-from headless_eval.precision import DTYPES, MODES, Precision, configurations
+from headless_eval.policies.pi0.config import CONFIGS, Pi0Config
+from headless_eval.policies.pi0.engine import ENGINES, make_engine
+from headless_eval.policies.pi0.model import Pi0
 from headless_eval.quant import quantize_
+from headless_eval.quant.precision import DTYPES, MODES, Precision, configurations
 
 
 def build(config: Pi0Config, device: torch.device, dtype: torch.dtype) -> Pi0:

@@ -24,10 +24,7 @@ import numpy as np
 import torch
 
 from headless_eval import Precision, load_policy
-from headless_eval.convert import convert
-from headless_eval.doctor import fixed_noise, fixed_observation
-from headless_eval.pi0.checkpoint import describe_format, load_model
-from headless_eval.pi0.config import (
+from headless_eval.policies.pi0.config import (
     CONFIGS,
     GemmaConfig,
     Pi0Config,
@@ -36,9 +33,12 @@ from headless_eval.pi0.config import (
     read_config,
     write_config,
 )
-from headless_eval.pi0.norm_stats import NormStats, write_norm_stats
-from headless_eval.pi0.tokenizer import train_tokenizer
-from headless_eval.precision import DTYPES
+from headless_eval.policies.pi0.convert import convert
+from headless_eval.policies.pi0.doctor import fixed_noise, fixed_observation
+from headless_eval.policies.pi0.formats.openpi_torch import describe_format, load_model
+from headless_eval.policies.pi0.norm_stats import NormStats, write_norm_stats
+from headless_eval.policies.pi0.tokenizer import train_tokenizer
+from headless_eval.quant.precision import DTYPES
 
 FORMATS = ("jax", "pytorch")
 CHUNK = 2**31  # bytes
@@ -273,7 +273,7 @@ def stage_quantize(folder: Path, device: str) -> dict[str, Any]:
 
 def stage_episodes(folder: Path, device: str, episodes: int) -> dict[str, Any]:
     """Evaluate in the MuJoCo scenes, end to end, through the command."""
-    from headless_eval.cli import main as command
+    from headless_eval.cli.main import main as command
 
     results = folder.parent / "results"
     flags = [

@@ -20,7 +20,7 @@ HORIZON, IMAGE = 8, 96
 
 def measure(slots: int, seconds: float, device: str) -> None:
     """Simulate that many seconds in each of the slots and print one line."""
-    from headless_eval.seeding import TrialSeed
+    from headless_eval.contracts.seeding import TrialSeed
     from headless_eval.sims.droid import backends
     from headless_eval.sims.droid.scenes import HOME_JOINTS
     from headless_eval.sims.droid.tasks import TASKS

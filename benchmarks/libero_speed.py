@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headless_eval.seeding import TrialSeed
+from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.sims.libero.environment import SETTLING_ACTION, SETTLING_STEPS
 from headless_eval.sims.registry import find_suite
 

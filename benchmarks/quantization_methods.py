@@ -26,15 +26,15 @@ import torch
 from torch import Tensor, nn
 
 from headless_eval import LocalPolicy, Precision, load_policy
-from headless_eval.calibrate import Seen, calibrate, record_observations
-from headless_eval.config import RunConfig
-from headless_eval.pi0.gemma import GemmaLayer
-from headless_eval.pi0.policy import save_checkpoint
-from headless_eval.pi0.siglip import SiglipLayer
+from headless_eval.config.run import RunConfig
+from headless_eval.policies.pi0.gemma import GemmaLayer
+from headless_eval.policies.pi0.policy import save_checkpoint
+from headless_eval.policies.pi0.siglip import SiglipLayer
 from headless_eval.quant import Calibration, quantize_
 from headless_eval.report import summarize_run
 from headless_eval.results import RunDirectory
-from headless_eval.run import run
+from headless_eval.runs.calibrate import Seen, calibrate, record_observations
+from headless_eval.runs.run import run
 from headless_eval.sims.registry import find_suite, find_tasks
 
 SUITE = "droid"

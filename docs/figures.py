@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
-from headless_eval.precision import MODES
+from headless_eval.quant.precision import MODES
 from headless_eval.report import build
 from headless_eval.report.summary import Summary
-from headless_eval.seeding import TrialSeed
-from headless_eval.sims.droid.mujoco_sim import TASKS, DroidMujoco
+from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
 
 IMAGES = Path(__file__).parent / "images"
 

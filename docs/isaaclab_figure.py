@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from headless_eval.seeding import TrialSeed
+from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.sims.droid import backends
-from headless_eval.sims.droid.mujoco_sim import TASKS, DroidMujoco
+from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
 from headless_eval.training.expert import Expert
 
 SIZE, MARGIN, STEPS = 240, 22, 42

@@ -1,14 +1,15 @@
 """Evaluate vision-language-action policies in simulation at any numerical precision, in one process."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headless_eval.errors import UserError
     from headless_eval.local_policy import LocalPolicy
-    from headless_eval.policies import list_policies, load_policy
-    from headless_eval.precision import Precision, Scope, configurations
+    from headless_eval.policies.registry import list_policies, load_policy
     from headless_eval.quant import fake_quantize, quantize_
+    from headless_eval.quant.precision import Precision, Scope, configurations
 
 __all__ = [
     "LocalPolicy",
@@ -25,15 +26,19 @@ __all__ = [
 # Imported when first asked for: torch alone takes seconds, and the command line's help needs none of it.
 _HOMES = {
     "LocalPolicy": "local_policy",
-    "Precision": "precision",
-    "Scope": "precision",
+    "Precision": "quant.precision",
+    "Scope": "quant.precision",
     "UserError": "errors",
-    "configurations": "precision",
+    "configurations": "quant.precision",
     "fake_quantize": "quant",
-    "list_policies": "policies",
-    "load_policy": "policies",
+    "list_policies": "policies.registry",
+    "load_policy": "policies.registry",
     "quantize_": "quant",
 }
+
+
+# Scripts for 0.1 import it from here.
+sys.modules[f"{__name__}.precision"] = import_module(f"{__name__}.quant.precision")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headless_eval.batching import Batching, Timing, one_thread
 from headless_eval.errors import UserError
-from headless_eval.methods import Method
-from headless_eval.policies import list_policies, load_policy
-from headless_eval.precision import Precision
+from headless_eval.policies.batching import Batching, Timing, one_thread
+from headless_eval.policies.registry import list_policies, load_policy
 from headless_eval.quant import Calibration, Handle, Recorder, quantize_
+from headless_eval.quant.methods import Method
+from headless_eval.quant.precision import Precision
 
 __all__ = ["LocalPolicy", "Timing", "example_observation", "list_policies", "load_policy"]
 
@@ -336,7 +336,7 @@ class LocalPolicy:
         if not callable(getattr(self.policy, "renew_engine", None)):
             yield
             return
-        from headless_eval.pi0.engine.eager import EagerEngine
+        from headless_eval.policies.pi0.engine.eager import EagerEngine
 
         engine, self.policy.engine = self.policy.engine, EagerEngine(self.policy.model)
         try:

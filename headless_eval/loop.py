@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.contracts.simulator import Simulator, StepResult, Task
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
-from headless_eval.seeding import TrialSeed
-from headless_eval.sims.simulator import Simulator, StepResult, Task
 
 if TYPE_CHECKING:
     from headless_eval.quant import Precision

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from droid_suite import BUNDLED_POLICY, SHORT_RUN, short_tasks
 
-from headless_eval.policies import list_policies
+from headless_eval.policies.registry import list_policies
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def untrained_policy(tmp_path_factory) -> Path:
     """A policy's folder like the bundled one, with random weights."""
     import torch
 
-    from headless_eval.pi0.config import CONFIGS
-    from headless_eval.pi0.model import Pi0
-    from headless_eval.pi0.norm_stats import NormStats
-    from headless_eval.pi0.policy import save_checkpoint
-    from headless_eval.pi0.tokenizer import Tokenizer, train_tokenizer
+    from headless_eval.policies.pi0.config import CONFIGS
+    from headless_eval.policies.pi0.model import Pi0
+    from headless_eval.policies.pi0.norm_stats import NormStats
+    from headless_eval.policies.pi0.policy import save_checkpoint
+    from headless_eval.policies.pi0.tokenizer import Tokenizer, train_tokenizer
     from headless_eval.sims.droid.scenes import HOME_JOINTS, SCENES
 
     folder = tmp_path_factory.mktemp("policies") / "untrained"
@@ -56,7 +56,7 @@ def droid_policy(request) -> str:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
     """A whole run of ``SHORT_RUN``, with episodes of a second; to be copied, not changed."""
-    from headless_eval.cli import main
+    from headless_eval.cli.main import main
 
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:

@@ -21,8 +21,8 @@ SHORT_RUN = [
 
 def short_tasks(monkeypatch):
     """Shorten the real suite's episodes."""
-    from headless_eval.sims.droid import mujoco_sim
     from headless_eval.sims.droid import tasks as suite
+    from headless_eval.sims.droid.mujoco import simulator as mujoco_sim
 
     tasks = tuple(replace(task, max_steps=SHORT_STEPS) for task in suite.TASKS)
     monkeypatch.setattr(suite, "TASKS", tasks)

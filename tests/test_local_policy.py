@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from paths import GOLDEN
 from torch import nn
 
 import headless_eval
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, example_observation
-from headless_eval.methods import RoundToNearest
-from headless_eval.policies import list_policies, load_policy
-from headless_eval.precision import DTYPES, MODES, Precision, Scope
+from headless_eval.policies.registry import list_policies, load_policy
+from headless_eval.quant.methods import RoundToNearest
+from headless_eval.quant.precision import DTYPES, MODES, Precision, Scope
 
 H, A = 6, 8
 
@@ -599,7 +600,6 @@ def test_list_policies():
     assert {"zero", "random"} <= set(list_policies())
 
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 GOLDEN_CASES = ("pi0_droid", "pi05_droid", "pi0_libero", "pi05_libero")
 
 

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
 from headless_eval.loop import TimeSpent, make_trials, run_trials
-from headless_eval.precision import Precision
+from headless_eval.quant.precision import Precision
 from headless_eval.results import RunDirectory
-from headless_eval.seeding import TrialSeed
-from headless_eval.sims.simulator import StepResult, Task
 
 HORIZON = 4
 NOISE = (6, 3)

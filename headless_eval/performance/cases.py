@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headless_eval.performance.chip import NARROW
-from headless_eval.precision import Precision
+from headless_eval.quant.precision import Precision
 
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from headless_eval.manifest import hardware
 from headless_eval.performance.costs import Speeds
 from headless_eval.performance.timing import Stopwatch, processor
+from headless_eval.results.manifest import hardware
 
 NARROW = ("float8_e4m3", "int8")
 """Types that a native execution multiplies in."""

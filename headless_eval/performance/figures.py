@@ -13,9 +13,9 @@ if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from headless_eval.performance.bench import Row
-    from headless_eval.performance.profile import Profile
-    from headless_eval.performance.sensitivity import Damage
+    from headless_eval.performance.bench.measure import Row
+    from headless_eval.performance.profile.measure import Profile
+    from headless_eval.performance.sensitivity.measure import Damage
 
 _DPI = 200
 
@@ -101,7 +101,7 @@ def profile_figure(path: Path, title: str, profiles: Sequence[Profile]) -> None:
 
 
 def _times_of(profile: Profile) -> dict[str, float]:
-    from headless_eval.performance.profile import by_kind
+    from headless_eval.performance.profile.measure import by_kind
 
     found = {row.component: row.ms for row in profile.components if row.ms}
     return found | by_kind(profile.kernels)
@@ -135,7 +135,7 @@ def sensitivity_figure(path: Path, title: str, damages: Sequence[Damage]) -> Non
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    from headless_eval.performance.sensitivity import AND
+    from headless_eval.performance.sensitivity.measure import AND
 
     shown = [one for one in damages if one.error and AND not in one.component]
     precisions = list(dict.fromkeys(one.precision for one in shown))

@@ -8,7 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from headless_eval.progress import LINE_INTERVAL, duration
+from headless_eval.runs.progress import LINE_INTERVAL, duration
 
 
 class Work(AbstractContextManager["Work"]):

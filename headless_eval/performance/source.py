@@ -7,17 +7,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from headless_eval.baselines import BASELINES
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.pi0.config import ROBOTS, PolicyConfig
-from headless_eval.pi0.gemma import RMSNorm
-from headless_eval.pi0.model import Pi0
-from headless_eval.pi0.norm_stats import NormStats
-from headless_eval.pi0.policy import Pi0Policy
-from headless_eval.pi0.tokenizer import Tokenizer
-from headless_eval.pi0.transforms import OBSERVATION_KEYS
-from headless_eval.policies import BUNDLED, check_device, check_engine, find_config, find_policy, load_policy
+from headless_eval.policies.baselines import BASELINES
+from headless_eval.policies.pi0.config import ROBOTS, PolicyConfig
+from headless_eval.policies.pi0.gemma import RMSNorm
+from headless_eval.policies.pi0.model import Pi0
+from headless_eval.policies.pi0.norm_stats import NormStats
+from headless_eval.policies.pi0.policy import Pi0Policy
+from headless_eval.policies.pi0.tokenizer import Tokenizer
+from headless_eval.policies.pi0.transforms import OBSERVATION_KEYS
+from headless_eval.policies.registry import (
+    BUNDLED,
+    check_device,
+    check_engine,
+    find_config,
+    find_policy,
+    load_policy,
+)
 
 
 @dataclass(frozen=True)

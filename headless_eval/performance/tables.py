@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from headless_eval.errors import UserError
-from headless_eval.files import replacing
-from headless_eval.manifest import hardware, source, versions
+from headless_eval.results.manifest import hardware, source, versions
+from headless_eval.shared.files import replacing
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headless_eval.pi0.config import Pi0Config
-from headless_eval.pi0.model import slots_for
+from headless_eval.policies.pi0.config import Pi0Config
+from headless_eval.policies.pi0.model import slots_for
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from headless_eval.errors import UserError
-from headless_eval.files import replacing
 from headless_eval.quant.activations import leaves_of
+from headless_eval.shared.files import replacing
 
 _FORMAT = "headless-eval calibration 1"
 _TOKENS = 128

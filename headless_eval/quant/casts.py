@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headless_eval.precision import DTYPES
-from headless_eval.suggest import unknown
+from headless_eval.quant.precision import DTYPES
+from headless_eval.shared.suggest import unknown
 
 _E4M3, _E5M2 = 448.0, 57344.0  # the largest values
 

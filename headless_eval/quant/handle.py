@@ -7,10 +7,10 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from headless_eval.precision import Precision
 from headless_eval.quant.activations import activation_axis, map_tensors
 from headless_eval.quant.casts import quantized
 from headless_eval.quant.linears import Place, QuantizedLinear
+from headless_eval.quant.precision import Precision
 from headless_eval.quant.weights import fits_beside, weight_axis
 
 _in_a_precision: WeakSet[nn.Module] = WeakSet()

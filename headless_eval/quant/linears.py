@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from headless_eval.errors import UserError
-from headless_eval.methods import UNQUANTIZED, Bits, Method
-from headless_eval.precision import Precision
 from headless_eval.quant.activations import leaves_of
 from headless_eval.quant.bases import Basis, rotate_blocks
 from headless_eval.quant.integers import PackedWeight, round_tokens
+from headless_eval.quant.methods import UNQUANTIZED, Bits, Method
+from headless_eval.quant.precision import Precision
 
 _IN_A_STACK = re.compile(r"(^|\.)\d+\.")
 

@@ -13,12 +13,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from headless_eval.errors import UserError
-from headless_eval.files import replacing, try_folder
-from headless_eval.methods import Bits, Method
 from headless_eval.quant.bases import Basis
 from headless_eval.quant.calibration import Calibration
 from headless_eval.quant.integers import PackedWeight
 from headless_eval.quant.linears import InputQuantizer, OutputRotation, Place, QuantizedLinear
+from headless_eval.quant.methods import Bits, Method
+from headless_eval.shared.files import replacing, try_folder
 
 _FORMAT = "headless-eval packed weights 1"
 _log = logging.getLogger(__name__)

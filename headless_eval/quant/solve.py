@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from headless_eval.errors import UserError
-from headless_eval.methods import UNQUANTIZED, Bits, DuQuant, Method, RoundToNearest, SmoothQuant
 from headless_eval.quant.bases import (
     Basis,
     divisor,
@@ -20,6 +19,7 @@ from headless_eval.quant.bases import (
 from headless_eval.quant.calibration import Calibration, LayerInputs
 from headless_eval.quant.integers import PackedWeight, round_tokens
 from headless_eval.quant.linears import InputQuantizer, OutputRotation, Place, QuantizedLinear
+from headless_eval.quant.methods import UNQUANTIZED, Bits, DuQuant, Method, RoundToNearest, SmoothQuant
 
 _log = logging.getLogger(__name__)
 _PERCENTILES = (99.0, 99.5, 99.9, 99.99)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from headless_eval.precision import Scope
 from headless_eval.quant.casts import CHANNELWISE
+from headless_eval.quant.precision import Scope
 
 
 def weight_axis(weight: Tensor, dtype: str) -> int | None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headless_eval.files import replacing
 from headless_eval.report.summary import Row, Summary
 from headless_eval.results.record import BASELINE, EpisodeRecord
+from headless_eval.shared.files import replacing
 
 COLUMNS = (
     *("task_id", "task_name", "episode_idx", "success", "steps", "max_steps"),

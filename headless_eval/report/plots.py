@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headless_eval.files import replacing
 from headless_eval.report.charts import Chart, charts
 from headless_eval.report.summary import Row, Summary
+from headless_eval.shared.files import replacing
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and only the end of a run needs it
     from matplotlib.axes import Axes

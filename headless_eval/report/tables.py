@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from headless_eval.report.summary import Comparison, Row, Summary, pairs_to_detect
-from headless_eval.terminal import Listing
+from headless_eval.shared.terminal import Listing
 
 _MAX_TASK_COLUMNS = 6
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 import numpy as np
 
 from headless_eval.errors import CannotWrite, UserError
-from headless_eval.files import replacing, try_folder
 from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
 from headless_eval.results.journal import JournalWriter, read_journal
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.results.stopping import Stopping, stopping_of
+from headless_eval.shared.files import replacing, try_folder
 
 FORMAT = 1
 """The version of the folder's layout, kept in the manifest."""
@@ -73,7 +73,7 @@ class RunDirectory:
 
         Args:
             path: the folder, made with its parents; None for ``results/<YYYYmmdd_HHMMSS>``.
-            manifest: what ``headless_eval.manifest.build_manifest`` returns.
+            manifest: what ``headless_eval.results.manifest.build_manifest`` returns.
 
         Raises:
             UserError: if the folder holds a run already or cannot be written; nothing is changed then.

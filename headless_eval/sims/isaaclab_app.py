@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headless_eval.errors import UserError
-from headless_eval.stderr import no_stderr
+from headless_eval.shared.stderr import no_stderr
 
 PHYSICS, RENDERERS, DEVICES = ("newton", "physx"), ("newton", "rtx"), ("cpu", "cuda")
 _PYTHON = (3, 12)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from headless_eval.contracts.simulator import Simulator, Task
 from headless_eval.errors import UserError
-from headless_eval.sims.simulator import Simulator, Task
-from headless_eval.suggest import unknown
+from headless_eval.shared.suggest import unknown
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Demonstrations and flow-matching training of the bundled policies."""
 
 import headless_eval.sims  # noqa: F401  chooses the GL backend before any module here imports mujoco
-from headless_eval.training.config import TrainConfig
+from headless_eval.config.train import TrainConfig
 
 
 def cli_main(settings: TrainConfig) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headless_eval.sims.droid.mujoco_sim import SceneModel, Slot
+from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.placement import InitialState, draw_initial_state
 from headless_eval.sims.droid.scenes import SCENES, Scene
 from headless_eval.training.blocks import Block, label, write_block

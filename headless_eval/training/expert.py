@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from headless_eval.sims.droid.geometry import rotation
-from headless_eval.sims.droid.mujoco_sim import SceneModel, Slot
+from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.scenes import HOME_JOINTS
 from headless_eval.sims.droid.success import Situation, SuccessTracker
 

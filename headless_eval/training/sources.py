@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from headless_eval.contracts.simulator import Task
+from headless_eval.policies.trained_on import TrainedOn
 from headless_eval.sims.registry import find_suite, find_tasks
-from headless_eval.sims.simulator import Task
-from headless_eval.trained_on import TrainedOn
 from headless_eval.training.blocks import Block, collect_blocks
 
 

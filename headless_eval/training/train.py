@@ -13,17 +13,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headless_eval.config.train import TrainConfig
 from headless_eval.errors import UserError
-from headless_eval.pi0.config import CONFIGS, PolicyConfig
-from headless_eval.pi0.model import Pi0, sample_time
-from headless_eval.pi0.norm_stats import make_norm_stats
-from headless_eval.pi0.policy import save_checkpoint
-from headless_eval.pi0.tokenizer import Tokenizer
-from headless_eval.policies import check_device, list_policies
-from headless_eval.suggest import unknown
-from headless_eval.terminal import new_console
-from headless_eval.trained_on import write_trained_on
-from headless_eval.training.config import TrainConfig
+from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig
+from headless_eval.policies.pi0.model import Pi0, sample_time
+from headless_eval.policies.pi0.norm_stats import make_norm_stats
+from headless_eval.policies.pi0.policy import save_checkpoint
+from headless_eval.policies.pi0.tokenizer import Tokenizer
+from headless_eval.policies.registry import check_device, list_policies
+from headless_eval.policies.trained_on import write_trained_on
+from headless_eval.shared.suggest import unknown
+from headless_eval.shared.terminal import new_console
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.export import instruction_tokens
 from headless_eval.training.sources import SOURCES

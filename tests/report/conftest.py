@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from headless_eval.manifest import build_manifest
+from headless_eval.contracts.simulator import Task
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
-from headless_eval.sims.simulator import Task
+from headless_eval.results.manifest import build_manifest
 
 TASKS = [
     Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450),

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from headless_eval.contracts.simulator import Task
 from headless_eval.report import build, summarize
 from headless_eval.report.page.episodes import MAX_TRACEBACK, embed, is_inside
 from headless_eval.report.page.markup import Markup, join, tag
 from headless_eval.report.verdict import verdicts
 from headless_eval.results import EpisodeRecord
-from headless_eval.sims.simulator import Task
 
 HOSTILE = """</script><script>alert("x")</script><img src=x onerror='alert(1)'> & <!-- ${style} $$ ]]>"""
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headless_eval.contracts.simulator import Task
 from headless_eval.report import build
 from headless_eval.results import EpisodeRecord
-from headless_eval.sims.simulator import Task
-from headless_eval.video import VideoWriter
+from headless_eval.rollout.video import VideoWriter
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")

@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from headless_eval.cli import main
+from headless_eval.cli.main import main
+from headless_eval.contracts.simulator import Task
 from headless_eval.errors import UserError
-from headless_eval.precision import BENCHMARK_DTYPES, MODES, configurations
+from headless_eval.quant.precision import BENCHMARK_DTYPES, MODES, configurations
 from headless_eval.report import Summary, build, summarize
 from headless_eval.report.exports import TIMING_COLUMNS
 from headless_eval.report.power import detectable_drop, pairs_needed
@@ -26,7 +27,6 @@ from headless_eval.report.statistics import newcombe_paired_interval, wilson_int
 from headless_eval.report.summary import pairs_to_detect
 from headless_eval.report.tables import detection_text, format_p, rich_table
 from headless_eval.results import EpisodeRecord
-from headless_eval.sims.simulator import Task
 
 PLOTS = [f"success_rate_{name}.png" for name in ("activations_only", "both", "overall", "weights_only")]
 

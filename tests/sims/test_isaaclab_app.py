@@ -6,10 +6,10 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from headless_eval.config import RunConfig
+from headless_eval.config.run import RunConfig
 from headless_eval.errors import UserError
 from headless_eval.sims import isaaclab_app
-from headless_eval.sims.droid import robot_usd
+from headless_eval.sims.droid.isaaclab import robot_usd
 from headless_eval.sims.registry import find_suite
 
 

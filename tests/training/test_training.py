@@ -10,16 +10,16 @@ import torch
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
-from headless_eval.cli import main
+from headless_eval.cli.main import main
+from headless_eval.config.train import TrainConfig
 from headless_eval.local_policy import load_policy
-from headless_eval.pi0.config import CONFIGS
+from headless_eval.policies.pi0.config import CONFIGS
+from headless_eval.policies.trained_on import read_trained_on
 from headless_eval.sims import gl
-from headless_eval.sims.droid.mujoco_sim import SceneModel
+from headless_eval.sims.droid.mujoco.simulator import SceneModel
 from headless_eval.sims.droid.scenes import SCENES
-from headless_eval.trained_on import read_trained_on
 from headless_eval.training import demonstrations
 from headless_eval.training.blocks import Block, write_block
-from headless_eval.training.config import TrainConfig
 from headless_eval.training.dataset import Demonstrations, augment
 from headless_eval.training.export import instruction_tokens
 from headless_eval.training.sources import SOURCES
@@ -92,7 +92,10 @@ def test_where_all_demonstrations_are_there_no_simulator_is_needed(policy, robot
     (tmp_path / "demonstrations").mkdir()
     for scene, _ in enumerate(source.tasks, 1):
         write_block(Block(scene, 0, 1, 0, 10, 96), tmp_path / "demonstrations", rows)
-    code = "import sys; sys.modules['mujoco'] = None; from headless_eval.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['mujoco'] = None; from headless_eval.cli.main import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
     flags = ["--policy", policy, "--out", str(tmp_path), "--episodes", "1", "--device", "cpu"]
     flags += ["--steps", "1", "--batch", "2", "--flow-samples", "1"]
     done = subprocess.run([sys.executable, "-c", code, "train", *flags], capture_output=True, text=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from headless_eval.files import replacing
 from headless_eval.report.page import sections
 from headless_eval.report.page.episodes import embed
 from headless_eval.report.summary import Summary
 from headless_eval.results.record import EpisodeRecord
+from headless_eval.shared.files import replacing
 
 
 def write_page(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headless_eval.contracts.simulator import Simulator
 from headless_eval.errors import UserError
 from headless_eval.sims import gl
-from headless_eval.sims.simulator import Simulator
 
 
 def mujoco(**settings: Any) -> Simulator:
@@ -16,7 +16,7 @@ def mujoco(**settings: Any) -> Simulator:
         UserError: OpenGL for headless rendering is missing.
     """
     gl.load_mujoco()
-    from headless_eval.sims.droid.mujoco_sim import DroidMujoco
+    from headless_eval.sims.droid.mujoco.simulator import DroidMujoco
 
     return DroidMujoco(**settings)
 
@@ -56,19 +56,19 @@ def isaaclab(
     renderer = renderer or ("newton" if isaac_assets is None else "rtx")
     device = sim_device or ("cuda" if renderer == "rtx" else "cpu")
     isaaclab_app.check(physics, renderer, device)
-    from headless_eval.sims.droid.isaaclab import droid_env
+    from headless_eval.sims.droid.isaaclab.scene import droid_env
 
     config = droid_env(num_slots, physics, renderer, device, image_size, frame_size)
     app = isaaclab_app.IsaacApp(config, device)
     # What runs in Isaac Sim may only be imported once that has started.
     if isaac_assets is not None:
-        from headless_eval.sims.droid.isaaclab_published import PublishedDroid, published_env
+        from headless_eval.sims.droid.isaaclab.published import PublishedDroid, published_env
         from headless_eval.sims.droid.tasks import TASKS
         from headless_eval.sims.registry import find_tasks
 
         (task,) = find_tasks(TASKS, tasks)
         config = published_env(isaac_assets, task.id, num_slots, physics, renderer, device)
         return PublishedDroid(app, config, isaac_assets, task.id)
-    from headless_eval.sims.droid.isaaclab_sim import DroidIsaacLab
+    from headless_eval.sims.droid.isaaclab.simulator import DroidIsaacLab
 
     return DroidIsaacLab(app, config)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headless_eval.sims.simulator import Simulator
+from headless_eval.contracts.simulator import Simulator
 
 
 def start(suite: str, *, libero_assets: Path | None = None, **settings: Any) -> Simulator:

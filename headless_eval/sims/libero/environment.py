@@ -12,12 +12,12 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.contracts.simulator import Task
 from headless_eval.errors import UserError
-from headless_eval.seeding import TrialSeed
 from headless_eval.sims import divergence
 from headless_eval.sims.libero.initial_states import read_initial_states
 from headless_eval.sims.libero.package import Package, silence
-from headless_eval.sims.simulator import Task
 
 ACTION_DIM = 7
 SETTLING_STEPS = 10

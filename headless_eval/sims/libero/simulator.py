@@ -8,13 +8,13 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
-from headless_eval.seeding import TrialSeed
 from headless_eval.sims.libero import images
 from headless_eval.sims.libero.environment import SETTLING_ACTION, SETTLING_STEPS, Environment
 from headless_eval.sims.libero.package import Package, fingerprint
 from headless_eval.sims.libero.tasks import CONTROL_HZ, TASKS
-from headless_eval.sims.simulator import StepResult, Task
 
 _VERSIONS = ("hf-libero", "robosuite", "bddl", "mujoco", "numba")
 

@@ -3,7 +3,7 @@
 Limits of steps and the order of tasks are those of openpi's evaluation.
 """
 
-from headless_eval.sims.simulator import Task
+from headless_eval.contracts.simulator import Task
 
 CONTROL_HZ = 20.0
 

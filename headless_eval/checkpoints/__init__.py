@@ -1,0 +1,1 @@
+"""Bytes on disk to tensors; no model is known here."""

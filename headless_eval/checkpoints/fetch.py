@@ -1,0 +1,117 @@
+"""Copying checkpoints from where they are published into openpi's cache."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from headless_eval.checkpoints.locate import cached_path
+from headless_eval.errors import UserError
+from headless_eval.shared.program import install
+
+_BLOCK = 8 * 2**20
+_LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "hf": "huggingface_hub"}
+
+
+def fetch(address: str, target: Path | None = None) -> Path:
+    """Copy a folder or file to openpi's cache, continuing where an earlier try broke off.
+
+    A file under way is ``NAME.partial``; it gets its name when it has its whole length. A file that is there with
+    that length is kept.
+
+    Args:
+        address: such as ``gs://openpi-assets/checkpoints/pi05_droid``.
+        target: where to; by default ``cached_path(address)``.
+
+    Returns:
+        Where the copy is.
+
+    Raises:
+        UserError: there is nothing at the address, it cannot be reached, or the copy cannot be written.
+    """
+    protocol, separator, rest = address.partition("://")
+    if not separator or not rest.strip("/"):
+        raise UserError(
+            f"{address!r} is no address: give one such as gs://openpi-assets/checkpoints/pi05_droid"
+        )
+    target = target or cached_path(address)
+    filesystem, root = _open(address, protocol)
+    try:
+        files = _files(filesystem, root)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot list {address}: {_reason(error)}") from None
+    if not files:
+        raise UserError(f"there is nothing at {address}")
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        task = progress.add_task(Path(rest).name, total=sum(files.values()))
+        for path, size in files.items():
+            relative = path[len(root) :].lstrip("/")
+            to = target / relative if relative else target
+            if to.resolve() != target.resolve() and target.resolve() not in to.resolve().parents:
+                raise UserError(f"{address} names a file outside its folder ({relative}): not copied")
+            try:
+                _copy(filesystem, path, to, size, lambda count: progress.advance(task, count))
+            except (OSError, RuntimeError) as error:
+                raise UserError(
+                    f"copying {path} broke off ({_reason(error)}): the same command continues it"
+                ) from None
+    return target
+
+
+def _open(address: str, protocol: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+
+        filesystem, root = fsspec.core.url_to_fs(
+            address, **({"token": "anon"} if protocol in ("gs", "gcs") else {})
+        )
+    except ImportError:
+        library = _LIBRARIES.get(protocol, "fsspec")
+        raise UserError(
+            f"{protocol}:// needs {library}, which is not installed: {install('headless-eval[fetch]')}"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"cannot read from {address}: {_reason(error)}") from None
+    return filesystem, str(root).rstrip("/")
+
+
+def _files(filesystem: Any, root: str) -> dict[str, int]:
+    """Return all files below, or the file itself, with their sizes; smallest first, so that mistakes show early."""
+    found = filesystem.find(root, detail=True)
+    sizes = {path: int(entry["size"]) for path, entry in found.items() if entry["type"] == "file"}
+    return dict(sorted(sizes.items(), key=lambda item: (item[1], item[0])))
+
+
+def _copy(filesystem: Any, path: str, to: Path, size: int, advance: Any) -> None:
+    if to.is_file() and to.stat().st_size == size:
+        advance(size)
+        return
+    partial = to.with_name(f"{to.name}.partial")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    have = partial.stat().st_size if partial.is_file() else 0
+    if have > size:
+        have = 0
+    advance(have)
+    with partial.open("r+b" if have else "wb") as file:
+        file.seek(have)
+        while have < size:
+            block = filesystem.cat_file(path, start=have, end=min(size, have + _BLOCK))
+            if not block:
+                raise OSError(f"it ended after {have} of {size} bytes")
+            file.write(block)
+            have += len(block)
+            advance(len(block))
+    partial.replace(to)
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__

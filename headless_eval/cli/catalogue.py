@@ -1,0 +1,95 @@
+"""What there is to run."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from headless_eval.policies.pi0.config import CONFIGS
+from headless_eval.policies.registry import list_policies, trained_policies
+from headless_eval.quant.methods import METHODS
+from headless_eval.quant.precision import DTYPES, MODES
+from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.sims.registry import SUITES, find_suite
+
+_SHOWN = 10  # tasks of a suite that are shown unasked
+
+
+def catalogue() -> dict[str, Any]:
+    """Return policies, configurations of checkpoints, suites with their tasks, dtypes and modes."""
+    return {
+        "policies": list_policies(),
+        "trained_on": {name: asdict(trained_on) for name, trained_on in trained_policies().items()},
+        "configs": list(CONFIGS),
+        "suites": {
+            suite.name: {
+                "summary": suite.summary,
+                "simulators": list(suite.simulators),
+                "tasks": [
+                    {
+                        "id": task.id,
+                        "key": task.key,
+                        "instruction": task.instruction,
+                        "max_steps": task.max_steps,
+                    }
+                    for task in suite.load_tasks()
+                ],
+            }
+            for suite in SUITES.values()
+        },
+        "dtypes": list(DTYPES),
+        "methods": {kind: method.spelling() for kind, method in METHODS.items()},
+        "modes": list(MODES),
+    }
+
+
+def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
+    """Print the catalogue, as tables or as JSON.
+
+    Args:
+        only: print this suite alone, with all its tasks.
+        as_json: as JSON.
+
+    Raises:
+        UserError: there is no such suite.
+    """
+    there = catalogue()
+    if only is not None:
+        there = {"suites": {only: there["suites"][find_suite(only).name]}}
+    if as_json:
+        print(json.dumps(there, indent=2))
+        return
+    console = new_console()
+    if only is None:
+        _print_names(console, there)
+    for name, suite in there["suites"].items():
+        console.print(Text.assemble((f"--suite {name}", "bold"), f"  {suite['summary']}"))
+        number = len(suite["tasks"])
+        if only is None and number > _SHOWN:
+            console.print(f"\n  {number} tasks: headless-eval list --suite {name}\n", highlight=False)
+        else:
+            _print_tasks(console, suite["tasks"])
+        console.print(f"--sim {', '.join(suite['simulators'])}", highlight=False)
+
+
+def _print_names(console: Console, there: dict[str, Any]) -> None:
+    trained = trained_policies()
+    policies = [
+        [name, trained[name].flags if name in trained else "any suite, as a baseline"]
+        for name in there["policies"]
+    ]
+    console.print(Listing(("--policy", "for"), policies, 2))
+    names = [
+        ["configurations", "--config", ", ".join(there["configs"])],
+        ["data types", "--dtypes", ", ".join(there["dtypes"])],
+        *(["methods", "--dtypes", spelling] for spelling in there["methods"].values()),
+        ["modes", "--modes", ", ".join(there["modes"])],
+    ]
+    console.print(Listing(("what", "flag", "names"), names, 3))
+
+
+def _print_tasks(console: Console, tasks: list[dict[str, Any]]) -> None:
+    rows = [[str(task["id"]), task["key"], task["instruction"], str(task["max_steps"])] for task in tasks]
+    console.print(Listing(("--tasks", "or", "instruction", "steps at most"), rows, 3))

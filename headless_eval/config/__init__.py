@@ -1,0 +1,1 @@
+"""The settings of every command: dataclasses whose fields are flags. No torch, no work."""

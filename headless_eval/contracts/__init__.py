@@ -1,0 +1,1 @@
+"""What rooms promise each other: robots, policies, simulators, variants, seeds. NumPy only."""

@@ -1,0 +1,223 @@
+"""``headless-eval bench``: from its flags to a table, files and a plot."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headless_eval.config.performance import BenchConfig
+from headless_eval.errors import UserError
+from headless_eval.performance.bench.measure import Bench, Row
+from headless_eval.performance.cases import make_cases
+from headless_eval.performance.chip import Chip
+from headless_eval.performance.figures import latency_figure
+from headless_eval.performance.progress import Work
+from headless_eval.performance.source import Source, prompt_tokens
+from headless_eval.performance.tables import (
+    markdown,
+    new_folder,
+    percent,
+    scientific,
+    significant,
+    size,
+    write_csv,
+    write_json,
+)
+from headless_eval.performance.timing import threads
+from headless_eval.performance.workload import Workload
+from headless_eval.policies.registry import check_device, check_engine
+from headless_eval.quant.precision import configurations
+from headless_eval.shared.terminal import Listing, new_console
+
+_FILE = "bench.json"
+_HEADER = (
+    "weights", "precision", "engine", "batch", "views", "ms", "× as it is", "5–95 %", "with copies",
+    "chunks/s", "limit", "of limit", "warm-up", "memory", "error",
+)  # fmt: skip
+_NAMES = 3  # columns that are no numbers
+_SETTINGS = 5  # columns that are the same in every row as often as not
+# From a narrow terminal, in this order.
+_SPARE = (("5–95 %",), ("with copies",), ("limit",), ("chunks/s",), ("memory",), ("warm-up",))
+
+
+def bench(config: BenchConfig) -> int:
+    """Measure, show and write.
+
+    Returns:
+        The exit status: 0, or 1 if something failed that was neither refused nor too large.
+
+    Raises:
+        UserError: a flag cannot be followed at all, or nothing could be measured.
+    """
+    check_device(config.device)
+    for engine in config.all_engines:
+        for execution in config.executions:
+            check_engine(engine, execution)
+    source = config.source(config.random_weights)
+    tokens = prompt_tokens(config.prompt_tokens, source)
+    workloads = [
+        Workload(batch, number, tokens)
+        for number in config.views or (source.views,)
+        for batch in config.batch
+    ]
+    cases = make_cases(
+        config.compute, configurations(config.dtypes, config.modes), config.executions, config.all_engines
+    )
+    before, earlier = _earlier(config.results) if config.append else ([], {})
+    console = new_console()
+    chip = Chip(torch.device(config.device))
+    order: dict[tuple, Row] = {}
+    # On a CPU a run computes with one thread a batch.
+    with (
+        new_folder(config.results, "bench", None if before else _FILE) as folder,
+        threads(1),
+        Work(console, Bench.units(len(cases), len(workloads))) as work,
+    ):
+        deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
+        measuring = Bench(source, config.device, chip, config.repeats, work, deadline)
+        try:
+            for row in measuring.measure(cases, workloads):
+                order[row.key] = row
+        finally:  # what there is is kept if the rest is interrupted
+            planned = {row.key: row for row in measuring.planned(cases, workloads)}
+            chip.rates = earlier.get("rates", {}) | chip.rates
+            chip.bandwidth = chip.bandwidth or earlier.get("bandwidth", 0.0)
+            # The order of the flags, whatever the order of measuring.
+            rows = list(({row.key: row for row in before} | planned | order).values())
+            told = any(row.median_ms is not None or row.status.startswith("failed") for row in rows)
+            if order and told:
+                _write(folder, rows, chip, source, _legend(rows, chip, config))
+    if not told:
+        reasons = "; ".join(dict.fromkeys(row.status for row in order.values()))
+        raise UserError(f"nothing could be measured: {reasons}")
+    order = planned | order
+    console.print(_listing(list(order.values()), _title(source), _legend(rows, chip, config)))
+    for row in order.values():
+        if row.status != "ok":
+            console.print(f"{_case(row)}: {row.status}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{chip.sentence()}.", highlight=False, soft_wrap=True)
+    print(folder)
+    return int(any(row.status.startswith("failed") for row in order.values()))
+
+
+def _title(source: Source) -> str:
+    model = source.config.model
+    return f"{source.name}: horizon {model.action_horizon}, {model.num_steps} flow steps"
+
+
+def _legend(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> dict[str, str]:
+    """Return what a reader of the table needs to know, by column."""
+    numbers = sorted({row.repeats for row in rows if row.repeats})
+    repeats = " to ".join(str(number) for number in dict.fromkeys((*numbers[:1], *numbers[-1:]))) or "none"
+    timed = (
+        "CUDA events around sample_actions with the pictures on the device"
+        if config.gpu is not None
+        else "sample_actions, by the host's clock, one thread"
+    )
+    memory = (
+        "peak beyond what was there"
+        if config.gpu is not None
+        else "the process's peak, with the models of other rows"
+    )
+    return {
+        "ms": f"ms: median of {repeats}, {timed}.",
+        "× as it is": "× as it is: beside the same engine without the precision.",
+        "with copies": "With copies: from pictures on the host to actions on the host.",
+        "of limit": "Limit: roofline of what must be computed and moved, at the speeds measured in this run.",
+        "memory": f"Memory: {memory}.",
+        "error": "Error: relative root mean square difference of the actions to float32 eager, same noise.",
+    }
+
+
+def _listing(rows: Sequence[Row], title: str, legend: dict[str, str]) -> Listing:
+    """Return the table for a terminal; settings that all rows share are in its title."""
+    cells = _cells(rows)
+    same = [index for index in range(_SETTINGS) if len({row[index] for row in cells}) == 1]
+    title += "".join(f", {_HEADER[index]} {cells[0][index]}" for index in same)
+    kept = [index for index in range(len(_HEADER)) if index not in same]
+    return Listing(
+        [_HEADER[index] for index in kept],
+        [[row[index] for index in kept] for row in cells],
+        sum(index < _NAMES for index in kept),
+        title,
+        legend,
+        spare=_SPARE,
+    )
+
+
+def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, legend: dict[str, str]) -> None:
+    write_csv(folder / "bench.csv", rows)
+    content = {"model": source.name, "config": source.config, "chip": chip.describe(), "rows": list(rows)}
+    write_json(folder / _FILE, content)
+    note = " ".join([*legend.values(), f"{chip.sentence()}."])
+    text = f"{_title(source)}\n\n{markdown(_HEADER, _cells(rows), _NAMES)}\n{note}\n"
+    (folder / "bench.md").write_text(text, encoding="utf-8")
+    measured = [row for row in rows if row.median_ms is not None]
+    if measured:
+        latency_figure(folder / "bench.png", _title(source), chip.name, measured)
+
+
+def _earlier(folder: Path | None) -> tuple[list[Row], dict[str, Any]]:
+    """Read an earlier table's rows and speeds of the chip; none where there is none yet.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if folder is None:
+        raise UserError("--append adds to the table in a folder: name it with --results DIR")
+    path = folder / _FILE
+    if not path.exists():
+        return [], {}
+    known = {field.name for field in fields(Row)}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows = [Row(**{name: row[name] for name in row if name in known}) for row in content["rows"]]
+        chip = content["chip"]
+        return rows, {"rates": dict(chip["matrix_flops"]), "bandwidth": float(chip["copy_bytes_per_s"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"cannot read {path} ({error}): choose another folder with --results") from None
+
+
+def _case(row: Row) -> str:
+    execution = "" if row.execution == "simulated" else f", {row.execution}"
+    return f"{row.compute}, {row.precision}{execution}, {row.engine}, batch {row.batch}, {row.views} views"
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    plain = {_setting(row): row.median_ms for row in rows if row.precision == "float32"}
+    return [_cells_of(row, plain.get(_setting(row))) for row in rows]
+
+
+def _setting(row: Row) -> tuple:
+    return row.compute, row.engine, row.batch, row.views, row.prompt_tokens
+
+
+def _cells_of(row: Row, plain: float | None) -> list[str]:
+    precision = "as it is" if row.precision == "float32" else row.precision
+    names = [
+        row.compute,
+        precision + (" native" if row.execution == "native" else ""),
+        row.computed_by,
+        str(row.batch),
+        str(row.views),
+    ]
+    if row.median_ms is None:
+        reason = "no memory" if row.status == "out of memory" else "failed" if "failed" in row.status else "–"
+        return [*names, reason, *["–"] * (len(_HEADER) - len(names) - 1)]
+    return [
+        *names,
+        significant(row.median_ms),
+        f"{row.median_ms / plain:.2f}" if plain else "–",
+        f"{significant(row.p5_ms)}–{significant(row.p95_ms)}",
+        significant(row.end_to_end_ms),
+        significant(row.chunks_per_s),
+        significant(row.limit_ms),
+        percent(row.share),
+        f"{significant(row.warmup_s)} s",
+        size(row.peak_bytes),
+        scientific(row.error),
+    ]

@@ -1,0 +1,320 @@
+"""The latency and memory table: every combination asked for, each beside what the chip allows."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
+from headless_eval.performance.cases import Case, relative_errors
+from headless_eval.performance.chip import Chip
+from headless_eval.performance.costs import Limit, count, limit_of
+from headless_eval.performance.memory import MemoryMark, free_unused
+from headless_eval.performance.progress import Work
+from headless_eval.performance.source import Source
+from headless_eval.performance.timing import Stopwatch, summarize, wall
+from headless_eval.performance.workload import Inputs, Workload, random_inputs
+from headless_eval.policies.pi0.doctor import memory_free
+from headless_eval.quant.precision import Precision
+
+COMPARED = 4
+"""How many samples of a batch the error is taken over."""
+
+_MEMORY = 0.5  # of what is free, for those that are measured in turns
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; what could not be measured is None.
+
+    Times are in milliseconds. ``median_ms``, ``p5_ms`` and ``p95_ms`` are of ``sample_actions`` with the pictures on
+    the device; ``end_to_end_ms`` is the median from pictures on the host to actions on the host.
+
+    Args:
+        compute: the type that the weights are kept in.
+        precision: the precision's name.
+        execution: simulated or native.
+        engine: the engine asked for.
+        ran: the engine that computed.
+        status: ``ok``, or why there are no figures.
+        warmup_s: seconds from loaded weights to the end of the first inference, compilation included.
+        weights_bytes: of the model's parameters.
+        peak_bytes: the most memory in the first inference, what compiling takes included; see ``MemoryMark``.
+        error: root mean square of the difference of the actions to float32 eager, relative to theirs; first samples.
+        error_max: the largest such difference, relative to the largest action.
+        limit_ms: the roofline's time, of which ``prefix_limit_ms`` once and ``step_limit_ms`` for each flow step.
+    """
+
+    compute: str
+    precision: str
+    execution: str
+    engine: str
+    batch: int
+    views: int
+    prompt_tokens: int
+    ran: str | None = None
+    status: str = "not measured"
+    repeats: int = 0
+    median_ms: float | None = None
+    p5_ms: float | None = None
+    p95_ms: float | None = None
+    end_to_end_ms: float | None = None
+    warmup_s: float | None = None
+    weights_bytes: int | None = None
+    peak_bytes: int | None = None
+    chunks_per_s: float | None = None
+    error: float | None = None
+    error_max: float | None = None
+    limit_ms: float | None = None
+    prefix_limit_ms: float | None = None
+    step_limit_ms: float | None = None
+
+    @property
+    def computed_by(self) -> str:
+        """Return the engine, and how it was asked for if by another name."""
+        return self.engine if self.ran in (None, self.engine) else f"{self.ran} ({self.engine})"
+
+    @property
+    def share(self) -> float | None:
+        """Return how much of the chip's limit is reached."""
+        return self.limit_ms / self.median_ms if self.median_ms and self.limit_ms else None
+
+    @property
+    def key(self) -> tuple:
+        """Return what tells the row from others."""
+        return (
+            self.compute, self.precision, self.execution, self.engine, self.batch, self.views, self.prompt_tokens
+        )  # fmt: skip
+
+
+@dataclass
+class _Ready:
+    """A case and a workload, warmed up: what its repetitions need, and bring."""
+
+    policy: LocalPolicy
+    inputs: Inputs
+    row: Row
+    device_ms: list[float] = field(default_factory=list)
+    wall_ms: list[float] = field(default_factory=list)
+
+
+class Bench:
+    """Measures cases on workloads.
+
+    Cases are warmed up one after another and then measured in turns on each workload, as many of them as memory
+    holds, so that what else the machine does falls on all alike.
+
+    Args:
+        source: the model.
+        device: where.
+        chip: the device's speeds.
+        repeats: how often each case is measured.
+        work: is told what is done, ``units`` units.
+        deadline: a time of ``time.monotonic`` after which nothing new is begun.
+    """
+
+    def __init__(
+        self, source: Source, device: str, chip: Chip, repeats: int, work: Work, deadline: float | None = None
+    ) -> None:
+        self._source, self._device_name, self._device = source, device, torch.device(device)
+        self._chip, self._repeats, self._work = chip, repeats, work
+        self._deadline = float("inf") if deadline is None else deadline
+        self._references: dict[tuple[int, int], np.ndarray | None] = {}
+
+    @staticmethod
+    def units(cases: int, workloads: int) -> int:
+        """Return how many steps of work a table is: warming up and measuring."""
+        return 2 * cases * workloads
+
+    def planned(self, cases: Sequence[Case], workloads: Sequence[Workload]) -> list[Row]:
+        """Return the rows that there will be, without any figures."""
+        return [self._row(case, workload) for case in cases for workload in workloads]
+
+    def measure(self, cases: Sequence[Case], workloads: Sequence[Workload]) -> Iterator[Row]:
+        """Yield a row for every case and workload; those that fail say why in their status."""
+        self._refer(workloads)
+        for group in self._groups(cases):
+            ready: list[_Ready] = []
+            policies: list[LocalPolicy] = []
+            try:
+                for case in group:
+                    yield from self._warm_up(case, workloads, ready, policies)
+                yield from self._repeat(ready)
+            finally:
+                ready.clear()
+                for policy in policies:
+                    with suppress(Exception):  # a GPU that has failed cannot restore the weights
+                        policy.close()
+                policies.clear()
+                with suppress(RuntimeError):
+                    free_unused(self._device)
+
+    def _refer(self, workloads: Sequence[Workload]) -> None:
+        """Compute the actions of float32 eager, one sample after another."""
+        self._work.say("float32 eager, the reference")
+        most: dict[tuple[int, int], int] = {}
+        for workload in workloads:
+            key = workload.views, workload.prompt_tokens
+            most[key] = max(most.get(key, 0), min(COMPARED, workload.batch))
+        try:
+            with self._source.load(self._device_name) as policy:
+                for key, number in most.items():
+                    inputs = random_inputs(self._source.config.model, Workload(number, *key))
+                    rows = [inputs.rows(row, row + 1) for row in range(number)]
+                    self._references[key] = np.concatenate([self._sample(policy, row) for row in rows])
+        except (torch.OutOfMemoryError, MemoryError):  # then there is no error to tell
+            self._references = dict.fromkeys(most)
+        free_unused(self._device)
+
+    def _groups(self, cases: Sequence[Case]) -> Iterator[list[Case]]:
+        """Divide the cases into those that fit into memory together."""
+        from headless_eval.policies.pi0.doctor import count_parameters
+
+        parameters = count_parameters(self._source.config.model)
+        room = _MEMORY * memory_free(self._device)
+        group: list[Case] = []
+        used = 0.0
+        for case in cases:
+            # The weights, a copy to restore or in other types, and what an engine adds.
+            size = 3 * parameters * torch.empty((), dtype=getattr(torch, case.compute)).element_size()
+            if group and used + size > room:
+                yield group
+                group, used = [], 0.0
+            group.append(case)
+            used += size
+        yield group
+
+    def _warm_up(
+        self, case: Case, workloads: Sequence[Workload], ready: list[_Ready], policies: list[LocalPolicy]
+    ) -> Iterator[Row]:
+        """Add what can be measured of a case to ``ready``; yield the rows of what cannot."""
+        rows = [self._row(case, workload) for workload in workloads]
+        entered, before = False, 0.0
+        for index, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
+            self._work.say(f"warming up {_name(row)}")
+            try:
+                if time.monotonic() > self._deadline:
+                    raise UserError("no time left")
+                if not entered:
+                    free_unused(self._device)
+                    mark = MemoryMark(self._device)
+                    policy = self._source.load(self._device_name, case.compute, case.engine, case.execution)
+                    policies.append(policy)
+                    before, entered = self._enter(policy, case.precision, workload), True
+                    mark.forget_peak()  # of an engine that was replaced
+                ready.append(self._first(policy, case, workload, row, before, mark))
+                before = 0.0  # the other workloads find the engine there
+                self._work.advance()
+            except Exception as error:
+                failed = [row] if entered else rows[index:]  # without a policy, all meet the same
+                self._work.advance(2 * len(failed))
+                yield from (replace(one, status=_reason(error)) for one in failed)
+                if not entered:
+                    return
+
+    def _enter(self, policy: LocalPolicy, precision: Precision, workload: Workload) -> float:
+        """Put the policy into a precision with an engine of its own; return the seconds."""
+        if precision.method is not None and precision.method.needs_calibration:
+            inputs = random_inputs(self._source.config.model, workload)
+            policy.calibration = policy.record_calls(lambda: self._sample(policy, inputs))
+        if precision.dtype == "float32":
+            _, ms = wall(self._device, lambda: policy.policy.renew_engine(precision, None))
+        else:
+            _, ms = wall(self._device, lambda: policy.set_precision(precision))
+        return ms / 1e3
+
+    def _first(
+        self, policy: LocalPolicy, case: Case, workload: Workload, row: Row, before: float, mark: MemoryMark
+    ) -> _Ready:
+        inputs = random_inputs(self._source.config.model, workload)
+        actions, ms = wall(self._device, lambda: self._sample(policy, inputs))
+        peak = mark.peak()
+        for _ in range(2):
+            self._sample(policy, inputs)
+        reference = self._references[workload.views, workload.prompt_tokens]
+        error, error_max = (None, None) if reference is None else relative_errors(actions, reference)
+        limit = self.limit(case, workload)
+        row = replace(
+            row,
+            limit_ms=limit.total_ms,
+            prefix_limit_ms=limit.prefix_ms,
+            step_limit_ms=limit.step_ms,
+            ran=policy.policy.engine.name,
+            warmup_s=before + ms / 1e3,
+            weights_bytes=policy.stored_bytes,
+            peak_bytes=peak,
+            error=error,
+            error_max=error_max,
+        )
+        return _Ready(policy, inputs, row)
+
+    def _repeat(self, ready: list[_Ready]) -> Iterator[Row]:
+        """Measure the cases of one workload in turns, then those of the next: a large batch heats the chip up."""
+        stopwatch = Stopwatch(self._device)
+        workloads: dict[tuple, list[_Ready]] = {}
+        for one in ready:
+            workloads.setdefault((one.row.batch, one.row.views), []).append(one)
+        for group in workloads.values():
+            arguments = [one.inputs.arguments(self._device) for one in group]
+            for turn in range(self._repeats):
+                for one, given in zip(group, arguments, strict=True):
+                    engine = one.policy.policy.engine
+                    with torch.inference_mode():
+                        _, ms = stopwatch(lambda: engine.sample_actions(*given))  # noqa: B023 - called at once
+                    one.device_ms.append(ms)
+                    _, ms = wall(self._device, lambda: self._sample(one.policy, one.inputs))  # noqa: B023
+                    one.wall_ms.append(ms)
+                self._work.advance(len(group) / self._repeats)
+                self._work.say(f"measuring batch {group[0].row.batch}, {turn + 1} of {self._repeats}")
+        for one in ready:
+            times = summarize(one.device_ms)
+            yield replace(
+                one.row,
+                status="ok" if np.isfinite(one.row.error or 0.0) else "actions not finite",
+                repeats=times.number,
+                median_ms=times.median,
+                p5_ms=times.p5,
+                p95_ms=times.p95,
+                end_to_end_ms=summarize(one.wall_ms).median,
+                chunks_per_s=1e3 * one.row.batch / times.median,
+            )
+
+    def _sample(self, policy: LocalPolicy, inputs: Inputs) -> np.ndarray:
+        """Return the actions of a batch, from host to host."""
+        with torch.inference_mode():
+            actions: Tensor = policy.policy.engine.sample_actions(*inputs.arguments(self._device))
+            return actions.cpu().numpy()
+
+    def _row(self, case: Case, workload: Workload) -> Row:
+        return Row(
+            case.compute,
+            case.precision.name,
+            case.execution,
+            case.engine,
+            workload.batch,
+            workload.views,
+            workload.prompt_tokens,
+        )
+
+    def limit(self, case: Case, workload: Workload) -> Limit:
+        """Return the roofline's times of a case."""
+        sizes = self._source.config.model
+        speeds = self._chip.speeds(case.products)
+        return limit_of(count(sizes, workload), speeds, sizes.num_steps, case.weight_bytes, case.value_bytes)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+        return "out of memory"
+    return f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _name(row: Row) -> str:
+    return f"{row.compute} {row.precision} {row.execution} {row.engine}, batch {row.batch}, {row.views} views"

@@ -1,0 +1,142 @@
+"""What every module of a model does in an eager inference: where its calls begin and end, and in which part.
+
+Hooks stand around each call: before and after whatever the model's own hooks do to inputs and outputs, so that
+quantizers are told from the modules that they hang on. The model's larger parts are methods; those are wrapped
+for as long as it is watched. Someone who listens is told of each begin and end.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from headless_eval.performance.costs import MODULATION, PREFIX, STEP
+from headless_eval.policies.pi0.model import Pi0
+
+SETUP = "set-up"
+"""What is prepared for all flow steps: rotary tables and masks of the suffix."""
+
+CODE, QUANTIZER = "code", "quantizer"
+"""The two kinds of spans: a module or part, and the hooks that round what goes into or comes out of a module."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One kind of stretch of an inference.
+
+    Args:
+        part: of the inference: one of ``PARTS``, a flow step by its number (``flow step 3``), or ``SETUP``.
+        module: the module's name; empty for the model's own code.
+        kind: ``CODE`` or ``QUANTIZER``.
+    """
+
+    part: str
+    module: str
+    kind: str = CODE
+
+    def __str__(self) -> str:
+        return " | ".join((self.part, self.module, self.kind))
+
+    @classmethod
+    def parse(cls, text: str) -> "Span | None":
+        """Read what ``str`` wrote; None for anything else."""
+        parts = text.split(" | ")
+        return cls(*parts) if len(parts) == 3 else None
+
+
+class Listener(Protocol):
+    """What is told of begins and ends; they nest."""
+
+    def begin(self, span: Span) -> None:
+        """A span begins."""
+        ...
+
+    def end(self) -> None:
+        """The innermost span ends."""
+        ...
+
+    def output(self, span: Span, value: Any) -> None:
+        """A module without children has returned this, its quantizer passed."""
+        ...
+
+
+@contextmanager
+def watched(model: Pi0, listener: Listener) -> Iterator[None]:
+    """Tell the listener of everything that happens in the model's inferences, one at a time, on one thread."""
+    state = _State(listener)
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            if name:
+                for handle in _hooks(state, name, module):
+                    stack.callback(handle.remove)
+        for method, part in _METHODS.items():
+            stack.enter_context(_replaced(model, method, state.wrap(getattr(model, method), part)))
+        yield
+
+
+_METHODS = {"prefix": PREFIX, "surroundings": SETUP, "condition": MODULATION, "velocity": STEP}
+
+
+class _State:
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.part = SETUP
+        self.step = 0
+
+    def wrap(self, call: Callable, part: str) -> Callable:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if part == PREFIX:
+                self.step = 0
+            self.part = f"{part} {self.step}" if part == STEP else part
+            self.step += part == STEP
+            self.listener.begin(Span(self.part, ""))
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.listener.end()
+                self.part = SETUP
+
+        return wrapped
+
+
+def _hooks(state: _State, name: str, module: nn.Module) -> Iterator[Any]:
+    """Hang four hooks on a module: first and last before its code, first and last after it."""
+    listener, leaf = state.listener, next(module.children(), None) is None
+    quantized_inputs = bool(module._forward_pre_hooks)
+    quantized_outputs = bool(module._forward_hooks)
+
+    def before(*_: Any) -> None:
+        listener.begin(Span(state.part, name))
+        if quantized_inputs:
+            listener.begin(Span(state.part, name, QUANTIZER))
+
+    def inputs_ready(*_: Any) -> None:
+        listener.end()
+
+    def outputs_begin(*_: Any) -> None:
+        listener.begin(Span(state.part, name, QUANTIZER))
+
+    def after(_module: nn.Module, _args: Any, output: Any) -> None:
+        if quantized_outputs:
+            listener.end()
+        if leaf and isinstance(output, Tensor):
+            listener.output(Span(state.part, name), output)
+        listener.end()
+
+    yield module.register_forward_pre_hook(before, prepend=True)
+    if quantized_inputs:
+        yield module.register_forward_pre_hook(inputs_ready)
+    if quantized_outputs:
+        yield module.register_forward_hook(outputs_begin, prepend=True)
+    yield module.register_forward_hook(after)
+
+
+@contextmanager
+def _replaced(model: Pi0, method: str, by: Callable) -> Iterator[None]:
+    model.__dict__[method] = by  # the instance's own hides the class's
+    try:
+        yield
+    finally:
+        del model.__dict__[method]

@@ -1,0 +1,327 @@
+"""``headless-eval sensitivity``: from its flags to a table, a heat map and advice."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from headless_eval.config.performance import SensitivityConfig
+from headless_eval.config.run import RunConfig
+from headless_eval.contracts.simulator import Simulator, Task
+from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
+from headless_eval.loop import make_trials, run_trials
+from headless_eval.performance.figures import sensitivity_figure
+from headless_eval.performance.progress import Work
+from headless_eval.performance.sensitivity.measure import (
+    ALL,
+    AND,
+    UNION,
+    Damage,
+    Sensitivity,
+    advise,
+    is_candidate,
+    part_name,
+    parts_of,
+)
+from headless_eval.performance.sensitivity.observations import (
+    observations_of_run,
+    read_observations,
+    save_observations,
+)
+from headless_eval.performance.tables import (
+    markdown,
+    new_folder,
+    percent,
+    scientific,
+    significant,
+    write_csv,
+    write_json,
+)
+from headless_eval.policies.baselines import BASELINES
+from headless_eval.quant.precision import Precision, Scope, configurations
+from headless_eval.report.statistics import wilson_interval
+from headless_eval.results import ERROR, EpisodeRecord
+from headless_eval.runs.calibrate import Seen, record_observations
+from headless_eval.runs.run import check_robot, load
+from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.sims.registry import find_suite, find_tasks
+
+_FILE = "sensitivity.json"
+_HEADER = ["part", "precision", "of parameters", "error", "largest, relative", "largest change", "success"]
+_SPARE = (("largest, relative",), ("of parameters",))  # from a narrow terminal, in this order
+_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where episodes run."""
+
+    simulator: Simulator
+    tasks: tuple[Task, ...]
+    horizon: int
+    seed: int
+
+
+def sensitivity(config: SensitivityConfig) -> int:
+    """Measure, show and write.
+
+    Returns:
+        The exit status: 0, or 1 if episodes ended in errors.
+
+    Raises:
+        UserError: a flag cannot be followed.
+    """
+    if config.checkpoint is None and config.policy in BASELINES:
+        raise UserError(f"the policy {config.policy!r} has no model: there are no parts to round")
+    run = RunConfig.of_flags(config)
+    precisions = [one for one in configurations(config.dtypes, config.modes) if one.dtype != "float32"]
+    if not precisions:
+        raise UserError("--dtypes names float32 alone: name a type to round to, such as int8")
+    suite = find_suite(config.suite)
+    tasks = find_tasks(suite.load_tasks(), config.tasks)
+    console = new_console()
+    with ExitStack() as stack:
+        folder = stack.enter_context(new_folder(config.results, "sensitivity", _FILE))
+        work = stack.enter_context(Work(console, 1.0))
+        work.say("loading the policy")
+        policy = stack.enter_context(load(run))
+        if policy.module is None or not hasattr(policy.policy, "norm_stats"):
+            raise UserError(f"the policy {policy.name} has no model of ours: there are no parts to round")
+        place = None
+        if config.observations is None or config.success:
+            check_robot(suite, policy)
+            settings = suite.settings_of(run)
+            simulator = suite.make(
+                config.sim, num_slots=config.slots, image_size=policy.image_size, **settings
+            )
+            stack.enter_context(closing(simulator))
+            horizon = policy.open_loop_horizon
+            place = _Place(simulator, tasks, horizon, config.seed)
+        seen, origin = _observations(config, policy, place, work)
+        save_observations(folder / "observations.npz", seen)
+        if run.needs_calibration:
+            work.say("calibrating on the observations")
+            pairs = [one.observation for one in seen], [one.noise for one in seen]
+            policy.calibration = policy.record_inputs(*pairs, policy=policy.name, number=len(seen))
+        title = f"{policy.name}: one part rounded at a time, {len(seen)} observations {origin}"
+        damages: list[Damage] = []
+        try:
+            advice = _measure(config, policy, precisions, seen, work, damages)
+        except KeyboardInterrupt:  # what there is is kept
+            _write(folder, title, damages, ["Interrupted."])
+            raise
+        faults = 0
+        if config.success and place is not None:
+            damages, faults = _add_success(config, policy, place, precisions, damages, advice, work)
+    lines = [_advice_line(one, advice, damages, config) for one in precisions]
+    note = (
+        "error: root mean square difference of the action chunks to float32, relative to theirs, in normalised "
+        "units; largest change: of an action, in the robot's own units; same noise. The tolerance is on actions, not "
+        "on success: a policy may succeed although its actions differ by more, and "
+        + (
+            "the column success says what was seen."
+            if config.success
+            else "--success N measures it for each component; headless-eval run, for the whole model."
+        )
+    )
+    _write(folder, title, damages, [*lines, note])
+    ordered = _by_damage(damages)
+    console.print(_listing(ordered[:_SHOWN], title))
+    if len(ordered) > _SHOWN:
+        console.print(f"{len(ordered) - _SHOWN} more in {folder / 'sensitivity.csv'}", highlight=False)
+    for line in [*lines, note]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if faults:
+        console.print(
+            f"{faults} episodes ended in an error and count as neither success nor failure", highlight=False
+        )
+    print(folder)
+    return int(bool(faults))
+
+
+def _observations(
+    config: SensitivityConfig, policy: LocalPolicy, place: _Place | None, work: Work
+) -> tuple[list[Seen], str]:
+    """Return the observations, and where they are from."""
+    if config.observations is not None and config.observations.is_dir():
+        work.say("simulating the run's episodes again")
+        return observations_of_run(config.observations, policy, config.number), f"of {config.observations}"
+    if config.observations is not None:
+        return read_observations(config.observations)[: config.number], f"of {config.observations}"
+    assert place is not None
+    work.say("recording observations")
+    seen = record_observations(
+        place.simulator,
+        policy,
+        place.tasks,
+        config.seed,
+        place.horizon,
+        episodes=max(3, len(place.tasks)),
+        number=config.number,
+        tell=lambda text: work.say(text.replace("Calibrating", "recording observations")),
+    )
+    return seen, f"of {max(3, len(place.tasks))} episodes at float32"
+
+
+def _measure(
+    config: SensitivityConfig,
+    policy: LocalPolicy,
+    precisions: Sequence[Precision],
+    seen: Sequence[Seen],
+    work: Work,
+    damages: list[Damage],
+) -> dict[str, list[Damage]]:
+    """Add the damage of every part to a list; return by precision what was tried as advice."""
+    parts = parts_of(policy.module, config.by)
+    work.expect(len(precisions) * (len(parts) + 4))
+    measuring = Sensitivity(policy, seen)
+    advice: dict[str, list[Damage]] = {}
+    for precision in precisions:
+        for part in parts:
+            work.say(f"{precision.name}: {part.name}")
+            damages.append(measuring.measure(precision, part))
+            work.advance()
+        single = _candidates(damages, precision, config)
+        work.say(f"{precision.name}: what may be rounded together")
+        advice[precision.name] = list(
+            advise(single, config.tolerance, lambda part: measuring.measure(precision, part))  # noqa: B023
+        )
+        work.advance(4)
+    policy.set_precision(Precision())
+    return advice
+
+
+def _candidates(damages: Sequence[Damage], precision: Precision, config: SensitivityConfig) -> list[Damage]:
+    return [one for one in damages if one.precision == precision.name and is_candidate(one, config.by)]
+
+
+def _add_success(
+    config: SensitivityConfig,
+    policy: LocalPolicy,
+    place: _Place,
+    precisions: Sequence[Precision],
+    damages: list[Damage],
+    advice: dict[str, list[Damage]],
+    work: Work,
+) -> tuple[list[Damage], int]:
+    """Run episodes with each component rounded, and with what may be rounded together; and at float32."""
+    by_name = {one.name: one for one in precisions}
+    rows = [one for one in damages if one.layer is None and one.status == "ok"]
+    rows += [tried[-1] for tried in advice.values() if tried and tried[-1].status == "ok"]
+    scoped: dict[str, Precision] = {"float32": Precision()}
+    for row in rows:
+        precision = replace(by_name[row.precision], scope=Scope(row.include))
+        scoped[precision.name] = precision
+    outcomes: dict[str, list[bool]] = {name: [] for name in scoped}
+    faults = 0
+    each = len(place.tasks) * config.success
+
+    def on_episode(record: EpisodeRecord, _: np.ndarray) -> None:
+        nonlocal faults
+        faults += record.status == ERROR
+        if record.status != ERROR:
+            outcomes[record.configuration].append(record.success)
+        work.say(f"episodes: {sum(map(len, outcomes.values()))} of {each * len(scoped)}")
+        work.advance()
+
+    work.expect(each * len(scoped))
+    run_trials(
+        place.simulator,
+        policy,
+        make_trials(list(scoped.values()), place.tasks, config.success, place.seed),
+        on_episode=on_episode,
+        open_loop_horizon=place.horizon,
+    )
+    policy.set_precision(Precision())
+
+    def with_success(one: Damage) -> Damage:
+        if one not in rows:
+            return one
+        found = outcomes[replace(by_name[one.precision], scope=Scope(one.include)).name]
+        return replace(one, successes=sum(found), episodes=len(found))
+
+    extra = [tried[-1] for tried in advice.values() if tried]
+    extra = [one for one in extra if one.include not in {other.include for other in damages}]
+    base = outcomes["float32"]
+    float32 = Damage("float32", "nothing", None, "$^", 0.0, 0.0, 0.0, 0.0, sum(base), len(base))
+    return [float32, *map(with_success, [*damages, *extra])], faults
+
+
+def _by_damage(damages: Sequence[Damage]) -> list[Damage]:
+    """Sort the worst first; parts without figures last."""
+    return sorted(damages, key=lambda one: -1.0 if one.error is None else one.error, reverse=True)
+
+
+def _advice_line(
+    precision: Precision,
+    advice: dict[str, list[Damage]],
+    damages: Sequence[Damage],
+    config: SensitivityConfig,
+) -> str:
+    single = _candidates(damages, precision, config)
+    tried = advice[precision.name]
+    within = f"within {percent(config.tolerance)} of float32's actions"
+    if not tried or tried[-1].error is None or tried[-1].error > config.tolerance:
+        return f"Advice, {precision.name}: no part stays {within}; try a larger --tolerance or another type."
+    best = tried[-1]
+    command = f"headless-eval run --dtypes {precision.dtype}"
+    command += f" --modes {precision.mode}" if precision.method is None else ""
+    together = best.component.split(AND)
+    rounded = [one for one in single if part_name(one) in together]
+    kept = [one for one in single if one.status == "ok" and one not in rounded]
+    error = f"error {scientific(best.error)}, {within}"
+    if not kept:
+        return f"Advice, {precision.name}: all of the model may be rounded: {error}. {command}"
+    if len(kept) < len(rounded):
+        which = f"all but {_with_errors(kept)}"
+        command += f" --exclude '{UNION.join(one.include for one in kept)}'"
+    else:
+        which = _with_errors(rounded)
+        command += f" --include '{best.include}'"
+    return (
+        f"Advice, {precision.name}: {which} may be rounded{' together' * (len(rounded) > 1)} "
+        f"({percent(best.parameters)} of the parameters): {error}. {command}"
+    )
+
+
+def _with_errors(parts: Sequence[Damage]) -> str:
+    """Return names of parts with what each does alone, the worst first."""
+    return ", ".join(f"{part_name(one)} ({scientific(one.error)})" for one in _by_damage(parts))
+
+
+def _cells(one: Damage) -> list[str]:
+    name = "the whole model" if one.component == ALL else part_name(one)
+    cells = ["what may be rounded" if AND in name else name, one.precision, percent(one.parameters)]
+    if one.status != "ok":
+        return [*cells, one.status[:40], "–", "–", "–"]
+    success = "–"
+    if one.successes is not None and one.episodes:
+        low, high = wilson_interval(one.successes, one.episodes)
+        success = f"{one.successes}/{one.episodes} [{100 * low:.0f}, {100 * high:.0f}]"
+    return [*cells, scientific(one.error), scientific(one.error_max), significant(one.largest), success]
+
+
+def _listing(damages: Sequence[Damage], title: str) -> Listing:
+    """Return the table for a terminal, without columns that say nothing."""
+    rows = [_cells(one) for one in damages]
+    spare = [name for index, name in enumerate(_HEADER) if len({row[index] for row in rows}) == 1]
+    if "precision" in spare:
+        title += f", {rows[0][_HEADER.index('precision')]}"
+    kept = [index for index, name in enumerate(_HEADER) if name not in spare]
+    header = [_HEADER[index] for index in kept]
+    return Listing(header, [[row[index] for index in kept] for row in rows], 1, title, spare=_SPARE)
+
+
+def _write(folder: Path, title: str, damages: Sequence[Damage], lines: Sequence[str]) -> None:
+    ordered = _by_damage(damages)
+    write_csv(folder / "sensitivity.csv", ordered)
+    write_json(folder / _FILE, {"title": title, "parts": ordered, "notes": list(lines)})
+    table = markdown(_HEADER, map(_cells, ordered), 2)
+    (folder / "sensitivity.md").write_text(
+        f"# {title}\n\n{table}\n" + "\n\n".join(lines) + "\n", encoding="utf-8"
+    )
+    if any(one.error for one in damages):
+        sensitivity_figure(folder / "sensitivity.png", title, damages)

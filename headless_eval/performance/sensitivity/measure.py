@@ -1,0 +1,197 @@
+"""Which part of a model may be rounded: one part at a time, by what it does to the actions."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
+from headless_eval.performance.components import COMPONENTS
+from headless_eval.quant.precision import Precision, Scope
+from headless_eval.runs.calibrate import Seen
+
+ALL = "all"
+AND, UNION = " + ", "|"
+"""Between the names, and the expressions, of parts that are rounded together."""
+
+_HAVE_LAYERS = {component.name: component.has_layers for component in COMPONENTS}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model to round: a component, all of it or in one layer; its modules' names match ``pattern``."""
+
+    component: str
+    layer: int | None
+    pattern: str
+
+    @property
+    def name(self) -> str:
+        """Return what to call it."""
+        return self.component if self.layer is None else f"{self.component}, layer {self.layer}"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What rounding one part does.
+
+    Args:
+        parameters: share of the model's parameters that the part has.
+        error: relative root mean square difference of the action chunks to float32, in normalised units.
+        error_max: the largest difference, relative to the largest action, in normalised units.
+        largest: the largest difference of an action in the robot's own units (radians, gripper 0 to 1).
+        successes, episodes: of evaluated episodes, where they were asked for.
+        status: ``ok``, or why there are no figures.
+    """
+
+    precision: str
+    component: str
+    layer: int | None
+    include: str
+    parameters: float
+    error: float | None = None
+    error_max: float | None = None
+    largest: float | None = None
+    successes: int | None = None
+    episodes: int | None = None
+    status: str = "ok"
+
+
+def parts_of(module: Any, by: str) -> list[Part]:
+    """Return the parts to round one at a time: ``component``, ``layer`` or ``both``; first the whole model."""
+    parts = [Part(ALL, None, ".*")]
+    names = [name for name, _ in module.named_modules() if name]
+    for component in COMPONENTS:
+        inside = [name for name in names if _matches(component.pattern, name)]
+        if inside and (by != "layer" or not component.has_layers):
+            parts.append(Part(component.name, None, component.pattern))
+        if not component.has_layers or by == "component":
+            continue
+        layer = 0
+        while any(_matches(component.layer_pattern(layer), name) for name in inside):
+            parts.append(Part(component.name, layer, component.layer_pattern(layer)))
+            layer += 1
+    return parts
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return Scope(pattern).matches(name)
+
+
+class Sensitivity:
+    """Measures parts of a policy's model on observations.
+
+    Args:
+        policy: at float32.
+        seen: the observations, with their noise.
+    """
+
+    def __init__(self, policy: LocalPolicy, seen: Sequence[Seen]) -> None:
+        self._policy = policy
+        self._observations = [one.observation for one in seen]
+        noises = [one.noise for one in seen if one.noise is not None]
+        self._noise = np.stack(noises) if len(noises) == len(seen) else None
+        self._scale, offset = self._units()
+        policy.set_precision(Precision())
+        self._reference = self._infer()
+        self._normal = (self._reference - offset) / self._scale
+        assert policy.module is not None
+        self._sizes = {
+            name: sum(parameter.numel() for parameter in module.parameters(recurse=False))
+            for name, module in policy.module.named_modules()
+        }
+
+    def measure(self, precision: Precision, part: Part) -> Damage:
+        """Return what rounding one part at a precision does; the policy is left at it.
+
+        Raises:
+            UserError: the policy's engine does not compute this precision.
+        """
+        scoped = replace(precision, scope=Scope(part.pattern))
+        damage = Damage(precision.name, part.component, part.layer, part.pattern, self._share(scoped.scope))
+        try:
+            self._policy.set_precision(scoped)
+            actions = self._infer()
+        except UserError as error:
+            self._policy.set_precision(Precision())
+            if "matches no" not in str(error) and "reached none" not in str(error):
+                raise
+            return replace(damage, status="nothing to round")
+        difference = actions - self._reference
+        normal = difference / self._scale
+        return replace(
+            damage,
+            error=float(np.sqrt(np.square(normal).mean() / np.square(self._normal).mean())),
+            error_max=float(np.abs(normal).max() / np.abs(self._normal).max()),
+            largest=float(np.abs(difference).max()),
+        )
+
+    def _infer(self) -> np.ndarray:
+        replies = self._policy.infer_batch(self._observations, self._noise)
+        return np.stack([reply["actions"] for reply in replies]).astype(np.float64)
+
+    def _share(self, scope: Scope) -> float:
+        inside = sum(size for name, size in self._sizes.items() if scope.matches(name))
+        return inside / max(1, sum(self._sizes.values()))
+
+    def _units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what turns actions into normalised ones: their deviations in training, and what to subtract.
+
+        What is relative to the state is so again, so that an error is one of the movement.
+        """
+        inner = self._policy.policy
+        config, stats = inner.config, inner.norm_stats["actions"]
+        dims = config.action_dims
+        if config.use_quantile_norm:
+            scale, middle = (
+                (stats.q99[:dims] - stats.q01[:dims]) / 2,
+                (stats.q99[:dims] + stats.q01[:dims]) / 2,
+            )
+        else:
+            scale, middle = stats.std[:dims], stats.mean[:dims]
+        mask = np.zeros(dims, bool)
+        given = config.delta_actions_mask or ()
+        mask[: len(given)] = given
+        states = np.stack([inner.prepare(obs)["observed_state"][:dims] for obs in self._observations])
+        offset = middle + np.where(mask, states, 0.0)
+        return np.maximum(scale, stats.epsilon), offset[:, None]
+
+
+def advise(
+    damages: Sequence[Damage], tolerance: float, measure: Callable[[Part], Damage]
+) -> Iterator[Damage]:
+    """Yield measurements of sets of parts, the last of which is the largest found that stays within a tolerance.
+
+    It begins with all parts that do so alone, and leaves out the worst until the set does together; nothing is
+    yielded if no part does alone.
+
+    Args:
+        damages: of disjoint parts at one precision.
+        tolerance: the largest ``error``.
+        measure: measures a set.
+    """
+    fitting = [one for one in damages if one.error is not None and one.error <= tolerance]
+    fitting.sort(key=lambda one: one.error or 0.0)
+    while fitting:
+        pattern = UNION.join(one.include for one in fitting)
+        found = measure(Part(AND.join(part_name(one) for one in fitting), None, pattern))
+        yield found
+        if found.error is None or found.error <= tolerance:
+            return
+        fitting.pop()
+
+
+def is_candidate(damage: Damage, by: str) -> bool:
+    """Return whether a part is one of those, disjoint and together the model, that advice chooses among."""
+    if damage.component not in _HAVE_LAYERS:
+        return False
+    if by != "layer":
+        return damage.layer is None
+    return damage.layer is not None or not _HAVE_LAYERS[damage.component]
+
+
+def part_name(damage: Damage) -> str:
+    """Return what to call the part."""
+    return Part(damage.component, damage.layer, damage.include).name

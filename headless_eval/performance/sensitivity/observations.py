@@ -1,0 +1,104 @@
+"""Recorded observations with the noise of their action chunks: what sensitivity is measured on, and kept in a file."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
+from headless_eval.results import ERROR, RunDirectory
+from headless_eval.rollout.replay import replay
+from headless_eval.runs.calibrate import Seen
+from headless_eval.runs.resume import config_from
+from headless_eval.shared.files import replacing
+from headless_eval.sims.registry import find_suite
+
+_NOISE = "noise"
+
+
+def save_observations(path: Path, seen: Sequence[Seen]) -> None:
+    """Write observations as arrays alone, ``<index>/<key>``, compressed."""
+    arrays = {
+        f"{index}/{key}": value for index, one in enumerate(seen) for key, value in one.observation.items()
+    }
+    arrays |= {f"{index}/{_NOISE}": one.noise for index, one in enumerate(seen) if one.noise is not None}
+    with replacing(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_observations(path: Path) -> list[Seen]:
+    """Read what ``save_observations`` wrote.
+
+    Raises:
+        UserError: there is no such file, or it holds something else.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                index, _, key = name.partition("/")
+                value = arrays[name]
+                found.setdefault(int(index), {})[key] = str(value) if value.dtype.kind == "U" else value
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UserError(
+            f"cannot read observations from {path} ({error}): name a file that headless-eval sensitivity wrote, "
+            "or the folder of a run"
+        ) from None
+    if not found:
+        raise UserError(f"{path} holds no observations")
+    return [Seen(obs, obs.pop(_NOISE, None)) for _, obs in sorted(found.items())]
+
+
+def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[Seen]:
+    """Return observations of a run's float32 episodes, which are simulated again from their actions.
+
+    Args:
+        folder: of the run.
+        policy: tells the shape of the noise and how many actions of a chunk were executed, where the run does not.
+        number: how many; spread evenly over the replans of the run's episodes.
+
+    Raises:
+        UserError: there is no such run, it has no episode at float32, or one comes out otherwise now.
+    """
+    run = RunDirectory.open(folder)
+    config = config_from(run.manifest, folder)
+    records = [
+        record for record in run.records() if record.configuration == "float32" and record.status != ERROR
+    ]
+    if not records:
+        raise UserError(f"{folder} has no episode at float32 without an error: name another run")
+    suite = find_suite(config.suite)
+    tasks = {task.id: task for task in suite.load_tasks()}
+    horizon = config.open_loop_horizon or policy.open_loop_horizon
+    places = [
+        (index, replan)
+        for index, record in enumerate(records)
+        for replan in range(-(-record.steps // horizon))
+    ]
+    chosen = {places[round(place)] for place in np.linspace(0, len(places) - 1, min(number, len(places)))}
+    seen = []
+    settings = suite.settings_of(config)
+    with closing(suite.make(config.sim, num_slots=1, image_size=policy.image_size, **settings)) as simulator:
+        for index, record in enumerate(records):
+            wanted = {replan for of, replan in chosen if of == index}
+            actions = run.actions(record)
+            if not wanted or actions is None:
+                continue
+            frames = replay(simulator, tasks[record.task_id], record, actions)
+            seed = TrialSeed(record.seed, record.task_id, record.episode)
+            for step, frame in enumerate(islice(frames, horizon * max(wanted) + 1)):
+                replan, within = divmod(step, horizon)
+                if within == 0 and replan in wanted:
+                    shape = policy.noise_shape
+                    seen.append(
+                        Seen(frame.observation, None if shape is None else seed.flow_noise(replan, shape))
+                    )
+    if not seen:
+        raise UserError(f"{folder} keeps no actions to simulate its episodes again from")
+    return seen

@@ -1,0 +1,1 @@
+"""Policies: what finds, batches and holds them; one folder a family."""

@@ -1,0 +1,268 @@
+"""The sizes of a π0 model, what surrounds it as a policy, and the configurations known by name."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from headless_eval.errors import UserError
+from headless_eval.shared.files import replacing
+from headless_eval.shared.toml import from_table, to_toml
+
+
+@dataclass(frozen=True)
+class Robot:
+    """What a robot's observations and actions have in common whatever the model; states and actions in numbers."""
+
+    state_dims: int
+    action_dims: int
+    open_loop_horizon: int
+
+    @property
+    def delta_actions_mask(self) -> tuple[bool, ...]:
+        """Return relative joints or poses and an absolute gripper."""
+        return (True,) * (self.action_dims - 1) + (False,)
+
+
+ROBOTS = {
+    "droid": Robot(state_dims=8, action_dims=8, open_loop_horizon=8),
+    "libero": Robot(state_dims=8, action_dims=7, open_loop_horizon=5),
+}
+
+
+@dataclass(frozen=True)
+class SiglipConfig:
+    """Sizes of the vision tower; images are square, ``image_size`` pixels a side."""
+
+    width: int
+    depth: int
+    mlp_dim: int
+    num_heads: int
+    patch_size: int
+    image_size: int
+
+    @property
+    def num_patches(self) -> int:
+        """Return how many tokens one image becomes."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+@dataclass(frozen=True)
+class GemmaConfig:
+    """Sizes of a Gemma transformer, the language model or the action expert."""
+
+    width: int
+    depth: int
+    mlp_dim: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class Pi0Config:
+    """The model: π0, or π0.5 where the time enters through adaptive norms and the state through the prompt.
+
+    ``discrete_state_input`` puts the state into the prompt as digits. The expert shares the language model's
+    attention, so both agree in depth, heads and head size.
+    """
+
+    pi05: bool
+    action_horizon: int
+    max_token_len: int
+    discrete_state_input: bool
+    gemma: GemmaConfig
+    expert: GemmaConfig
+    siglip: SiglipConfig
+    action_dim: int = 32
+    num_steps: int = 10
+    vocab_size: int = 257_152
+
+    def __post_init__(self) -> None:
+        shared = ("depth", "num_heads", "num_kv_heads", "head_dim")
+        unequal = [name for name in shared if getattr(self.gemma, name) != getattr(self.expert, name)]
+        if unequal:
+            raise ValueError(f"language model and action expert share attention but differ in {unequal}")
+        if self.siglip.image_size % self.siglip.patch_size:
+            raise ValueError("the image size is no multiple of the patch size")
+        if self.expert.width % 2 or self.gemma.head_dim % 2:
+            raise ValueError("the expert's width and the head size have to be even (sine-cosine pairs)")
+
+
+VIEWS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")  # openpi's names
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """A model and the conventions of the robot around it.
+
+    Args:
+        name: the name the configuration goes by.
+        model: the model's sizes.
+        observation: which observation keys and dimensions the policy knows, ``"droid"`` or ``"libero"``.
+        use_quantile_norm: normalise by the 1st and 99th percentiles instead of mean and deviation.
+        asset_id: the folder under ``assets/`` with the normalisation statistics.
+        open_loop_horizon: how many actions of a chunk are executed before the policy looks again.
+        action_dims: how many leading action dimensions are real; the rest is padding.
+        delta_actions_mask: true for action dimensions predicted relative to the state, which the policy adds
+            back; None where all are absolute.
+        views: the camera views the model is given, in order; a view without a camera is masked.
+    """
+
+    name: str
+    model: Pi0Config
+    observation: str
+    use_quantile_norm: bool
+    asset_id: str
+    open_loop_horizon: int
+    action_dims: int
+    delta_actions_mask: tuple[bool, ...] | None = None
+    views: tuple[str, ...] = VIEWS
+
+    def __post_init__(self) -> None:
+        if self.observation not in ROBOTS:
+            raise ValueError(f"observation is one of {', '.join(ROBOTS)}, not {self.observation!r}")
+        if not 0 < self.action_dims <= self.model.action_dim:
+            raise ValueError(
+                f"action_dims {self.action_dims} is not in 1..action_dim {self.model.action_dim}"
+            )
+        if not 0 < self.open_loop_horizon <= self.model.action_horizon:
+            raise ValueError(
+                f"open_loop_horizon {self.open_loop_horizon} is not in 1..action_horizon "
+                f"{self.model.action_horizon}"
+            )
+        if len(self.delta_actions_mask or ()) > self.action_dims:
+            raise ValueError(f"delta_actions_mask is longer than action_dims {self.action_dims}")
+        if not self.views or len({*self.views} & {*VIEWS}) < len(self.views):
+            raise ValueError(
+                f"views are among {', '.join(VIEWS)}, each once, not {', '.join(self.views) or 'none'}"
+            )
+
+
+GEMMA_2B = GemmaConfig(width=2048, depth=18, mlp_dim=16_384, num_heads=8, num_kv_heads=1, head_dim=256)
+GEMMA_300M = GemmaConfig(width=1024, depth=18, mlp_dim=4096, num_heads=8, num_kv_heads=1, head_dim=256)
+SIGLIP_SO400M = SiglipConfig(width=1152, depth=27, mlp_dim=4304, num_heads=16, patch_size=14, image_size=224)
+
+PI0 = Pi0Config(
+    pi05=False,
+    action_horizon=50,
+    max_token_len=48,
+    discrete_state_input=False,
+    gemma=GEMMA_2B,
+    expert=GEMMA_300M,
+    siglip=SIGLIP_SO400M,
+)
+PI05 = replace(PI0, pi05=True, max_token_len=200, discrete_state_input=True)
+
+PI0_TINY = Pi0Config(
+    pi05=False,
+    action_horizon=10,
+    action_dim=8,
+    max_token_len=16,
+    discrete_state_input=False,
+    gemma=GemmaConfig(width=192, depth=6, mlp_dim=480, num_heads=4, num_kv_heads=1, head_dim=48),
+    expert=GemmaConfig(width=160, depth=6, mlp_dim=384, num_heads=4, num_kv_heads=1, head_dim=48),
+    siglip=SiglipConfig(width=192, depth=6, mlp_dim=640, num_heads=4, patch_size=12, image_size=96),
+    vocab_size=512,
+)
+
+
+def _policy(name: str, robot: str, model: Pi0Config, asset_id: str, *, relative: bool) -> PolicyConfig:
+    of = ROBOTS[robot]
+    return PolicyConfig(
+        name=name,
+        model=model,
+        observation=robot,
+        use_quantile_norm=model.pi05,
+        asset_id=asset_id,
+        open_loop_horizon=min(of.open_loop_horizon, model.action_horizon),
+        action_dims=of.action_dims,
+        delta_actions_mask=of.delta_actions_mask if relative else None,
+    )
+
+
+def _named() -> dict[str, PolicyConfig]:
+    libero = "physical-intelligence/libero"
+    pi05_libero = replace(PI05, action_horizon=10, discrete_state_input=False)
+    pi0_polaris = replace(PI0, action_horizon=10, max_token_len=100)
+    pi05_droid = replace(PI05, action_horizon=15)
+    tiny = _policy("pi0-droid-tiny", "droid", PI0_TINY, "droid", relative=True)
+    tiny_libero = _policy("pi0-libero-tiny", "libero", PI0_TINY, "libero", relative=False)
+    configs = (
+        replace(tiny, views=("base_0_rgb", "left_wrist_0_rgb")),
+        replace(tiny_libero, views=("base_0_rgb", "left_wrist_0_rgb")),
+        # "jointpos": joint positions relative to the state. The plain DROID ones predict joint velocities.
+        _policy("pi05_droid_jointpos_polaris", "droid", pi05_droid, "droid", relative=True),
+        _policy("pi0_droid_jointpos_polaris", "droid", pi0_polaris, "droid", relative=True),
+        _policy("pi05_libero", "libero", pi05_libero, libero, relative=False),
+        _policy("pi0_libero", "libero", PI0, libero, relative=True),
+        _policy("pi05_droid", "droid", pi05_droid, "droid", relative=False),
+        _policy("pi0_droid", "droid", replace(PI0, action_horizon=10), "droid", relative=False),
+        _policy("pi05_base", "droid", PI05, "droid", relative=True),
+        _policy("pi0_base", "droid", PI0, "droid", relative=True),
+    )
+    return {config.name: config for config in configs}
+
+
+CONFIGS = _named()
+"""openpi's configurations by openpi's names, and those of the bundled policies."""
+
+
+def config_from_meta(meta: Mapping[str, Any], name: str = "meta") -> PolicyConfig:
+    """Make a configuration from one flat table of sizes, as conversion tools write beside a checkpoint.
+
+    ``kind`` is the robot, and ``delta_actions_mask`` a truth value (relative to the state but for the gripper)
+    or a list of them; ``asset_id`` defaults to the robot. Keys that no configuration has are passed over.
+
+    Raises:
+        UserError: a key is missing or of the wrong type, or the sizes do not fit together.
+    """
+    if meta.get("kind") not in ROBOTS:
+        raise UserError(f"'kind' is {meta.get('kind')!r}: it is one of {', '.join(ROBOTS)}")
+    robot = ROBOTS[meta["kind"]]
+    model = {field.name: meta[field.name] for field in fields(Pi0Config) if field.name in meta}
+    mask = meta.get("delta_actions_mask") or None
+    horizon = meta.get("action_horizon", 1)
+    table = {
+        "name": name,
+        "model": model,
+        "observation": meta["kind"],
+        "use_quantile_norm": meta.get("use_quantile_norm", meta.get("pi05")),
+        "asset_id": meta.get("asset_id", meta["kind"]),
+        "open_loop_horizon": meta.get("open_loop_horizon", min(robot.open_loop_horizon, horizon)),
+        "action_dims": meta.get("action_dims", robot.action_dims),
+    }
+    if mask is not None:
+        table["delta_actions_mask"] = list(robot.delta_actions_mask) if mask is True else mask
+    return from_table(PolicyConfig, table)
+
+
+def read_config(path: Path) -> PolicyConfig:
+    """Read a configuration: TOML as ``write_config`` writes it, or JSON with the keys of ``config_from_meta``.
+
+    Raises:
+        UserError: the file is missing or malformed; the message names the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError:
+        raise UserError(f"no configuration at {path}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the configuration {path}: {error}") from None
+    try:
+        if path.suffix == ".json":
+            if not isinstance(table, dict):
+                raise UserError("it holds no table")
+            return config_from_meta(table, path.stem)
+        return from_table(PolicyConfig, table)
+    except UserError as error:
+        raise UserError(f"configuration {path}: {error}") from None
+
+
+def write_config(path: Path, config: PolicyConfig) -> None:
+    """Write a configuration as TOML."""
+    with replacing(path) as file:
+        file.write(to_toml(asdict(config)))

@@ -1,0 +1,122 @@
+"""Checkpoints of any format into ours, and back to openpi's PyTorch files."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from headless_eval.errors import UserError
+from headless_eval.policies.pi0.config import PolicyConfig, write_config
+from headless_eval.policies.pi0.formats.openpi_torch import load_model, openpi_extras, to_openpi
+from headless_eval.policies.pi0.norm_stats import write_norm_stats
+from headless_eval.policies.pi0.policy import find_norm_stats, find_tokenizer, save_checkpoint
+from headless_eval.policies.pi0.tokenizer import Tokenizer
+from headless_eval.policies.trained_on import read_trained_on, write_trained_on
+
+_CPU = torch.device("cpu")
+FORMATS = ("headless-eval", "openpi")
+
+
+def convert(
+    source: Path,
+    target: Path,
+    config: PolicyConfig,
+    tokenizer: Path | None = None,
+    to: str = "headless-eval",
+    dtype: str = "float32",
+) -> Iterator[str]:
+    """Write a checkpoint in another format, read it back, and compare.
+
+    Args:
+        source: folder of openpi (JAX or PyTorch), LeRobot or ours.
+        target: folder that is empty or not there yet.
+        config: what the source holds.
+        tokenizer: SentencePiece model; by default as a policy finds it.
+        to: one of ``FORMATS``.
+        dtype: what the weights are written in.
+
+    Yields:
+        lines that say what was done, and what the source did not have.
+
+    Raises:
+        UserError: the source cannot be read, or the target holds something.
+    """
+    if to not in FORMATS:
+        raise UserError(f"unknown format {to!r}: there are {', '.join(FORMATS)}")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is there already: name a folder that is not, or an empty one")
+    as_type: torch.dtype = getattr(torch, dtype)
+    stats = find_norm_stats(source, config)
+    vocabulary = Tokenizer(find_tokenizer(source, tokenizer))
+    model = load_model(config.model, source, _CPU, as_type)
+    state = model.state_dict()
+    written, notes = len(state), list[str]()
+    temporary = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        if to == "headless-eval":
+            save_checkpoint(temporary, model, config, stats, vocabulary)
+        else:
+            written, notes = _write_openpi(temporary, source, config, state, as_type)
+            write_norm_stats(temporary / "assets" / config.asset_id / "norm_stats.json", stats)
+            (temporary / "tokenizer.model").write_bytes(vocabulary.model_bytes)
+            write_config(temporary / "config.toml", config)
+        trained_on = read_trained_on(source)
+        if trained_on is not None:
+            write_trained_on(temporary, trained_on)
+        again = load_model(config.model, temporary, _CPU, as_type).state_dict()
+        _check_equal(temporary, state, again.__getitem__)
+        if target.is_dir():
+            target.rmdir()
+        temporary.rename(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    yield from notes
+    yield f"{target}: {written} tensors in {dtype}, read back and equal"
+
+
+def _write_openpi(
+    folder: Path, source: Path, config: PolicyConfig, state: dict[str, Tensor], dtype: torch.dtype
+) -> tuple[int, list[str]]:
+    """Write one file with all parameters that openpi's PyTorch model has; those we do not read come from the source.
+
+    Returns:
+        how many tensors were written, and what the source did not have.
+    """
+    extras, made = openpi_extras(source, config.model, dtype)
+    # The head is PaliGemma's token embedding; openpi's files hold the two once, under the head's name.
+    kept = {name: value for name, value in state.items() if name != "language.embed_tokens.weight"}
+    tensors = {to_openpi(name): value.detach().contiguous() for name, value in kept.items()} | extras
+    file = folder / "model.safetensors"
+    save_file(tensors, file, metadata={"format": "pt"})
+    with safe_open(file, "pt") as again:
+        _check_equal(folder, tensors, again.get_tensor)
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "action_dim": config.model.action_dim,
+                "action_horizon": config.model.action_horizon,
+                "precision": str(dtype).removeprefix("torch."),
+            },
+            indent=2,
+        )
+        + "\n",
+        encoding="utf-8",
+    )
+    return len(tensors), [
+        f"{source} has no {name}, which no action depends on: written as zeros" for name in made
+    ]
+
+
+def _check_equal(folder: Path, tensors: dict[str, Tensor], read: Callable[[str], Tensor]) -> None:
+    changed = next((name for name, value in tensors.items() if not torch.equal(value, read(name))), None)
+    if changed is not None:
+        raise UserError(f"{folder} does not hold what was written to it ({changed}): is the disk sound?")

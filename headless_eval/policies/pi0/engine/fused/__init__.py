@@ -1,0 +1,1 @@
+"""The engine of hand-written CUDA and Triton kernels."""

@@ -1,0 +1,1 @@
+"""Checkpoint formats of π0 and π0.5."""

@@ -1,0 +1,147 @@
+"""LeRobot's folders of π0 and π0.5: openpi's weights after ``model.``, statistics beside the processors.
+
+``config.json`` says what the policy is; ``policy_preprocessor*.safetensors`` and ``policy_postprocessor*`` hold
+the statistics as ``observation.state.mean``, ``action.q99`` and so on.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headless_eval.checkpoints.safetensors_file import SafetensorsFile
+from headless_eval.errors import UserError
+from headless_eval.policies.pi0.config import (
+    GEMMA_2B,
+    GEMMA_300M,
+    PI0,
+    PI05,
+    ROBOTS,
+    GemmaConfig,
+    Pi0Config,
+    PolicyConfig,
+    SiglipConfig,
+)
+from headless_eval.policies.pi0.norm_stats import NormStats, make_norm_stats
+
+_MODELS = {"pi0": PI0, "pi05": PI05}
+_VARIANTS = {"gemma_2b": GEMMA_2B, "gemma_300m": GEMMA_300M}
+_QUANTILES = {"MEAN_STD": False, "QUANTILES": True}
+_EPSILON = 1e-8  # what LeRobot adds to a deviation; openpi adds 1e-6
+
+
+def is_lerobot(directory: Path) -> bool:
+    """Say whether a folder is one of LeRobot's, with a π0 or π0.5."""
+    return _config(directory).get("type") in _MODELS
+
+
+def has_statistics(directory: Path) -> bool:
+    """Say whether LeRobot's statistics lie in the folder."""
+    return bool(_files(directory, "preprocessor"))
+
+
+def read_statistics(directory: Path) -> dict[str, NormStats]:
+    """Read the statistics of states from the preprocessor's files and those of actions from the postprocessor's.
+
+    Raises:
+        UserError: they are missing, malformed or no statistics.
+    """
+    before = _table(directory, "preprocessor")
+    after = _table(directory, "postprocessor") or before
+    table = {"state": before.get("observation.state"), "actions": after.get("action")}
+    missing = [name for name, of in table.items() if not of]
+    if missing:
+        raise UserError(
+            f"the processors' files in {directory} hold no normalisation statistics of {' and '.join(missing)}: "
+            "without them every action would be wrong; copy policy_preprocessor* and policy_postprocessor*"
+        )
+    lists: Any = table
+    return {
+        kind: NormStats(of.mean, of.std, of.q01, of.q99, _EPSILON)
+        for kind, of in make_norm_stats(lists).items()
+    }
+
+
+def read_lerobot_config(directory: Path) -> PolicyConfig:
+    """Make a configuration from LeRobot's ``config.json``; the robot is told by its numbers of actions.
+
+    Raises:
+        UserError: it describes something that this package does not know.
+    """
+    path, said = directory / "config.json", _config(directory)
+    try:
+        base = _MODELS[said["type"]]
+        pi05 = base.pi05
+        action_dims = int(said["output_features"]["action"]["shape"][0])
+        modes = {said["normalization_mapping"][kind] for kind in ("STATE", "ACTION")}
+        model = Pi0Config(
+            pi05=pi05,
+            action_horizon=said["chunk_size"],
+            action_dim=said["max_action_dim"],
+            max_token_len=said.get("tokenizer_max_length", base.max_token_len),
+            discrete_state_input=pi05,
+            num_steps=said.get("num_inference_steps", base.num_steps),
+            gemma=_variant(said.get("paligemma_variant", "gemma_2b"), path),
+            expert=_variant(said.get("action_expert_variant", "gemma_300m"), path),
+            siglip=_siglip(said, base.siglip),
+        )
+        robots = [name for name, robot in ROBOTS.items() if robot.action_dims == action_dims]
+        if len(modes) != 1 or not modes <= set(_QUANTILES):
+            raise UserError(
+                f"{path} normalises by {' and '.join(sorted(modes))}: known are {', '.join(_QUANTILES)}"
+            )
+        if not robots:
+            raise UserError(
+                f"{path} is of a robot with {action_dims} actions, known are "
+                f"{', '.join(f'{name} ({of.action_dims})' for name, of in ROBOTS.items())}"
+            )
+        relative = bool(said.get("use_relative_actions"))
+        return PolicyConfig(
+            name=directory.resolve().name,
+            model=model,
+            observation=robots[0],
+            use_quantile_norm=_QUANTILES[modes.pop()],
+            asset_id=robots[0],
+            open_loop_horizon=min(said["n_action_steps"], said["chunk_size"]),
+            action_dims=action_dims,
+            delta_actions_mask=ROBOTS[robots[0]].delta_actions_mask if relative else None,
+        )
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise UserError(f"{path} is no configuration of LeRobot's π0 or π0.5 ({error!r})") from None
+
+
+def _variant(name: str, path: Path) -> GemmaConfig:
+    if name not in _VARIANTS:
+        raise UserError(f"{path} names the Gemma variant {name!r}: known are {', '.join(_VARIANTS)}")
+    return _VARIANTS[name]
+
+
+def _siglip(said: Mapping[str, Any], base: SiglipConfig) -> SiglipConfig:
+    height, width = said.get("image_resolution", (base.image_size, base.image_size))
+    if (height, width) != (base.image_size, base.image_size):
+        raise ValueError(f"image_resolution {height} x {width}")
+    return base
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _files(directory: Path, processor: str) -> list[Path]:
+    return sorted(directory.glob(f"policy_{processor}*.safetensors"))
+
+
+def _table(directory: Path, processor: str) -> dict[str, dict[str, list[float]]]:
+    table: dict[str, dict[str, list[float]]] = {}
+    for path in _files(directory, processor):
+        file = SafetensorsFile(path)
+        for name in file.shapes:
+            feature, _, statistic = name.rpartition(".")
+            if feature in ("observation.state", "action") and statistic in ("mean", "std", "q01", "q99"):
+                values = file.source(name).read().double().reshape(-1)
+                table.setdefault(feature, {})[statistic] = values.tolist()
+    return table

@@ -1,0 +1,250 @@
+"""Weights on disk: openpi's JAX arrays, or openpi's PyTorch names in safetensors, in one file or several.
+
+LeRobot's files have the same PyTorch names after ``model.``.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from headless_eval.checkpoints.safetensors_file import SafetensorsFile
+from headless_eval.errors import UserError
+from headless_eval.policies.pi0.config import Pi0Config
+from headless_eval.policies.pi0.formats.lerobot import is_lerobot
+from headless_eval.policies.pi0.formats.openpi_jax import find_params, stored_parameters, to_jax
+from headless_eval.policies.pi0.model import Pi0
+from headless_eval.policies.pi0.weights import Stored, build_model, parameters
+from headless_eval.shared.files import replacing
+
+SHARD_BYTES = 14_500_000  # with its header, a file stays under 15 MB
+
+_PALIGEMMA = "paligemma_with_expert.paligemma."
+_VISION = f"{_PALIGEMMA}model.vision_tower.vision_model."
+
+# The beginnings of openpi's names and of ours; the first that fits counts, the rest of a name is the same.
+_NAMES = (
+    (f"{_VISION}embeddings.", "vision."),
+    (f"{_VISION}encoder.layers.", "vision.layers."),
+    (f"{_VISION}post_layernorm.", "vision.post_layernorm."),
+    (f"{_PALIGEMMA}model.multi_modal_projector.linear.", "image_projector."),
+    (f"{_PALIGEMMA}model.language_model.", "language."),
+    ("paligemma_with_expert.gemma_expert.model.", "expert."),
+)
+_EMBEDDINGS_OF_VISION = ("patch_embedding.", "position_embedding.")
+
+# Output heads of language models; PaliGemma's is its token embedding, which some files hold under this name only.
+_TIED_HEAD = f"{_PALIGEMMA}lm_head.weight"
+_EXPERT_HEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
+_EMBED_TOKENS = "language.embed_tokens.weight"
+
+_LEROBOT = "model."
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def from_openpi(name: str) -> str:
+    """Return our name of a parameter for openpi's or LeRobot's, or the name itself where they agree."""
+    name = name.removeprefix(_LEROBOT)
+    for theirs, ours in _NAMES:
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name
+
+
+def to_openpi(name: str) -> str:
+    """Return openpi's name of a parameter for ours."""
+    for theirs, ours in _NAMES:
+        if theirs.endswith(".embeddings.") and not name.removeprefix(ours).startswith(_EMBEDDINGS_OF_VISION):
+            continue
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
+
+
+def is_unread(name: str, config: Pi0Config) -> bool:
+    """Say whether openpi keeps this parameter (by our name) although its value has no influence on actions.
+
+    The prefix is read for its keys and values only, so the rest of its last layer and its final norm compute
+    nothing that is used; neither do the output heads.
+    """
+    last = f"language.layers.{config.gemma.depth - 1}."
+    if name.startswith(last):
+        return not name.startswith(
+            (f"{last}input_layernorm.", f"{last}self_attn.k_proj.", f"{last}self_attn.v_proj.")
+        )
+    return name in (_TIED_HEAD, _EXPERT_HEAD, "language.norm.weight")
+
+
+def find_weights(directory: Path) -> list[Path]:
+    """Return a checkpoint's weight files: ``model.safetensors``, or all shards ``model-00001-of-00002...``.
+
+    Raises:
+        UserError: there are none, shards are missing, or all there is is a pickle.
+    """
+    single = directory / "model.safetensors"
+    shards = sorted(directory.glob("model-*-of-*.safetensors"))
+    if single.is_file():
+        return [single]
+    if shards:
+        match = re.fullmatch(r"model-\d+-of-(\d+)\.safetensors", shards[0].name)
+        count = int(match[1]) if match else 0
+        wanted = [shard_name(index, count) for index in range(count)]
+        missing = [name for name in wanted if not (directory / name).is_file()]
+        if missing or len(shards) != count:
+            what = f"{missing[0]} is missing" if missing else "there are shards of different sets"
+            raise UserError(f"the weights in {directory} are incomplete: {what}")
+        return shards
+    if not directory.is_dir():
+        raise UserError(f"no checkpoint at {directory}: it has to be a folder")
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise UserError(
+            f"{directory / pickles[0]} is a pickle, which can run code when it is read: "
+            "convert it to model.safetensors"
+        )
+    raise UserError(f"no weights in {directory}: there is neither model.safetensors nor params/")
+
+
+def shard_name(index: int, count: int) -> str:
+    """Return the file name of one of ``count`` shards, counted from 0; of the only one if count is 1."""
+    return "model.safetensors" if count == 1 else f"model-{index + 1:05d}-of-{count:05d}.safetensors"
+
+
+def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: torch.dtype) -> Pi0:
+    """Read a model from a checkpoint, tensor by tensor, straight to its device and type.
+
+    Parameters that openpi keeps but nothing uses are passed over.
+
+    Raises:
+        UserError: see ``open_weights`` and ``build_model``.
+    """
+    stored = open_weights(directory, config)
+    return build_model(config, stored, directory, device, dtype, their_name(directory))
+
+
+def their_name(directory: Path) -> Callable[[str], str]:
+    """Return the function from our names of parameters to those of a checkpoint's format."""
+    return to_openpi if find_params(directory) is None else to_jax
+
+
+def describe_format(directory: Path) -> tuple[str, list[Path]]:
+    """Return what format a checkpoint's weights are in, and their files.
+
+    Raises:
+        UserError: see ``open_weights``.
+    """
+    params = _find_params(directory)
+    if params is not None:
+        return "openpi (JAX)", [path for path in params.rglob("*") if path.is_file()]
+    files = find_weights(directory)
+    if is_lerobot(directory):
+        return "LeRobot", files
+    # What ``convert`` writes for openpi has our configuration, too, beside openpi's own.
+    ours = (directory / "config.toml").is_file() and not (directory / "config.json").is_file()
+    return ("headless-eval" if ours else "openpi (PyTorch)"), files
+
+
+def _find_params(directory: Path) -> Path | None:
+    params = find_params(directory)
+    if params is not None and any(directory.glob("model*.safetensors")):
+        raise UserError(
+            f"{directory} holds weights twice, in {params.name}/ (JAX) and in safetensors (PyTorch): "
+            "move one of them elsewhere"
+        )
+    return params
+
+
+def open_weights(directory: Path, config: Pi0Config) -> dict[str, Stored]:
+    """Return by our names what a checkpoint's weights hold that is read, whatever their format.
+
+    Raises:
+        UserError: a file is missing, truncated or of another kind; there are weights in two formats.
+    """
+    stored = _open_all(directory)
+    return {name: of for name, of in stored.items() if not is_unread(name, config)}
+
+
+def _open_all(directory: Path) -> dict[str, Stored]:
+    params = _find_params(directory)
+    if params is not None:
+        return stored_parameters(params)
+    stored: dict[str, Stored] = {}
+    for file in map(SafetensorsFile, find_weights(directory)):
+        for name, shape in file.shapes.items():
+            stored[from_openpi(name)] = Stored(name, shape, file.source(name))
+    if _EMBED_TOKENS not in stored and _TIED_HEAD in stored:
+        stored[_EMBED_TOKENS] = stored[_TIED_HEAD]
+    return stored
+
+
+def openpi_extras(
+    directory: Path, config: Pi0Config, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return, by openpi's PyTorch names, the parameters of its model that ours does without.
+
+    Args:
+        directory: the checkpoint to take them from.
+        config: the model's sizes.
+        dtype: what they become.
+
+    Returns:
+        the tensors, and the names of those that the checkpoint does not hold, which are zeros.
+    """
+    shapes = _unread_shapes(config)
+    stored = _open_all(directory)
+    wanted = {
+        theirs: of
+        for theirs, of in ((to_openpi(name), of) for name, of in stored.items())
+        if theirs in shapes and of.shape == shapes[theirs]
+    }
+    wanted.setdefault(_TIED_HEAD, stored[_EMBED_TOKENS])
+    read = parameters(wanted, torch.device("cpu"), dtype)
+    found = {name: value.contiguous() for name, value in read}
+    made = [name for name in shapes if name not in found]
+    return found | {name: torch.zeros(shapes[name], dtype=dtype) for name in made}, made
+
+
+def _unread_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
+    gemma, expert = config.gemma, config.expert
+    layer = to_openpi(f"language.layers.{gemma.depth - 1}.")
+    attention = gemma.num_heads * gemma.head_dim
+    return {
+        _TIED_HEAD: (config.vocab_size, gemma.width),
+        _EXPERT_HEAD: (config.vocab_size, expert.width),
+        to_openpi("language.norm.weight"): (gemma.width,),
+        f"{layer}self_attn.q_proj.weight": (attention, gemma.width),
+        f"{layer}self_attn.o_proj.weight": (gemma.width, attention),
+        f"{layer}post_attention_layernorm.weight": (gemma.width,),
+        f"{layer}mlp.gate_proj.weight": (gemma.mlp_dim, gemma.width),
+        f"{layer}mlp.up_proj.weight": (gemma.mlp_dim, gemma.width),
+        f"{layer}mlp.down_proj.weight": (gemma.width, gemma.mlp_dim),
+    }
+
+
+def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> list[Path]:
+    """Write parameters (by our names) under openpi's names, in files of at most ``shard_bytes`` of tensors.
+
+    A tensor larger than that gets a file of its own. Weight files of other sets are removed afterwards.
+    """
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in state.items():
+        if size + tensor.nbytes > shard_bytes and shards[-1]:
+            shards.append({})
+            size = 0
+        shards[-1][to_openpi(name)] = tensor
+        size += tensor.nbytes
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / shard_name(index, len(shards)) for index in range(len(shards))]
+    for path, shard in zip(paths, shards, strict=True):
+        content = {name: tensor.detach().cpu().contiguous() for name, tensor in shard.items()}
+        with replacing(path, "wb") as file:
+            file.write(save(content, metadata={"format": "pt"}))
+    for old in [directory / "model.safetensors", *directory.glob("model-*-of-*.safetensors")]:
+        if old not in paths:
+            old.unlink(missing_ok=True)
+    return paths

@@ -1,0 +1,345 @@
+"""A π0 or π0.5 policy: from a robot's observations to its actions."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headless_eval.checkpoints.locate import openpi_cache
+from headless_eval.errors import UserError
+from headless_eval.policies.pi0.config import ROBOTS, PolicyConfig, write_config
+from headless_eval.policies.pi0.engine import Engine, make_engine
+from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
+from headless_eval.policies.pi0.formats.openpi_torch import load_model, save_weights
+from headless_eval.policies.pi0.model import Pi0, slots_for
+from headless_eval.policies.pi0.norm_stats import NormStats, read_norm_stats, write_norm_stats
+from headless_eval.policies.pi0.tokenizer import Tokenizer
+from headless_eval.policies.pi0.transforms import (
+    AbsoluteActions,
+    NormalizeState,
+    PadState,
+    ResizeImages,
+    RobotInputs,
+    TokenizePrompt,
+    Transform,
+    UnnormalizeActions,
+    compose,
+)
+from headless_eval.quant import Handle
+from headless_eval.quant.handle import holds_precision
+from headless_eval.quant.precision import Precision
+from headless_eval.shared.files import replacing
+
+_TOKENIZER = "tokenizer.model"
+
+
+class Pi0Policy:
+    """A model with the conventions of its robot around it, after openpi's policies.
+
+    What it replies depends on the observation and the noise alone, so it may be called from several threads.
+
+    Args:
+        model: on its device, in its type.
+        config: the model's and the robot's conventions.
+        norm_stats: statistics of ``state`` and ``actions``.
+        tokenizer: the one that the model was trained with.
+        engine: what samples the actions, one of ``ENGINES``.
+        execution: one of ``EXECUTIONS``.
+
+    Raises:
+        UserError: statistics or tokenizer do not fit the configuration; there is no such engine here.
+    """
+
+    def __init__(
+        self,
+        model: Pi0,
+        config: PolicyConfig,
+        norm_stats: dict[str, NormStats],
+        tokenizer: Tokenizer,
+        engine: str = "eager",
+        execution: str = "simulated",
+    ):
+        _check_norm_stats(norm_stats, config)
+        sizes = config.model
+        if len(tokenizer) > sizes.vocab_size:
+            raise UserError(
+                f"the tokenizer {tokenizer.path} has {len(tokenizer)} tokens, the model {sizes.vocab_size}: "
+                "it is not the one that the model was trained with"
+            )
+        self.model = model.eval()
+        self.config = config
+        self.norm_stats = norm_stats
+        self.tokenizer = tokenizer
+        if self._device.type == "cpu":
+            model.lay_out_for_cpu()
+        self._engine_named, self.execution = engine, execution
+        self.engine: Engine = make_engine(engine, self.model, execution=execution)
+        self._handle: Handle | None = None
+        quantiles = config.use_quantile_norm
+        self._observation = RobotInputs(config.observation)
+        self._inputs: list[Transform] = [
+            ResizeImages(sizes.siglip.image_size),
+            NormalizeState(norm_stats["state"], quantiles),
+            TokenizePrompt(tokenizer, sizes.max_token_len, sizes.discrete_state_input),
+            PadState(sizes.action_dim),
+        ]
+        self._outputs: list[Transform] = [
+            UnnormalizeActions(norm_stats["actions"], quantiles, config.action_dims)
+        ]
+        if config.delta_actions_mask is not None:
+            self._outputs.append(AbsoluteActions(config.delta_actions_mask))
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        directory: Path | str,
+        config: PolicyConfig,
+        tokenizer_path: Path | str | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | str = "float32",
+        engine: str = "eager",
+        execution: str = "simulated",
+    ) -> "Pi0Policy":
+        """Read a policy from a folder with weights and statistics.
+
+        Args:
+            directory: of openpi, JAX (``params/``) or PyTorch (``model.safetensors``), with
+                ``assets/<asset_id>/norm_stats.json``; or LeRobot's.
+            config: what the checkpoint holds.
+            tokenizer_path: a SentencePiece model; by default ``tokenizer.model`` in the folder, else
+                PaliGemma's in openpi's cache (``$OPENPI_DATA_HOME``, by default ``~/.cache/openpi``).
+            device: where the model computes.
+            dtype: what it computes in: float32, bfloat16 or float16.
+            engine: what samples the actions, one of ``ENGINES``.
+            execution: one of ``EXECUTIONS``.
+
+        Raises:
+            UserError: a file is missing, malformed or does not fit the configuration.
+        """
+        directory = Path(directory)
+        if not directory.is_dir():
+            raise UserError(f"no checkpoint at {directory}: it has to be a folder")
+        stats = find_norm_stats(directory, config)
+        tokenizer = Tokenizer(find_tokenizer(directory, tokenizer_path))
+        as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        model = load_model(config.model, directory, torch.device(device), as_type)
+        return cls(model, config, stats, tokenizer, engine, execution)
+
+    def save(self, directory: Path | str) -> None:
+        """Write the policy as a folder that ``from_checkpoint`` and ``read_config`` read."""
+        save_checkpoint(directory, self.model, self.config, self.norm_stats, self.tokenizer)
+
+    @property
+    def noise_shape(self) -> tuple[int, int]:
+        """Return (horizon, action_dim) of the noise for one observation."""
+        return self.model.noise_shape
+
+    def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
+        """Make the engine anew, for a model that has entered or left a precision.
+
+        Raises:
+            UserError: the engine or the execution named does not compute it; the engine is still the old one.
+        """
+        engine = make_engine(self._engine_named, self.model, precision, self.execution, handle)
+        self.engine.close()
+        self.engine, self._handle = engine, handle
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.device
+
+    def reset(self) -> None:
+        """Begin an episode; the policy keeps nothing between observations, so there is nothing to do."""
+
+    def infer(self, obs: dict[str, Any], noise: np.ndarray | torch.Tensor | None = None) -> dict[str, Any]:
+        """Return the reply to one observation; noise is (horizon, action_dim). See ``infer_batch``."""
+        return self.infer_batch([obs], None if noise is None else torch.as_tensor(noise)[None])[0]
+
+    def infer_batch(
+        self, observations: Sequence[dict[str, Any]], noise: np.ndarray | torch.Tensor | None = None
+    ) -> list[dict[str, Any]]:
+        """Return a reply to each observation, computed as one batch.
+
+        Args:
+            observations: with openpi's keys for the robot; images are uint8 (height, width, 3) of any size.
+            noise: float32 (number, horizon, action_dim) that the flow starts from; None: drawn from torch's
+                default generator.
+
+        Returns:
+            dicts with ``actions`` float32 (horizon, action_dims), joint positions or poses as the robot takes
+            them, and ``policy_timing`` with ``infer_ms``, the milliseconds of the whole call.
+
+        Raises:
+            UserError: an observation lacks a key or holds something else there; the message names it.
+            ValueError: the noise does not fit.
+        """
+        if not observations:
+            return []
+        begin = time.perf_counter()
+        inputs = [self._prepare_one(observations, index) for index in range(len(observations))]
+        chunks = self._sample(inputs, self._noise(noise, len(inputs)))
+        actions = [self.finish(chunk, data) for chunk, data in zip(chunks, inputs, strict=True)]
+        timing = {"infer_ms": 1e3 * (time.perf_counter() - begin)}
+        return [{"actions": chunk, "policy_timing": dict(timing)} for chunk in actions]
+
+    def batch_key(self, obs: dict[str, Any]) -> int:
+        """Return what observations of one batch have to agree in, so that no row of it depends on the others.
+
+        It is how many prompt slots the model computes; everything else about a batch's shapes is fixed.
+
+        Raises:
+            UserError: a key is missing or holds something else.
+        """
+        observed = self._observation(obs)
+        sizes = self.config.model
+        state = None
+        if sizes.discrete_state_input:
+            quantiles = self.config.use_quantile_norm
+            state = self.norm_stats["state"].normalize(observed["state"], quantiles)
+        used = len(self.tokenizer.prompt_tokens(observed["prompt"], state))
+        return slots_for(used, sizes.max_token_len)
+
+    def prepare(self, obs: dict[str, Any]) -> dict[str, Any]:
+        """Turn an observation into the model's inputs: the steps of ``transforms`` before the model.
+
+        Returns:
+            ``images``, ``state`` (normalised, padded), ``tokens``, ``token_mask``, ``prompt``; and
+            ``observed_state``, as it was.
+
+        Raises:
+            UserError: a key is missing or holds something else.
+        """
+        observed = self._observation(obs)
+        return {**compose(self._inputs, observed), "observed_state": observed["state"]}
+
+    def finish(self, chunk: np.ndarray, data: dict[str, Any]) -> np.ndarray:
+        """Turn the model's output (horizon, action_dim) for ``prepare``'s result into the robot's actions."""
+        out = compose(self._outputs, {"actions": chunk.astype(np.float64), "state": data["observed_state"]})
+        return out["actions"].astype(np.float32)
+
+    def _prepare_one(self, observations: Sequence[dict[str, Any]], index: int) -> dict[str, Any]:
+        try:
+            return self.prepare(observations[index])
+        except UserError as error:
+            if len(observations) == 1:
+                raise
+            raise UserError(f"observation {index} of the batch: {error}") from None
+
+    def _noise(self, noise: np.ndarray | torch.Tensor | None, number: int) -> torch.Tensor:
+        shape = (number, *self.noise_shape)
+        if noise is None:
+            return torch.randn(shape)
+        noise = torch.as_tensor(noise, dtype=torch.float32)
+        if noise.shape != shape:
+            raise ValueError(f"noise has shape {tuple(noise.shape)}, not {shape}")
+        return noise
+
+    def _sample(self, inputs: list[dict[str, Any]], noise: torch.Tensor) -> np.ndarray:
+        """Run the model; returns float32 (number, horizon, action_dim)."""
+
+        def stacked(key: str) -> torch.Tensor:
+            return torch.from_numpy(np.stack([data[key] for data in inputs]))
+
+        # A view without a camera is masked, which is the same as left out.
+        views = [view for view in self.config.views if view in inputs[0]["images"]]
+        images = []
+        for view in views:
+            pixels = torch.from_numpy(np.stack([data["images"][view] for data in inputs]))
+            images.append(pixels.to(self._device).permute(0, 3, 1, 2).float() / 255 * 2 - 1)
+        seen = torch.ones(len(inputs), dtype=torch.bool)
+        # An engine that was not told of a precision would leave out what its hooks do.
+        told = self._handle is not None or not holds_precision(self.model)
+        actions = (self.engine if told else self.model).sample_actions(
+            images,
+            [seen] * len(views),
+            stacked("tokens"),
+            stacked("token_mask"),
+            stacked("state").float(),
+            noise,
+        )
+        return actions.cpu().numpy()
+
+
+def save_checkpoint(
+    directory: Path | str,
+    model: Pi0,
+    config: PolicyConfig,
+    norm_stats: dict[str, NormStats],
+    tokenizer: Tokenizer,
+) -> None:
+    """Write a policy's folder: ``config.toml``, weights, ``assets/<asset_id>/norm_stats.json``, tokenizer.
+
+    Raises:
+        UserError: the statistics do not fit the configuration.
+        OSError: the folder cannot be written.
+    """
+    _check_norm_stats(norm_stats, config)
+    directory = Path(directory)
+    save_weights(directory, model.state_dict())
+    write_norm_stats(directory / "assets" / config.asset_id / "norm_stats.json", norm_stats)
+    with replacing(directory / _TOKENIZER, "wb") as file:
+        file.write(tokenizer.model_bytes)
+    write_config(directory / "config.toml", config)
+
+
+def find_norm_stats(directory: Path, config: PolicyConfig) -> dict[str, NormStats]:
+    """Read a checkpoint's statistics: ``assets/<asset_id>/norm_stats.json``, or those in LeRobot's folders.
+
+    Raises:
+        UserError: there are none, or they do not fit the configuration.
+    """
+    file = directory / "assets" / config.asset_id / "norm_stats.json"
+    if not file.is_file() and (is_lerobot(directory) or has_statistics(directory)):
+        stats = read_statistics(directory)
+    else:
+        others = sorted(
+            str(path.parent.relative_to(directory / "assets"))
+            for path in directory.glob("assets/**/norm_stats.json")
+        )
+        if others and not file.is_file():
+            raise UserError(
+                f"no normalisation statistics at {file}, but of {', '.join(others)}: choose the configuration of that "
+                "robot, or set asset_id in a configuration file"
+            )
+        stats = read_norm_stats(file)
+    _check_norm_stats(stats, config)
+    return stats
+
+
+def find_tokenizer(directory: Path, given: Path | str | None = None) -> Path:
+    """Return the tokenizer's file: the one given, the folder's, or PaliGemma's in openpi's cache.
+
+    Raises:
+        UserError: there is none.
+    """
+    if given is not None:
+        return Path(given)
+    beside = directory / _TOKENIZER
+    if beside.is_file():
+        return beside
+    cached = openpi_cache() / "big_vision" / "paligemma_tokenizer.model"
+    if cached.is_file():
+        return cached
+    raise UserError(
+        f"no tokenizer: neither {beside} nor {cached} is there; name a SentencePiece model (--tokenizer FILE)"
+    )
+
+
+def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None:
+    needed = {"state": ROBOTS[config.observation].state_dims, "actions": config.action_dims}
+    for kind, dims in needed.items():
+        of = stats[kind]
+        # openpi's oldest statistics cover the padding too.
+        if len(of) not in (dims, config.model.action_dim):
+            raise UserError(
+                f"the normalisation statistics of {kind} have {len(of)} numbers, the robot {dims}: "
+                "they are those of another robot"
+            )
+        if config.use_quantile_norm and (of.q01 is None or of.q99 is None):
+            raise UserError(
+                f"the normalisation statistics of {kind} hold no quantiles (q01, q99), which configuration "
+                f"{config.name!r} needs"
+            )

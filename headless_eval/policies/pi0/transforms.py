@@ -1,0 +1,194 @@
+"""From an observation to the model's inputs, and from its outputs to actions: small composable steps.
+
+Each step maps a dict to a dict and leaves its argument alone. Before the model the dict holds ``images``
+(view name to uint8 (height, width, 3)), ``state`` float64 (dims,), and ``prompt``; then also ``tokens`` and
+``token_mask``. After the model it holds ``actions`` float64 (horizon, dims) and the ``state`` observed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from headless_eval.errors import UserError
+from headless_eval.policies.pi0.norm_stats import NormStats
+from headless_eval.policies.pi0.tokenizer import Tokenizer
+
+OBSERVATION_KEYS: dict[str, dict[str, dict[str, Any]]] = {
+    "droid": {
+        "images": {
+            "base_0_rgb": "observation/exterior_image_1_left",
+            "left_wrist_0_rgb": "observation/wrist_image_left",
+        },
+        "state": {"observation/joint_position": 7, "observation/gripper_position": 1},
+    },
+    "libero": {
+        "images": {"base_0_rgb": "observation/image", "left_wrist_0_rgb": "observation/wrist_image"},
+        "state": {"observation/state": 8},
+    },
+}
+"""By robot, the key of each camera view, and the keys that make up the state with their numbers."""
+
+Transform = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def compose(steps: Sequence[Transform], data: dict[str, Any]) -> dict[str, Any]:
+    """Apply the steps in their order."""
+    for step in steps:
+        data = step(data)
+    return data
+
+
+@dataclass(frozen=True)
+class RobotInputs:
+    """A robot's observation keys.
+
+    DROID's state is seven joint angles (rad) and the gripper (0 open, 1 closed); LIBERO's is position (m),
+    axis-angle (rad) and two gripper joints.
+
+    Raises:
+        UserError: a key is missing or holds something else; the message names it.
+    """
+
+    robot: str
+
+    def __call__(self, obs: Mapping[str, Any]) -> dict[str, Any]:
+        """Read an observation."""
+        keys = OBSERVATION_KEYS[self.robot]
+        return {
+            "images": {view: _image(obs, key) for view, key in keys["images"].items()},
+            "state": np.concatenate([_vector(obs, key, dims) for key, dims in keys["state"].items()]),
+            "prompt": _prompt(obs),
+        }
+
+
+@dataclass(frozen=True)
+class ResizeImages:
+    """Bring every image to ``size`` x ``size`` by ``resize_with_pad``."""
+
+    size: int
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``images``."""
+        images = {view: resize_with_pad(image, self.size) for view, image in data["images"].items()}
+        return {**data, "images": images}
+
+
+@dataclass(frozen=True)
+class NormalizeState:
+    """Normalise the state by its statistics."""
+
+    stats: NormStats
+    use_quantiles: bool
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``state``."""
+        return {**data, "state": self.stats.normalize(data["state"], self.use_quantiles)}
+
+
+@dataclass(frozen=True)
+class TokenizePrompt:
+    """Fill the prompt's token slots, with the normalised state in the text where the model reads it there."""
+
+    tokenizer: Tokenizer
+    slots: int
+    with_state: bool
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Add ``tokens`` and ``token_mask``."""
+        state = data["state"] if self.with_state else None
+        tokens, mask = self.tokenizer.slots(data["prompt"], state, self.slots)
+        return {**data, "tokens": tokens, "token_mask": mask}
+
+
+@dataclass(frozen=True)
+class PadState:
+    """Fill the state up with zeros to the model's action dimension."""
+
+    dims: int
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``state``."""
+        state = np.zeros(self.dims)
+        state[: len(data["state"])] = data["state"]
+        return {**data, "state": state}
+
+
+@dataclass(frozen=True)
+class UnnormalizeActions:
+    """Keep the real action dimensions and undo their normalisation."""
+
+    stats: NormStats
+    use_quantiles: bool
+    dims: int
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``actions``."""
+        actions = self.stats.unnormalize(data["actions"][:, : self.dims], self.use_quantiles)
+        return {**data, "actions": actions}
+
+
+@dataclass(frozen=True)
+class AbsoluteActions:
+    """Add the observed state to the action dimensions predicted relative to it."""
+
+    mask: tuple[bool, ...]
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``actions``."""
+        dims = len(self.mask)
+        actions = data["actions"].copy()
+        actions[:, :dims] += np.where(self.mask, data["state"][:dims], 0)
+        return {**data, "actions": actions}
+
+
+def resize_with_pad(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale an image uint8 (height, width, 3) to fit a square of this size, centred on black; bilinear."""
+    height, width = image.shape[:2]
+    if height == width == size:
+        return image
+    ratio = max(height, width) / size
+    inner = max(1, int(width / ratio)), max(1, int(height / ratio))
+    scaled = np.asarray(Image.fromarray(image).resize(inner, Image.Resampling.BILINEAR))
+    padded = np.zeros((size, size, 3), np.uint8)
+    top, left = (size - inner[1]) // 2, (size - inner[0]) // 2
+    padded[top : top + inner[1], left : left + inner[0]] = scaled
+    return padded
+
+
+def _get(obs: Mapping[str, Any], key: str) -> Any:
+    if key not in obs:
+        raise UserError(f"the observation has no {key!r}: this policy needs it")
+    return obs[key]
+
+
+def _image(obs: Mapping[str, Any], key: str) -> np.ndarray:
+    image = np.asarray(_get(obs, key))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise UserError(
+            f"the observation's {key!r} is {image.dtype} {image.shape}: give uint8 (height, width, 3)"
+        )
+    return image
+
+
+def _vector(obs: Mapping[str, Any], key: str, dims: int) -> np.ndarray:
+    try:
+        vector = np.asarray(_get(obs, key), dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise UserError(f"the observation's {key!r} is no vector of numbers") from None
+    if len(vector) != dims:
+        raise UserError(f"the observation's {key!r} has {len(vector)} numbers, not {dims}")
+    if not np.isfinite(vector).all():
+        raise UserError(f"the observation's {key!r} holds NaN or infinity")
+    return vector
+
+
+def _prompt(obs: Mapping[str, Any]) -> str:
+    prompt = _get(obs, "prompt")
+    if isinstance(prompt, np.ndarray) and prompt.ndim == 0:
+        prompt = prompt.item()
+    if not isinstance(prompt, str):
+        raise UserError(f"the observation's 'prompt' is {type(prompt).__name__}, not a string")
+    return prompt

@@ -1,0 +1,183 @@
+"""What fixes a run and where it ran, for ``manifest.json``."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from headless_eval.contracts.simulator import Task
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_LIBRARIES = ("torch", "mujoco", "numpy", "scipy", "safetensors", "sentencepiece", "pillow", "imageio-ffmpeg")
+
+
+class Configuration(Protocol):
+    """A precision, as far as the manifest cares."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which is also that of its results."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """The numerical type."""
+        ...
+
+    @property
+    def mode(self) -> str:
+        """What is quantized."""
+        ...
+
+    @property
+    def scope(self) -> Any:
+        """Which modules it covers; kept as text."""
+        ...
+
+
+def build_manifest(
+    *,
+    suite: str,
+    tasks: Sequence[Task],
+    configurations: Sequence[Configuration],
+    episodes: int,
+    seed: int,
+    settings: Mapping[str, Any],
+    policy: Mapping[str, Any],
+    simulator: Mapping[str, Any],
+    gl_renderer: str | None = None,
+    command: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Gather the manifest of a run that starts now.
+
+    Args:
+        suite: the suite's name.
+        tasks: its tasks that will run, in order; results keep that order.
+        configurations: the precisions, in order; results keep that order.
+        episodes: episodes per task and configuration.
+        seed: the run's seed.
+        settings: every other setting of the run, ready for JSON.
+        policy: what the policy says of itself, hash of its weights included.
+        simulator: what ``Simulator.describe()`` returns.
+        gl_renderer: the OpenGL renderer's name, where there is one.
+        command: the command line; by default this process's.
+
+    Returns:
+        A dict ready for JSON.
+    """
+    return {
+        "suite": suite,
+        "tasks": [_task(task) for task in tasks],
+        "configurations": [_configuration(configuration) for configuration in configurations],
+        "episodes": episodes,
+        "seed": seed,
+        "headless": True,
+        "settings": dict(settings),
+        "policy": dict(policy),
+        "simulator": dict(simulator),
+        "command": list(sys.argv if command is None else command),
+        "versions": versions(),
+        "source": source(),
+        "hardware": hardware(gl_renderer),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished_at": None,
+        "exit_status": None,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of headless_eval, Python and the libraries that results can depend on."""
+    found: dict[str, str | None] = {
+        "headless_eval": _version("headless-eval"),
+        "python": platform.python_version(),
+    }
+    return found | {name: _version(name) for name in _LIBRARIES}
+
+
+def source() -> dict[str, Any]:
+    """Return what identifies the code: hash of the package's source, git commit and whether it was changed.
+
+    The commit is None unless the package lies at the top of a git work tree.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py"), key=lambda path: path.relative_to(_PACKAGE).as_posix()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(_PACKAGE).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    commit = modified = None
+    top = _git("rev-parse", "--show-toplevel")
+    if top and Path(top).resolve() == _PACKAGE.parent:
+        commit = _git("rev-parse", "HEAD")
+        modified = bool(_git("status", "--porcelain", "--untracked-files=no", "--", "headless_eval"))
+    return {"sha256": digest.hexdigest(), "git_commit": commit, "git_modified": modified}
+
+
+def hardware(gl_renderer: str | None = None) -> dict[str, Any]:
+    """Return the platform, the processor and its count, memory in bytes, GPUs, and the OpenGL renderer."""
+    return {
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": _gpus(),
+        "gl_renderer": gl_renderer,
+    }
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "key": task.key,
+        "name": task.name,
+        "instruction": task.instruction,
+        "max_steps": task.max_steps,
+    }
+
+
+def _configuration(configuration: Configuration) -> dict[str, str]:
+    return {
+        "name": configuration.name,
+        "dtype": configuration.dtype,
+        "mode": configuration.mode,
+        "scope": str(configuration.scope),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _gpus() -> list[str]:
+    # A program that has not loaded torch runs on no GPU, and importing it takes seconds.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

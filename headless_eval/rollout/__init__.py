@@ -1,0 +1,1 @@
+"""What the loop uses: trials, recording, watchdog, video, replay."""

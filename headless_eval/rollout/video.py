@@ -1,0 +1,331 @@
+"""One H.264 video of an episode: the cameras above a caption band, encoded beside the evaluation loop."""
+
+import contextlib
+import errno
+import math
+import os
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from headless_eval.errors import CannotWrite, UserError
+from headless_eval.shared.program import install
+
+HOLD_S = 1.0
+"""How long the last picture stays, with the outcome, in seconds."""
+
+_QUEUE_FRAMES = 64
+_MIN_WIDTH = 320
+_BAND, _TEXT, _DIM = (24, 24, 27), (250, 250, 250), (190, 190, 196)
+# What the system, and ffmpeg after it, says where the disk and not the encoder is at fault.
+_DISK_FAULTS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)]
+_OUTCOMES = {"success": (21, 128, 61), "failure": (185, 28, 28), "error": (180, 83, 9)}
+
+
+class VideoError(RuntimeError):
+    """The encoder failed; the message ends with what it said."""
+
+
+@lru_cache(maxsize=1)
+def find_ffmpeg() -> str:
+    """Return the path of the ffmpeg program that imageio-ffmpeg brings or finds.
+
+    Raises:
+        UserError: if there is none.
+    """
+    try:
+        import imageio_ffmpeg
+
+        found = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        found = None
+    if found is None:
+        raise UserError(f"no ffmpeg for the videos: run {install('imageio-ffmpeg')}, or use --videos none")
+    return found
+
+
+class VideoWriter:
+    """Writes the video of one episode.
+
+    ``add`` only queues a copy of the frame: a thread draws the caption and feeds ffmpeg, a process of its
+    own. Where the encoder is slower than the episode, ``add`` waits for it once 64 frames are queued. The
+    file has its final name only when it is complete. Pictures under 320 pixels wide are enlarged by a whole
+    factor, so that the caption fits.
+
+    Args:
+        stem: the video's path without outcome and suffix (``RunDirectory.video_stem``); folders are made.
+        fps: frames per second.
+        task: the task's name or instruction, the caption's first line.
+        precision: the configuration's name.
+
+    Raises:
+        UserError: if there is no ffmpeg.
+        CannotWrite: if the folder cannot be made.
+    """
+
+    def __init__(self, stem: Path, fps: float, *, task: str, precision: str) -> None:
+        self._ffmpeg = find_ffmpeg()
+        self._stem = stem
+        self._partial = stem.with_name(f".{stem.name}.mp4.part")
+        self._fps = fps
+        self._texts = task, precision
+        self._shape: tuple[int, ...] | None = None
+        self._queue: queue.Queue[tuple[np.ndarray, int, float] | str | None] = queue.Queue(_QUEUE_FRAMES)
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{stem.parent}", error.strerror) from error
+
+    def add(self, frame: np.ndarray, step: int, seconds: float) -> None:
+        """Add a picture.
+
+        Args:
+            frame: uint8 (height, width, 3), of one size throughout; it is copied.
+            step: control steps taken so far.
+            seconds: simulated time so far.
+
+        Raises:
+            ValueError: if the frame has another type or shape than said.
+        """
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"a frame is uint8 (height, width, 3), not {frame.dtype} {frame.shape}")
+        if self._thread is None:
+            self._shape = frame.shape
+            self._thread = threading.Thread(target=self._encode, name="video", daemon=True)
+            self._thread.start()
+        elif frame.shape != self._shape:
+            raise ValueError(f"the frames of a video have one size: {self._shape}, then {frame.shape}")
+        self._queue.put((frame.copy(), step, seconds))
+
+    def close(self, outcome: str) -> Path | None:
+        """Hold the last picture with the outcome, finish the file and give it its name.
+
+        Args:
+            outcome: ``success``, ``failure`` or ``error``.
+
+        Returns:
+            The video's path, ``<stem>_<outcome>.mp4``, or None if there was no frame.
+
+        Raises:
+            VideoError: if the encoder failed; no file is left.
+            CannotWrite: if the disk did not take the file; none is left.
+        """
+        if outcome not in _OUTCOMES:
+            raise ValueError(f"outcome {outcome!r} is none of {', '.join(_OUTCOMES)}")
+        self._end(outcome)
+        if self._shape is None:
+            return None
+        if self._failure is not None:
+            self._partial.unlink(missing_ok=True)
+            for reason in _DISK_FAULTS:
+                if reason in str(self._failure):
+                    raise CannotWrite(f"the video {self._stem.name}", reason) from self._failure
+            raise VideoError(f"no video {self._stem.name}: {self._failure}") from self._failure
+        path = self._stem.with_name(f"{self._stem.name}_{outcome}.mp4")
+        try:
+            self._partial.replace(path)
+        except OSError as error:
+            raise CannotWrite(f"the video {path.name}", error.strerror) from error
+        return path
+
+    def discard(self) -> None:
+        """Stop and leave no file; after ``close`` it does nothing."""
+        self._end(None)
+        self._partial.unlink(missing_ok=True)
+
+    def _end(self, outcome: str | None) -> None:
+        if self._thread is not None:
+            self._queue.put(outcome)
+            self._thread.join()
+            self._thread = None
+
+    def _encode(self) -> None:
+        """Feed ffmpeg until the outcome comes; after a failure, go on emptying the queue."""
+        assert self._shape is not None
+        scale = math.ceil(_MIN_WIDTH / self._shape[1])
+        height, width = scale * self._shape[0], scale * self._shape[1]
+        try:
+            band = _Band(*self._texts, width)
+            canvas = np.zeros((_even(height) + band.height, _even(width), 3), np.uint8)
+            encoder = Encoder(self._ffmpeg, self._partial, canvas.shape, self._fps)
+        except Exception as error:
+            self._failure = error
+        step, seconds = 0, 0.0
+        while isinstance(item := self._queue.get(), tuple):
+            if self._failure is not None:
+                continue
+            frame, step, seconds = item
+            try:
+                for row, column in np.ndindex(scale, scale):
+                    canvas[row:height:scale, column:width:scale] = frame
+                canvas[-band.height :, :width] = band.draw(step, seconds)
+                encoder.write(canvas)
+            except Exception as error:
+                self._failure = encoder.explain(error)
+        if self._failure is not None:
+            return
+        try:
+            if item is None:
+                encoder.kill()
+                return
+            canvas[-band.height :, :width] = band.draw(step, seconds, item)
+            for _ in range(max(1, round(HOLD_S * self._fps))):
+                encoder.write(canvas)
+            encoder.finish()
+        except Exception as error:
+            self._failure = encoder.explain(error)
+
+
+class Encoder:
+    """An ffmpeg process that takes raw frames on its standard input.
+
+    Args:
+        ffmpeg: the program.
+        path: the file, H.264 in MP4.
+        shape: of the frames, (height, width, 3); both even.
+        fps: frames per second.
+        options: more of ffmpeg's for the codec.
+    """
+
+    def __init__(
+        self, ffmpeg: str, path: Path, shape: tuple[int, ...], fps: float, options: Sequence[str] = ()
+    ) -> None:
+        height, width, _ = shape
+        source = [
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "rgb24",
+            "-s",
+            f"{width}x{height}",
+            "-r",
+            f"{fps:g}",
+            "-i",
+            "-",
+        ]
+        codec = [
+            "-c:v",
+            "libx264",
+            "-preset",
+            "veryfast",
+            "-crf",
+            "23",
+            "-pix_fmt",
+            "yuv420p",
+            "-threads",
+            "1",
+            *options,
+        ]
+        # Without dates and versions in it, the same frames give the same file.
+        container = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart", "-f", "mp4"]
+        quiet = ["-hide_banner", "-loglevel", "error", "-y"]
+        # In memory: what it says of a full disk must not need that disk.
+        self._errors = os.fdopen(os.memfd_create("ffmpeg"), "w+b")
+        self._process = subprocess.Popen(
+            [ffmpeg, *quiet, *source, "-an", *codec, *container, f"file:{path}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            process_group=0,  # Ctrl-C is for the evaluation, which then closes its videos
+        )
+
+    def write(self, frame: np.ndarray) -> None:
+        """Hand over a frame, uint8 and contiguous."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(frame.data)
+
+    def finish(self) -> None:
+        """Complete the file.
+
+        Raises:
+            VideoError: if ffmpeg failed.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait() != 0:
+            raise VideoError("the encoder failed")
+        self._errors.close()
+
+    def kill(self) -> None:
+        """End the process; the file is not whole."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # closing writes what was buffered
+                self._process.stdin.close()
+        self._errors.close()
+
+    def explain(self, error: Exception) -> VideoError:
+        """End the process and return the error with what ffmpeg said and how it ended."""
+        try:
+            status: int | None = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            status = None
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()[-600:]
+        self.kill()
+        return VideoError(f"{error} (ffmpeg's exit status {status}) {said}".rstrip())
+
+
+class _Band:
+    """The caption below the picture: the task; then precision, step and time; at the end the outcome.
+
+    All but the right end of the second line is drawn once.
+    """
+
+    def __init__(self, task: str, precision: str, width: int) -> None:
+        size = max(11, min(28, round(width / 30)))
+        self._font = ImageFont.load_default(size)
+        self._margin = size // 2
+        self._line = round(size * 1.35)
+        self.height = _even(2 * self._line + self._margin)
+        self._task, self._precision, self._width = task, precision, width
+        # The widest that the right end can be.
+        self._right = round(self._font.getlength("step 8888 · 888.8 s")) + self._margin
+        self._base = self._draw_base(_BAND, _DIM, precision)
+
+    def draw(self, step: int, seconds: float, outcome: str | None = None) -> np.ndarray:
+        """Return the band, uint8 (height, width, 3), valid until the next call."""
+        if outcome is not None:
+            self._base = self._draw_base(_OUTCOMES[outcome], _TEXT, f"{outcome.upper()} · {self._precision}")
+        top = self._margin // 2 + self._line
+        left = max(0, self._width - self._right)
+        background = tuple(int(value) for value in self._base[0, 0])
+        part = Image.new("RGB", (self._width - left, self.height - top), background)
+        text = f"step {step} · {seconds:.1f} s"
+        ImageDraw.Draw(part).text((part.width - self._margin, 0), text, _TEXT, self._font, anchor="ra")
+        self._base[top:, left:] = np.asarray(part)
+        return self._base
+
+    def _draw_base(self, background: tuple, second: tuple, text: str) -> np.ndarray:
+        image = Image.new("RGB", (self._width, self.height), background)
+        draw = ImageDraw.Draw(image)
+        room = self._width - 2 * self._margin
+        top = self._margin // 2
+        draw.text((self._margin, top), self._fit(self._task, room), _TEXT, self._font)
+        text = self._fit(text, room - self._right)
+        draw.text((self._margin, top + self._line), text, second, self._font)
+        return np.array(image)
+
+    def _fit(self, text: str, room: float) -> str:
+        """Shorten a text to a width in pixels."""
+        text = " ".join(text.split())
+        if self._font.getlength(text) <= room:
+            return text
+        while text and self._font.getlength(text + "…") > room:
+            text = text[:-1]
+        return text + "…" if text else ""
+
+
+def _even(size: int) -> int:
+    """Round up to an even number, as the halved colour planes of yuv420p need."""
+    return size + size % 2

@@ -1,0 +1,1 @@
+"""Runs: opened, carried out, continued, calibrated, verified, shown."""

@@ -1,0 +1,121 @@
+"""Going on with a run that was interrupted: with its settings, its code and its weights, or not at all."""
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from headless_eval.config.run import RunConfig
+from headless_eval.errors import UserError
+from headless_eval.results import ERROR, RunDirectory
+from headless_eval.results.differences import differences
+
+_PATHS = (
+    *("checkpoint", "config_file", "tokenizer", "calibration", "packdir"),
+    *("libero_assets", "isaac_assets"),
+)
+_NOT_KEPT = ("resume", "force", "dry_run", "results", "quiet", "log_json")
+
+
+def settings_of(folder: Path) -> RunConfig:
+    """Return a run's settings from its manifest.
+
+    Raises:
+        UserError: if the folder holds no run, or its settings are damaged.
+    """
+    return config_from(RunDirectory.open(folder).manifest, folder)
+
+
+def config_from(manifest: Mapping[str, Any], folder: Path) -> RunConfig:
+    """Return the settings that a manifest states; those that it does not know have their defaults.
+
+    Args:
+        manifest: of a run.
+        folder: of the run, for messages.
+
+    Raises:
+        UserError: if they are none.
+    """
+    damaged = f"{folder / 'manifest.json'} is damaged"
+    kept = manifest.get("settings")
+    if not isinstance(kept, dict):
+        raise UserError(f"{damaged}: it states no settings")
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(RunConfig):
+        if field.name not in kept or field.name in _NOT_KEPT:
+            continue
+        value = kept[field.name]
+        if isinstance(value, list):
+            value = tuple(value)
+        if not _fits(value, field.default, field.name):
+            raise UserError(f"{damaged}: its setting {field.name!r} is {value!r:.60}")
+        values[field.name] = Path(value) if field.name in _PATHS and value is not None else value
+    try:
+        return RunConfig(**values)
+    except UserError as error:
+        raise UserError(f"{damaged}: {error}") from None
+
+
+def _fits(value: Any, default: Any, name: str) -> bool:
+    if default is None:
+        kind: type = int if name in ("gpu", "open_loop_horizon", "flow_steps") else str
+        return value is None or type(value) is (float if name == "sequential" else kind)
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    return type(value) is type(default)
+
+
+def check_unchanged(run: RunDirectory, now: Mapping[str, Any], *, force: bool) -> None:
+    """Compare a run's manifest with what would continue it, and enter the continuation.
+
+    Args:
+        run: open for writing.
+        now: the manifest that a new run would have.
+        force: go on in spite of differences; they are kept in the manifest, which states what is now.
+
+    Raises:
+        UserError: if results could depend on what differs, and it is not forced.
+    """
+    changed = [one for one in differences(run.manifest, now) if one.binding]
+    if changed and not force:
+        raise UserError(
+            f"{run.path} cannot be continued as it was begun: {'; '.join(map(str, changed))}. Start a new run, or "
+            "go on all the same with --force"
+        )
+    entry = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": now.get("command"),
+        "hardware": now.get("hardware"),
+        "differences": [str(one) for one in changed],
+    }
+    kept = run.manifest.get("resumed")
+    entries: dict[str, Any] = {"settings": {**run.manifest["settings"], **now["settings"]}}
+    if changed:
+        entries |= {
+            name: value for name, value in now.items() if name not in ("command", "started_at", "hardware")
+        }
+    resumed = [*(kept if isinstance(kept, list) else []), entry]
+    entries |= {"resumed": resumed, "status": "running", "exit_status": None, "finished_at": None}
+    run.update_manifest(**entries)
+
+
+def left_of(run: RunDirectory, retries: int) -> "Left":
+    """Return what tells whether a trial is still to run: not journalled, or an error with attempts left."""
+    attempts = run.attempts()
+    broken = {record.trial for record in run.records() if record.status == ERROR}
+    return Left(dict(attempts), {trial for trial in broken if attempts[trial] <= retries})
+
+
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """The trials that were attempted, with how often, and which of them are to be tried again."""
+
+    attempts: dict[tuple[str, int, int], int] = dataclasses.field(default_factory=dict)
+    again: set[tuple[str, int, int]] = dataclasses.field(default_factory=set)
+
+    def __call__(self, trial: tuple[str, int, int]) -> bool:
+        """Return whether a trial is still to run."""
+        return trial not in self.attempts or trial in self.again

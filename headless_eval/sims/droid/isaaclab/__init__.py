@@ -1,0 +1,1 @@
+"""The DROID scenes in Isaac Lab."""

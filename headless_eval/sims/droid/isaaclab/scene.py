@@ -1,0 +1,249 @@
+"""The DROID scenes as an Isaac Lab environment: what `scenes.py` and the robot's USD file say, in its terms.
+
+Every environment holds the bodies of all scenes, so that a slot can run any task; those of the others fall freely
+far above, where they touch nothing. Quaternions are Isaac Lab's, (x, y, z, w).
+"""
+
+import math
+from dataclasses import MISSING
+from typing import Any
+
+import isaaclab.sim as sim_utils
+import numpy as np
+from isaaclab.actuators import ImplicitActuatorCfg
+from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg, RigidObjectCollectionCfg
+from isaaclab.physics import PhysicsCfg
+from isaaclab.renderers import RendererCfg
+from isaaclab.scene import InteractiveSceneCfg
+from isaaclab.sensors import CameraCfg
+from isaaclab.sim import SimulationCfg
+from isaaclab.utils import configclass
+from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+from isaaclab_newton.renderers import NewtonWarpRendererCfg
+from isaaclab_physx.physics import PhysxCfg
+from isaaclab_physx.renderers import IsaacRtxRendererCfg
+from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
+from scipy.spatial.transform import Rotation
+
+from headless_eval.sims.droid.geometry import look_at
+from headless_eval.sims.droid.isaaclab.robot_usd import USD as ROBOT
+from headless_eval.sims.droid.scenes import (
+    CONTROL_HZ,
+    EXTERIOR_CAMERA,
+    HOME_JOINTS,
+    LIGHT_DIRECTION,
+    SCENES,
+    SKY,
+    WRIST_CAMERA,
+    Camera,
+)
+
+ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
+GRIPPER_JOINT = "finger_joint"
+GRIPPER_LINK = "robotiq_base"
+TCP = (0.0, 0.0, 0.135)  # of the gripper's link: the midpoint between the pads
+BODIES = tuple(body.name for scene in SCENES for body in scene.bodies)
+
+# Steps of the physics engine in a control step: as in MuJoCo, and as in the published PhysX environment.
+NEWTON_SUBSTEPS, PHYSX_DECIMATION = 16, 8
+
+_ROBOT = "{ENV_REGEX_NS}/Robot"
+_ARM_LINKS = "/".join(f"panda_link{i}" for i in range(8))
+_CAMERA_PARENTS = {None: "{ENV_REGEX_NS}", GRIPPER_LINK: f"{_ROBOT}/Geometry/{_ARM_LINKS}/{GRIPPER_LINK}"}
+_APERTURE = 20.955  # millimetres; only its ratio to the focal length counts
+_CLIPPING = (0.01, 20.0)  # metres
+_ENV_SPACING = 3.0  # metres, where environments must not see each other
+
+_HIDEAWAY, _HIDEAWAY_SPACING = 6000.0, 1.0  # metres: after half a minute of falling they are still 1500 m up
+
+
+def hideaway(index: int) -> tuple[float, float, float]:
+    """Return where the body of that index starts while its scene is not on: it falls, and touches nothing."""
+    return (index * _HIDEAWAY_SPACING, 0.0, _HIDEAWAY)
+
+
+SURROUNDINGS = "surroundings"
+
+
+@configclass
+class BodyCfg(sim_utils.SpawnerCfg):
+    """Spawns the body of that name, or the table and the floor."""
+
+    # By name: it needs USD, which must not be loaded before Isaac Sim is.
+    func = "headless_eval.sims.droid.isaaclab.bodies:spawn_body"
+    body: str = SURROUNDINGS
+
+
+@configclass
+class PhysxRobotCfg(sim_utils.UsdFileCfg):
+    """Spawns the robot as PhysX needs it told."""
+
+    func = "headless_eval.sims.droid.isaaclab.physx:spawn_robot"
+
+
+@configclass
+class DroidSceneCfg(InteractiveSceneCfg):
+    """Table, robot, the bodies of all scenes, lights and cameras; ``droid_scene`` completes it."""
+
+    surroundings = AssetBaseCfg(prim_path="{ENV_REGEX_NS}/Surroundings", spawn=BodyCfg())
+    robot = ArticulationCfg(
+        prim_path=_ROBOT,
+        spawn=sim_utils.UsdFileCfg(usd_path=str(ROBOT)),
+        init_state=ArticulationCfg.InitialStateCfg(
+            joint_pos=dict(zip(ARM_JOINTS, HOME_JOINTS, strict=True)) | {"finger_joint": 0.0}
+        ),
+        # The gains and limits of the MJCF's actuators.
+        actuators={
+            "upper_arm": ImplicitActuatorCfg(
+                joint_names_expr=["panda_joint[1-4]"], stiffness=400.0, damping=40.0, effort_limit_sim=87.0
+            ),
+            "forearm": ImplicitActuatorCfg(
+                joint_names_expr=["panda_joint[5-7]"], stiffness=100.0, damping=10.0, effort_limit_sim=12.0
+            ),
+            "gripper": ImplicitActuatorCfg(
+                joint_names_expr=["finger_joint"], stiffness=20.0, damping=2.0, effort_limit_sim=2.0
+            ),
+        },
+    )
+    bodies = RigidObjectCollectionCfg(
+        rigid_objects={
+            name: RigidObjectCfg(
+                prim_path="{ENV_REGEX_NS}/body_" + name,  # the prefix tells them from the robot
+                spawn=BodyCfg(body=name),
+                init_state=RigidObjectCfg.InitialStateCfg(pos=hideaway(index)),
+            )
+            for index, name in enumerate(BODIES)
+        }
+    )
+
+
+@configclass
+class DroidEnvCfg:
+    """The environment: engine with its time steps, and scene."""
+
+    sim: Any = MISSING  # SimulationCfg
+    scene: Any = MISSING  # DroidSceneCfg
+
+
+def droid_env(
+    num_envs: int, physics: str, renderer: str, device: str, image_size: int, frame_size: int
+) -> DroidEnvCfg:
+    """Return the environment configuration.
+
+    Args:
+        num_envs: environments that step together.
+        physics: ``newton`` or ``physx``.
+        renderer: ``newton`` or ``rtx``.
+        device: ``cpu`` or ``cuda``.
+        image_size: side of the policy's pictures in pixels.
+        frame_size: side of each camera's picture in a video frame.
+    """
+    env = DroidEnvCfg()
+    env.sim = simulation(physics, device)
+    env.scene = droid_scene(num_envs, physics, renderer, image_size, frame_size)
+    return env
+
+
+def droid_scene(
+    num_envs: int, physics: str, renderer: str, image_size: int, frame_size: int
+) -> DroidSceneCfg:
+    """Return the scene of ``num_envs`` environments, for this physics engine and renderer."""
+    spacing = env_spacing(physics, renderer, _ENV_SPACING)
+    scene = DroidSceneCfg(num_envs=num_envs, env_spacing=spacing, lazy_sensor_update=True)
+    if physics == "physx":
+        scene.robot.spawn = PhysxRobotCfg(
+            usd_path=str(ROBOT), rigid_props={"/.*": [PhysxRigidBodyCfg(disable_gravity=True)]}
+        )
+    if renderer == "rtx":
+        scene.sun = AssetBaseCfg(
+            prim_path="/World/Sun",
+            spawn=sim_utils.DistantLightCfg(intensity=1500.0),
+            init_state=AssetBaseCfg.InitialStateCfg(rot=_light_rotation()),
+        )
+        scene.sky = AssetBaseCfg(
+            prim_path="/World/Sky",
+            spawn=sim_utils.DomeLightCfg(intensity=700.0, color=SKY[0]),
+        )
+    for camera in (EXTERIOR_CAMERA, WRIST_CAMERA):
+        setattr(scene, camera.name, camera_cfg(camera, renderer, image_size))
+        if frame_size != image_size:
+            setattr(scene, f"{camera.name}_frame", camera_cfg(camera, renderer, frame_size, "_frame"))
+    return scene
+
+
+def env_spacing(physics: str, renderer: str, metres: float) -> float:
+    """Return the distance of environments: ``metres`` where they would meet or be seen, else none.
+
+    Newton keeps them apart by itself, and all at the origin one's rounding is as another's.
+    """
+    return metres if physics == "physx" or renderer == "rtx" else 0.0
+
+
+def camera_cfg(camera: Camera, renderer: str, size: int, suffix: str = "") -> CameraCfg:
+    """Return a camera of the scene, with square pictures of ``size`` pixels."""
+    axes = look_at(np.array(camera.pos), np.array(camera.target), np.array(camera.up))
+    return CameraCfg(
+        prim_path=f"{_CAMERA_PARENTS[camera.parent]}/{camera.name}{suffix}",
+        width=size,
+        height=size,
+        data_types=["rgb"],
+        update_latest_camera_pose=True,
+        spawn=sim_utils.PinholeCameraCfg(
+            focal_length=_APERTURE / 2 / math.tan(math.radians(camera.fovy) / 2),
+            horizontal_aperture=_APERTURE,
+            clipping_range=_CLIPPING,
+        ),
+        offset=CameraCfg.OffsetCfg(
+            pos=camera.pos, rot=tuple(Rotation.from_matrix(axes).as_quat()), convention="opengl"
+        ),
+        renderer_cfg=renderer_cfg(renderer),
+        background_color=tuple((top + low) / 2 for top, low in zip(*SKY, strict=True)),
+    )
+
+
+def renderer_cfg(renderer: str) -> RendererCfg:
+    """Return the renderer of that name."""
+    if renderer == "rtx":
+        return IsaacRtxRendererCfg()
+    return NewtonWarpRendererCfg(create_default_light=False)
+
+
+def simulation(physics: str, device: str) -> SimulationCfg:
+    """Return time steps and physics engine; a step of Newton's is a control step, with its substeps inside."""
+    steps = PHYSX_DECIMATION if physics == "physx" else 1
+    return SimulationCfg(
+        dt=1 / (CONTROL_HZ * steps),
+        render_interval=steps,
+        device=device,
+        physics=physics_cfg(physics, device),
+        save_logs_to_file=False,
+    )
+
+
+def physics_cfg(physics: str, device: str) -> PhysicsCfg:
+    """Return the physics engine of that name; Newton with the settings of MuJoCo's model."""
+    if physics == "physx":
+        return PhysxCfg()
+    return NewtonCfg(
+        num_substeps=NEWTON_SUBSTEPS,
+        # On a CPU everything repeats anyway.
+        deterministic_mode="not_guaranteed" if device == "cpu" else "run_to_run",
+        solver_cfg=MJWarpSolverCfg(
+            njmax=400,
+            nconmax=120,
+            integrator="implicitfast",
+            cone="elliptic",
+            impratio=10.0,
+            iterations=100,
+            ls_iterations=50,
+            tolerance=1e-8,
+            enable_multiccd=True,  # as MuJoCo does: on one point alone a cube rocks in the bowl
+            disable_sensors=True,
+        ),
+    )
+
+
+def _light_rotation() -> tuple[float, ...]:
+    """Return the rotation of a light, which shines along -z, into its direction."""
+    rotation, _ = Rotation.align_vectors([LIGHT_DIRECTION], [(0.0, 0.0, -1.0)])
+    return tuple(rotation.as_quat())

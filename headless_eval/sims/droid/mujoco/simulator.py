@@ -1,0 +1,252 @@
+"""The DROID scenes in MuJoCo."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.contracts.simulator import StepResult, Task
+from headless_eval.errors import UserError
+from headless_eval.sims import divergence, gl
+from headless_eval.sims.droid.mujoco.model import TIMESTEP, build_model
+from headless_eval.sims.droid.placement import InitialState, draw_initial_state
+from headless_eval.sims.droid.scenes import (
+    CONTROL_HZ,
+    EXTERIOR_CAMERA,
+    FINGER_CLOSED,
+    SCENES,
+    WRIST_CAMERA,
+    Scene,
+)
+from headless_eval.sims.droid.success import Situation, SuccessTracker
+from headless_eval.sims.droid.tasks import TASKS
+
+SUBSTEPS = round(1 / (CONTROL_HZ * TIMESTEP))
+ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
+ACTION_DIM = 8
+
+
+class SceneModel:
+    """A scene's compiled model with the indices that are used every step, and its renderers."""
+
+    def __init__(self, scene: Scene):
+        self.scene = scene
+        self.model = build_model(scene)
+        model = self.model
+        self.arm_qpos = np.array([model.joint(name).qposadr[0] for name in ARM_JOINTS])
+        self.arm_dof = np.array([model.joint(name).dofadr[0] for name in ARM_JOINTS])
+        self.finger_qpos = int(model.joint("finger_joint").qposadr[0])
+        self.body_qpos = [int(model.joint(body.name).qposadr[0]) for body in scene.bodies]
+        self.target_dof = int(model.joint(scene.target.name).dofadr[0])
+        self.tcp_site = model.site("tcp").id
+        self._renderers: dict[int, mujoco.Renderer] = {}
+
+    def renderer(self, size: int) -> mujoco.Renderer:
+        """Return the renderer of square pictures of this size, made on first use."""
+        if size not in self._renderers:
+            try:
+                self._renderers[size] = mujoco.Renderer(self.model, size, size)
+            except Exception as error:
+                # Which exception says that there is no GL depends on the backend.
+                raise gl.failure(error) from error
+        return self._renderers[size]
+
+    @property
+    def has_drawn(self) -> bool:
+        """Return whether a GL context exists."""
+        return bool(self._renderers)
+
+    def close(self) -> None:
+        """Free the GL contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+
+class Slot:
+    """One episode: a scene's state, advanced control step by control step."""
+
+    def __init__(self, scene_model: SceneModel):
+        self.scene_model = scene_model
+        self.data = mujoco.MjData(scene_model.model)
+        self._tracker = SuccessTracker(scene_model.scene)
+
+    def reset(self, state: InitialState) -> None:
+        """Put the robot and the bodies into their initial state, everything at rest."""
+        indices, data = self.scene_model, self.data
+        mujoco.mj_resetData(indices.model, data)
+        data.qpos[indices.arm_qpos] = state.joints
+        data.ctrl[:7] = state.joints
+        for address, pose in zip(indices.body_qpos, state.poses, strict=True):
+            data.qpos[address : address + 7] = pose
+        mujoco.mj_forward(indices.model, data)
+        self._tracker = SuccessTracker(indices.scene)
+
+    def step(self, action: np.ndarray) -> bool:
+        """Hold one action, joint targets (7, radians) and gripper (0 open, 1 closed), for a control step.
+
+        Returns:
+            Whether the task is done.
+
+        Raises:
+            ValueError: the action is not a finite (8,) vector.
+            FloatingPointError: the simulation diverged.
+        """
+        action = np.asarray(action)
+        if action.shape != (ACTION_DIM,) or not np.isfinite(action).all():
+            raise ValueError(
+                f"an action is {ACTION_DIM} finite numbers (7 joint targets, gripper), not {action.shape}"
+            )
+        indices, data = self.scene_model, self.data
+        data.ctrl[:7] = action[:7]
+        data.ctrl[7] = np.clip(action[7], 0.0, 1.0) * FINGER_CLOSED
+        mujoco.mj_step(indices.model, data, nstep=SUBSTEPS)
+        divergence.check(data)
+        return self._tracker.update(self.situation())
+
+    def situation(self) -> Situation:
+        """Return what the success predicate looks at."""
+        indices, data = self.scene_model, self.data
+        target, container = indices.body_qpos[:2]
+        return Situation(
+            target_pose=data.qpos[target : target + 7].copy(),
+            target_velocity=data.qvel[indices.target_dof : indices.target_dof + 6].copy(),
+            container_pose=data.qpos[container : container + 7].copy(),
+            tcp=data.site_xpos[indices.tcp_site].copy(),
+            gripper_position=self.gripper_position,
+        )
+
+    @property
+    def joint_position(self) -> np.ndarray:
+        """Arm joint positions, (7,) radians."""
+        return self.data.qpos[self.scene_model.arm_qpos]
+
+    @property
+    def gripper_position(self) -> float:
+        """Gripper position from 0 (open) to 1 (closed)."""
+        return float(self.data.qpos[self.scene_model.finger_qpos]) / FINGER_CLOSED
+
+    def render(self, camera: str, size: int) -> np.ndarray:
+        """Return a camera's picture, uint8 (size, size, 3)."""
+        renderer = self.scene_model.renderer(size)
+        renderer.update_scene(self.data, camera)
+        return renderer.render()
+
+    def observe(self, size: int) -> dict[str, Any]:
+        """Return an observation with openpi's DROID keys."""
+        # A picture shows the state after the last physics step: positions must follow it.
+        mujoco.mj_kinematics(self.scene_model.model, self.data)
+        mujoco.mj_camlight(self.scene_model.model, self.data)
+        return {
+            "observation/exterior_image_1_left": self.render(EXTERIOR_CAMERA.name, size),
+            "observation/wrist_image_left": self.render(WRIST_CAMERA.name, size),
+            "observation/joint_position": self.joint_position.astype(np.float32),
+            "observation/gripper_position": np.array([self.gripper_position], np.float32),
+            "prompt": self.scene_model.scene.instruction,
+        }
+
+
+class DroidMujoco:
+    """Suite ``droid`` in MuJoCo, every slot in this process.
+
+    Args:
+        num_slots: independent episodes at once.
+        image_size: side of the policy's pictures in pixels.
+        frame_size: side of each camera's picture in a video frame.
+
+    Raises:
+        UserError: no GL library for headless rendering.
+    """
+
+    suite = "droid"
+    tasks = TASKS
+    control_hz = CONTROL_HZ
+
+    def __init__(self, num_slots: int = 1, image_size: int = 224, frame_size: int = 224):
+        if num_slots < 1:
+            raise UserError(f"the number of slots must be at least 1, not {num_slots}")
+        self.num_slots = num_slots
+        self._image_size = image_size
+        self._frame_size = frame_size
+        self._models: dict[int, SceneModel] = {}
+        self._slots: dict[int, Slot] = {}
+        self._idle: dict[int, list[Slot]] = {}
+        # Physics releases the GIL: slots step side by side.
+        self._pool = ThreadPoolExecutor(max_workers=min(num_slots, 8), thread_name_prefix="physics")
+
+    def reset(self, slot: int, task: Task, seed: TrialSeed) -> None:
+        """Start an episode of ``task`` in ``slot``."""
+        if not 0 <= slot < self.num_slots:
+            raise ValueError(f"slot {slot} is not among {self.num_slots}")
+        if slot in self._slots:
+            previous = self._slots.pop(slot)
+            self._idle.setdefault(previous.scene_model.scene.id, []).append(previous)
+        scene_model = self._scene_model(task.id)
+        idle = self._idle.get(task.id)
+        episode = idle.pop() if idle else Slot(scene_model)
+        episode.reset(draw_initial_state(scene_model.scene, seed.initial_state()))
+        self._slots[slot] = episode
+
+    def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the observations of these slots, with openpi's DROID keys."""
+        return [self._slots[slot].observe(self._image_size) for slot in slots]
+
+    def step(self, actions: Mapping[int, np.ndarray]) -> dict[int, StepResult]:
+        """Advance the named slots by one control step, 1/15 s."""
+        results = self._pool.map(lambda item: self._step_one(*item), actions.items())
+        return dict(zip(actions, results, strict=True))
+
+    def frame(self, slot: int) -> np.ndarray:
+        """Return the exterior and the wrist camera side by side, uint8 (size, 2 * size, 3)."""
+        episode = self._slots[slot]
+        mujoco.mj_kinematics(episode.scene_model.model, episode.data)
+        mujoco.mj_camlight(episode.scene_model.model, episode.data)
+        cameras = (EXTERIOR_CAMERA.name, WRIST_CAMERA.name)
+        return np.concatenate([episode.render(name, self._frame_size) for name in cameras], axis=1)
+
+    def describe(self) -> dict[str, Any]:
+        """Return versions, time steps and sizes for the manifest."""
+        return {
+            "simulator": "mujoco",
+            "mujoco": mujoco.__version__,
+            "timestep_s": TIMESTEP,
+            "substeps": SUBSTEPS,
+            "control_hz": CONTROL_HZ,
+            "gl_renderer": self._gl_renderer(),
+            "image_size": self._image_size,
+            "frame_size": self._frame_size,
+            "cameras": [asdict(EXTERIOR_CAMERA), asdict(WRIST_CAMERA)],
+        }
+
+    def close(self) -> None:
+        """Free the GL contexts and the threads."""
+        self._pool.shutdown()
+        for scene_model in self._models.values():
+            scene_model.close()
+        self._models.clear()
+        self._slots.clear()
+        self._idle.clear()
+
+    def _gl_renderer(self) -> str | None:
+        """Return what draws, as OpenGL names it; None while nothing has been drawn."""
+        if not any(scene_model.has_drawn for scene_model in self._models.values()):
+            return None
+        from OpenGL import GL
+
+        return str(GL.glGetString(GL.GL_RENDERER).decode())
+
+    def _scene_model(self, task_id: int) -> SceneModel:
+        if task_id not in self._models:
+            scene = next(scene for scene in SCENES if scene.id == task_id)
+            self._models[task_id] = SceneModel(scene)
+        return self._models[task_id]
+
+    def _step_one(self, slot: int, action: np.ndarray) -> StepResult:
+        try:
+            return StepResult(self._slots[slot].step(action))
+        except Exception as error:
+            return StepResult(False, error)

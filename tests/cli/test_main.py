@@ -1,0 +1,477 @@
+"""The command line: what it says, how it ends, and that a mistake costs one line and nothing else."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from droid_suite import SHORT_STEPS
+
+from headless_eval.cli.main import main
+from headless_eval.policies.baselines import BASELINES, ZeroPolicy
+from headless_eval.results import RunDirectory
+from headless_eval.shared.program import program
+from headless_eval.sims import gl
+from headless_eval.sims.droid.mujoco import simulator as mujoco_sim
+
+
+@pytest.fixture
+def run(tmp_path, short_episodes):
+    """Run ``headless-eval run`` with the policy that holds still; return its exit status and folder."""
+
+    def run(*flags, folder="run"):
+        results = tmp_path / folder
+        flags = ["--policy", "zero", "--dtypes", "float32", "--results", str(results), *flags]
+        return main(["run", *flags]), results
+
+    return run
+
+
+def journal(folder):
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
+# Mistakes: the flags, and a word that the one line must have.
+MISTAKES = {
+    "unknown command": (["rum"], "did you mean run"),
+    "unknown flag": (["run", "--episods", "3"], "--episodes"),
+    "missing value": (["run", "--episodes"], "--episodes needs a value"),
+    "missing words": (["convert"], "missing: SRC (checkpoint of openpi"),
+    "empty policy": (["run", "--policy", ""], "--policy is empty"),
+    "empty folder": (["run", "--results="], "--results is empty"),
+    "commas": (["run", "--dtypes", "float32,int8"], "--dtypes float32,int8: separate them by spaces"),
+    "episodes without end": (["run", "--episodes", "99999999999999999999"], "100000 or less"),
+    "nothing in scope": (["run", "--dtypes", "int8", "--include", "zzz"], "names begin with vision, "),
+    "no place for results": (["run", "--policy", "none", "--results", "/proc/none/run"], "cannot write to /proc/none"),
+    "no number": (["run", "--episodes", "many"], "--episodes is 'many'; it must be a whole number"),
+    "no whole number": (["run", "--seed", "2.5"], "--seed is '2.5'; it must be a whole number"),
+    "no fraction": (["run", "--sequential", "x"], "--sequential is 'x'; it must be a number"),
+    "no index": (["run", "--gpu", "first"], "--gpu is 'first'; it must be a whole number"),
+    "stray word": (["run", "3"], "3"),
+    "unknown choice": (["run", "--videos", "some"], "--videos is 'some'; it must be all, failures or none"),
+    "unknown format": (["export", "--format", "xlsx"], "--format is 'xlsx'; it must be csv or parquet"),
+    "unknown suite": (["run", "--suite", "droit"], "did you mean droid"),
+    "unknown simulator": (["run", "--sim", "mujocu"], "did you mean mujoco"),
+    "unknown task number": (["run", "--tasks", "1", "9"], "scene_3"),
+    "unknown task": (["run", "--scenes", "scene_l"], "did you mean"),
+    "task twice": (["run", "--tasks", "1", "scene_1"], "twice"),
+    "unknown dtype": (["run", "--dtypes", "float8"], "float8_e4m3"),
+    "unknown mode": (["run", "--dtypes", "int8", "--modes", "weights"], "weights_only"),
+    "no dtype": (["run", "--dtypes"], "dtype"),
+    "bad expression": (["run", "--include", "("], "regular expression"),
+    "unknown policy": (["run", "--policy", "pi0-droid-tinny"], "policy"),
+    "no such checkpoint": (["run", "--checkpoint", "/no/such", "--config", "pi0_droid"], "/no/such"),
+    "unknown config": (["run", "--checkpoint", ".", "--config", "pi0_droit"], "did you mean pi0_droid"),
+    "no episodes": (["run", "--episodes", "0"], "1 or more"),
+    "negative episodes": (["run", "--episodes", "-3"], "-3"),
+    "no slots": (["run", "--slots", "0"], "--slots"),
+    "negative seed": (["run", "--seed", "-1"], "--seed"),
+    "no horizon": (["run", "--open-loop-horizon", "0"], "--open-loop-horizon"),
+    "horizon beyond the chunk": (["run", "--policy", "zero", "--dtypes", "float32", "--open-loop-horizon", "9"], "8"),
+    "no flow steps": (["run", "--flow-steps", "0"], "--flow-steps"),
+    "no frames": (["run", "--video-fps", "0"], "--video-fps"),
+    "no number of frames": (["run", "--video-fps", "nan"], "--video-fps"),
+    "negative gpu": (["run", "--gpu", "-1"], "--gpu"),
+    "no such gpu": (["run", "--gpu", "99"], "cuda:99"),
+    "no model to quantize": (["run", "--policy", "zero", "--dtypes", "int8"], "float32 only"),
+    "results below a file": (
+        ["run", "--policy", "zero", "--dtypes", "float32", "--results", "/dev/null/run"],
+        "/dev/null",
+    ),
+    "policy and checkpoint": (["run", "--policy", "zero", "--checkpoint", "/a"], "both given"),
+    "nothing to go on with": (["run", "--resume", "--slots", "2"], "--resume needs a value"),
+    "nothing to check": (["doctor", "--policy", "zero"], "no checkpoint"),
+    "nothing to round": (["sensitivity", "--policy", "zero"], "no model"),
+    "engine that is not for here": (["profile", "--engine", "fused", "--repeats", "2"], "CUDA"),
+    "robot of another suite": (["sensitivity", "--suite", "libero_object"], "robot"),
+    "report of nothing": (["report", "/no/such"], "/no/such"),
+    "report without a folder": (["report"], "missing: DIR (folder of the run)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_2(mistake, tmp_path, monkeypatch, capsys):
+    arguments, word = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("headless-eval: error: ")
+    assert word in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_wrong_flag_is_one_plain_sentence_on_any_terminal(encoding):
+    command = [sys.executable, "-m", "headless_eval", "run", "--episode", "3"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stderr
+    assert said == (
+        "headless-eval: error: unrecognized options: --episode, 3; perhaps you meant --episode-timeout or --episodes; "
+        "see headless-eval run --help\n"
+    )
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(run, capsys):
+    status, folder = run("--tasks", "1", "--episodes", "1")
+    assert status == 0
+    before = contents(folder)
+    capsys.readouterr()
+    assert run("--tasks", "2", "--episodes", "1")[0] == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "already holds a run" in said
+    assert contents(folder) == before
+
+
+def test_without_gl_one_line_names_the_package(run, monkeypatch, capsys):
+    monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: None)
+    status, folder = run()
+    said = capsys.readouterr().err
+    assert status == 2
+    assert said.count("\n") == 1
+    assert "libegl1" in said
+    assert not folder.exists()
+
+
+def cut_weights(folder):
+    path = sorted(folder.glob("*.safetensors"))[-1]
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def widen(folder):
+    path = folder / "config.toml"
+    path.write_text(path.read_text().replace("mlp_dim = 480", "mlp_dim = 512"))
+
+
+DAMAGES = {
+    "truncated weights": (cut_weights, "truncated"),
+    "weights that do not fit": (widen, "not (512, 192)"),
+    "no weights": (
+        lambda folder: [path.unlink() for path in folder.glob("*.safetensors")],
+        "model.safetensors",
+    ),
+    "no statistics": (
+        lambda folder: (folder / "assets" / "droid" / "norm_stats.json").unlink(),
+        "norm_stats",
+    ),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.model").unlink(), "tokenizer"),
+    "no configuration": (lambda folder: (folder / "config.toml").unlink(), "--config"),
+    "no TOML": (lambda folder: (folder / "config.toml").write_text("model = {"), "config.toml"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_policy_is_one_line_and_exit_2(damage, untrained_policy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path / "nothing"))
+    folder = tmp_path / "policy"
+    shutil.copytree(untrained_policy, folder)
+    change, word = DAMAGES[damage]
+    change(folder)
+    assert main(["run", "--policy", str(folder), "--results", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert word in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_leaves_all_its_files_and_says_where(run, capsys):
+    status, folder = run("--tasks", "2", "scene_1", "--episodes", "2", "--videos", "all")
+    assert status == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == str(folder)
+    assert "warmed up in" in out
+    assert "render" in out
+
+    records = journal(folder)
+    assert [record["status"] for record in records] == ["failure"] * 4
+    assert {record["max_steps"] for record in records} == {SHORT_STEPS}
+    assert all((folder / record["video"]).is_file() for record in records)
+    assert sorted(path.name for path in folder.glob("*.png")) == [
+        f"success_rate_{mode}.png" for mode in ("activations_only", "both", "overall", "weights_only")
+    ]
+    with open(folder / "droid_results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["task_id"], row["episode_idx"]) for row in rows] == [
+        ("2", "0"),
+        ("2", "1"),
+        ("1", "0"),
+        ("1", "1"),
+    ]
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["exit_status"], manifest["seed"]) == ("finished", 0, 7)
+    time_spent = manifest["time"]
+    parts = [time_spent[f"{name}_s"] for name in ("sim", "render", "infer", "precision", "rest")]
+    assert sum(parts) == pytest.approx(time_spent["total_s"])
+    assert sum(record["total_s"] for record in records) <= time_spent["total_s"]
+
+
+def test_results_have_a_dated_folder_by_default(short_episodes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1", "--episodes", "1", "--videos", "none"]
+    assert main(["run", *flags]) == 0
+    (folder,) = (tmp_path / "results").iterdir()
+    assert (folder / "results.json").is_file()
+    assert not list(folder.rglob("*.mp4"))
+
+
+def test_quiet_prints_the_folder_and_nothing_else(run, capsys):
+    status, folder = run("--tasks", "1", "--episodes", "1", "--quiet", "--videos", "none")
+    assert status == 0
+    assert capsys.readouterr().out.splitlines() == [str(folder)]
+
+
+class BreaksInScene2(ZeroPolicy):
+    def infer(self, obs):
+        if "mug" in obs["prompt"]:
+            raise ValueError("this policy knows no mugs")
+        return super().infer(obs)
+
+
+def test_errors_make_exit_1_and_count_as_no_failure(run, monkeypatch, capsys):
+    monkeypatch.setitem(BASELINES, "zero", BreaksInScene2)
+    status, folder = run("--episodes", "2", "--videos", "failures")
+    assert status == 1
+    statuses = {(record["task_id"], record["episode"]): record["status"] for record in journal(folder)}
+    assert statuses == {
+        (task, episode): "error" if task == 2 else "failure" for task in (1, 2, 3) for episode in (0, 1)
+    }
+    broken = next(record for record in journal(folder) if record["task_id"] == 2)
+    assert broken["error"]["message"] == "this policy knows no mugs"
+    assert "Traceback" in broken["error"]["traceback"]
+    assert not broken["success"]
+    rates = json.loads((folder / "results.json").read_text())["float32"]
+    assert rates["scene_1"]["total_episodes"] == 2
+    assert rates.get("scene_2", {}).get("total_episodes", 0) == 0
+    assert json.loads((folder / "manifest.json").read_text())["exit_status"] == 1
+    assert "error" in capsys.readouterr().out
+
+
+def test_a_policy_that_cannot_act_at_all_stops_the_run(run, monkeypatch, capsys):
+    monkeypatch.setitem(BASELINES, "zero", BreaksInScene2)
+    status, folder = run("--tasks", "2")
+    said = capsys.readouterr().err
+    assert status == 2
+    assert said.count("\n") == 1
+    assert "this policy knows no mugs" in said
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("keep", ["all", "failures", "none"])
+def test_videos_that_are_kept(run, monkeypatch, keep):
+    monkeypatch.setattr(mujoco_sim.Slot, "step", succeeds_in_scene_1(mujoco_sim.Slot.step))
+    status, folder = run("--tasks", "1", "3", "--episodes", "1", "--videos", keep)
+    assert status == 0
+    names = {path.name for path in folder.rglob("*.mp4")}
+    failure, success = "scene_3_ep000_failure.mp4", "scene_1_ep000_success.mp4"
+    assert names == {"all": {failure, success}, "failures": {failure}, "none": set()}[keep]
+    assert {record["video"] for record in journal(folder)} - {None} == {
+        f"videos/float32/{name}" for name in names
+    }
+
+
+def succeeds_in_scene_1(step):
+    def stepped(slot, action):
+        step(slot, action)
+        return slot.scene_model.scene.id == 1
+
+    return stepped
+
+
+def test_report_rebuilds_what_was_lost(run, capsys):
+    _, folder = run("--tasks", "1", "--episodes", "2", "--videos", "none")
+    derived = {path: path.read_bytes() for path in folder.glob("*results*")}
+    assert len(derived) == 3
+    for path in derived:
+        path.unlink()
+    capsys.readouterr()
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+    assert {path: path.read_bytes() for path in folder.glob("*results*")} == derived
+
+
+def test_journalling_costs_under_a_hundredth_of_the_run(tmp_path, monkeypatch):
+    spent = 0.0
+    append = RunDirectory.append
+
+    def timed(self, record, actions):
+        nonlocal spent
+        began = time.perf_counter()
+        append(self, record, actions)
+        spent += time.perf_counter() - began
+
+    monkeypatch.setattr(RunDirectory, "append", timed)
+    folder = tmp_path / "run"
+    flags = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1", "--episodes", "2", "--videos", "none"]
+    assert main(["run", *flags, "--results", str(folder), "--quiet"]) == 0
+    total = json.loads((folder / "manifest.json").read_text())["time"]["total_s"]
+    assert 0 < spent < 0.01 * total
+
+
+def test_json_lines_for_programs(run, capsys):
+    status, folder = run("--tasks", "1", "--episodes", "2", "--log-json", "--videos", "none")
+    assert status == 0
+    start, *episodes, end = map(json.loads, capsys.readouterr().out.splitlines())
+    assert start == {"event": "start", "done": 0, "total": 2}
+    assert [(one["event"], one["status"], one["done"]) for one in episodes] == [
+        ("episode", "failure", 1),
+        ("episode", "failure", 2),
+    ]
+    assert (end["event"], end["status"], end["exit_status"]) == ("end", "finished", 0)
+    assert end["results"] == str(folder)
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_loaded(run, monkeypatch, capsys):
+    run("--tasks", "1", "--episodes", "1", "--videos", "none")
+
+    def loaded(*arguments, **settings):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("headless_eval.runs.run.load_policy", loaded)
+    assert run("--tasks", "1")[0] == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_an_interrupt_keeps_what_is_done(tmp_path):
+    folder = tmp_path / "run"
+    flags = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1", "--episodes", "50", "--slots", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headless_eval", "run", *flags, "--results", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background has them ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        path = folder / "journal.jsonl"
+        until = time.monotonic() + 60
+        while not (path.exists() and path.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    done = len(journal(folder))
+    assert process.returncode == 130
+    assert 1 <= done < 50
+    assert said == (
+        f"headless-eval: interrupted: {done} of 50 episodes are kept; "
+        f"go on with: {program()} run --resume {folder}\n"
+    )
+    assert out.splitlines()[-1] == str(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["exit_status"]) == ("interrupted", 130)
+    assert json.loads((folder / "results.json").read_text())["float32"]["scene_1"]["total_episodes"] == done
+    videos = [path.name for path in (folder / "videos" / "float32").iterdir()]
+    assert sorted(videos) == [f"scene_1_ep{episode:03d}_failure.mp4" for episode in range(done)]
+
+
+def test_an_interrupt_of_the_last_charts_still_says_how_to_go_on(run, monkeypatch, capsys):
+    def interrupted(directory):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("headless_eval.runs.run.build", interrupted)
+    status, folder = run("--tasks", "1", "--episodes", "1", "--videos", "none", "--quiet")
+    assert status == 130
+    said = capsys.readouterr().err
+    assert said == f"headless-eval: interrupted: go on with: {program()} run --resume {folder}\n"
+
+
+def test_variables_of_new_runs_do_not_concern_one_that_goes_on(run, monkeypatch):
+    _, folder = run("--tasks", "1", "--episodes", "1", "--videos", "none", "--quiet")
+    monkeypatch.setenv("OPENPI_DUQUANT_ABITS", "8")
+    monkeypatch.setenv("OPENPI_DUQUANT_WBIT", "many")
+    assert main(["run", "--resume", str(folder), "--quiet"]) == 0
+
+
+def test_without_a_gpu_training_says_how_to_do_without(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["train", "--out", str(tmp_path / "out"), "--episodes", "1", "--steps", "1"]) == 2
+    assert "for the CPU --device cpu" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_list_names_everything(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for word in (
+        "zero",
+        "pi05_droid",
+        "float8_e5m2",
+        "int4",
+        "activations_only",
+        "put the can in the mug",
+        "mujoco",
+    ):
+        assert word in out
+    assert "headless-eval list --suite libero_90" in out  # whose tasks are too many
+    assert main(["list", "--suite", "libero_90"]) == 0
+    out = capsys.readouterr().out
+    assert "task_89" in out
+    assert "scene_1" not in out
+    assert main(["list", "--json"]) == 0
+    there = json.loads(capsys.readouterr().out)
+    assert [task["key"] for task in there["suites"]["droid"]["tasks"]] == ["scene_1", "scene_2", "scene_3"]
+    assert "float32" in there["dtypes"]
+
+
+def test_help_is_there_and_loads_nothing_heavy():
+    script = """
+import sys
+from headless_eval.cli.main import main
+from headless_eval.results import RunDirectory
+assert main(["--help"]) == 0
+for command in ("run", "list", "report", "verify", "gate", "export"):
+    try:
+        main([command, "--help"])
+    except SystemExit as end:
+        assert not end.code
+heavy = {"torch", "mujoco", "matplotlib", "scipy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"}
+    )
+    assert done.returncode == 0, done.stderr
+    for word in (
+        "headless-eval run",
+        "--scenes",
+        "(default: 5)",
+        "float32 bfloat16 float8_e4m3 boolean",
+        "Examples:",
+    ):
+        assert word in done.stdout
+
+
+def test_the_module_runs_like_the_command():
+    done = subprocess.run([sys.executable, "-m", "headless_eval", "rum"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("headless-eval: error: unknown command 'rum'")
+
+
+def test_a_reader_that_has_enough_is_no_fault():
+    code = "import sys; from headless_eval.cli.main import main; sys.exit(main(['run', '--help']))"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert child.wait() == 141
+
+
+def test_the_page_of_a_finished_run_says_so(run):
+    status, folder = run("--tasks", "1", "--episodes", "1", "--dtypes", "float32")
+    assert status == 0
+    page = (folder / "report.html").read_text()
+    assert "still running" not in page
+    assert "episodes_per_minute" in page

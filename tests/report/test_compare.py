@@ -1,0 +1,130 @@
+"""Two runs beside each other."""
+
+import json
+import shutil
+
+import pytest
+from run_cases import nudge, tamper
+
+from headless_eval.cli.main import main
+from headless_eval.errors import UserError
+from headless_eval.report.compare import compare_two
+from headless_eval.results import RunDirectory
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def compared(one, other):
+    found = compare_two(RunDirectory.open(one), RunDirectory.open(other))
+    return {row.task: row for row in found.rows}
+
+
+def test_a_run_is_like_itself(finished, copy, capsys):
+    rows = compared(finished, copy)
+    assert list(rows) == ["scene_1", "scene_3", None]
+    for row in rows.values():
+        assert row.a == row.b
+        assert row.paired.difference == 0
+        assert row.paired.pairs == row.parting.pairs == row.parting.identical == row.parting.close
+        assert row.parting.largest == 0
+    assert rows[None].parting.pairs == 6
+    assert main(["compare", str(finished), str(copy)]) == 0
+    assert "6/6" in capsys.readouterr().out
+
+
+def test_the_step_where_actions_part_is_found(finished, copy):
+    tamper(copy, 0, nudge)  # step 11 of a trial of scene_1
+    row = compared(finished, copy)["scene_1"]
+    assert (row.parting.pairs, row.parting.identical, row.parting.close) == (3, 2, 2)
+    assert row.parting.first_step == row.parting.apart_step == 11
+    assert row.parting.first_replan == 11 // RunDirectory.open(copy).manifest["settings"]["open_loop_horizon"]
+    assert row.parting.largest == pytest.approx(0.25)
+
+
+def test_a_rounding_error_apart_is_close(finished, copy):
+    def barely(actions):
+        actions[3, 0] += 1e-4
+        return actions
+
+    tamper(copy, 0, barely)
+    parting = compared(finished, copy)["scene_1"].parting
+    assert (parting.identical, parting.close) == (2, 3)
+    assert parting.first_step == 3
+    assert parting.apart_step is None
+
+
+def test_an_earlier_end_is_a_difference(finished, copy):
+    tamper(copy, 1, lambda actions: actions[:9])
+    parting = compared(finished, copy)["scene_1"].parting
+    assert (parting.identical, parting.first_step, parting.apart_step) == (2, 9, 9)
+
+
+def test_successes_are_compared_in_pairs(finished, copy):
+    journal = copy / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        if line["task_id"] == 1:
+            line.update(success=not line["success"], status="failure" if line["success"] else "success")
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = compared(finished, copy)
+    flipped = rows["scene_1"]
+    assert flipped.paired.gained + flipped.paired.lost == 3
+    assert flipped.b.successes == 3 - flipped.a.successes
+    assert rows["scene_3"].paired.difference == 0
+
+
+def test_episodes_of_other_seeds_are_no_pairs(finished, copy):
+    journal = copy / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"seed":7', '"seed":8'))
+    row = compared(finished, copy)["scene_1"]
+    assert row.paired is None
+    assert row.parting.pairs == 0
+    assert row.b.episodes == 3
+
+
+@pytest.mark.parametrize("columns", [None, "80"])
+def test_the_tables_are_whole_at_any_width(finished, copy, capsys, monkeypatch, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert main(["compare", str(finished), str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert [line.split() for line in out.splitlines() if line.startswith("   scene_1")] == [
+        ["scene_1", "0/3", "[0,", "56]", "0/3", "[0,", "56]", "0", "[−56,", "+56]", "1"],
+        ["scene_1", "3/3", "–", "3/3", "–", "0"],
+    ]
+
+
+def test_without_pairs_there_is_no_second_table(finished, copy, capsys):
+    journal = copy / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"seed":7', '"seed":8'))
+    assert main(["compare", str(finished), str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "no actions to compare" in out
+    assert "first replan" not in out
+
+
+def test_json_holds_rows_and_differences(finished, copy, capsys):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["versions"]["numpy"] = "1.0"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["compare", str(finished), str(copy), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["suite"] == "droid"
+    assert [row["task"] for row in said["rows"]] == ["scene_1", "scene_3", None]
+    assert said["rows"][0]["a"]["episodes"] == 3
+    assert said["differences"][0]["name"] == "numpy"
+    assert said["differences"][0]["b"] == "1.0"
+
+
+def test_what_does_not_compare_is_one_line(finished, copy, tmp_path, capsys):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"suite": "libero_goal"}))
+    with pytest.raises(UserError, match="libero_goal"):
+        compared(finished, copy)
+    assert main(["compare", str(finished), str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,59 @@
+"""The documentation points at what exists."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from paths import ROOT
+
+from headless_eval.local_policy import example_observation
+
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("headless_eval/policies/bundled/*/*.md")]
+)
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere_and_nothing_is_left_to_fill_in(page):
+    text = page.read_text("utf-8")
+    assert "@@" not in text
+    targets = [target for target in _LINK.findall(text) if "://" not in target]
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+EXAMPLES = [ROOT / "README.md", ROOT / "docs" / "quantization_methods.md", ROOT / "docs" / "statistics.md"]
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_examples_in_python_run(page):
+    observation = example_observation("droid")
+    names = {"observation": observation, "observations": [observation] * 2}
+    names |= {
+        "model": torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.Linear(32, 8)),
+        "inputs": torch.randn(4, 32),
+    }
+    names |= {"pairs": [(True, False)] * 9, "number_of_precisions": 3}
+    examples = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), flags=re.M | re.S)
+    assert examples
+    for example in examples:
+        exec(example, names)
+    if policy := names.get("policy"):
+        policy.close()
+
+
+def test_the_scripts_help_names_every_variable_they_read():
+    script = ROOT / "scripts" / "run_headless.sh"
+    said = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    read = set(re.findall(r"^(?:one|many) --\S+ ([A-Z_]+)$", script.read_text(), flags=re.M))
+    assert len(read) > 10
+    assert all(variable in said for variable in read)
+
+
+def test_the_script_of_the_figures_explains_itself():
+    command = [sys.executable, ROOT / "docs" / "figures.py", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "scenes.png" in said

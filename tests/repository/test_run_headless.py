@@ -1,0 +1,114 @@
+"""The script that users start: what its variables become, and in which environment."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from paths import ROOT
+
+
+@pytest.fixture
+def script(tmp_path):
+    """The script in a checkout whose set-up does nothing and whose Python prints its arguments."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "run_headless.sh").write_bytes((ROOT / "scripts" / "run_headless.sh").read_bytes())
+    (scripts / "environment.sh").write_text(
+        'say() { printf "%s\\n" "$*" >&2; }\n'
+        'fail() { say "error: $*"; exit 2; }\n'
+        "ensure_default() { VENV=$ROOT/default${1:+_$1}; }\n"
+        "ensure_libero() { VENV=$ROOT/libero${1:+_$1}; }\n"
+    )
+    for name in ("default", "libero", "default_openpi", "libero_openpi"):
+        python = tmp_path / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        python.chmod(0o755)
+
+    def run(*arguments, **variables):
+        return subprocess.run(
+            ["bash", str(scripts / "run_headless.sh"), *arguments],
+            env={"PATH": "/usr/bin:/bin", **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_the_scripts_variables_are_flags_in_liberos_environment(script):
+    done = script(
+        "--quiet",
+        TASK_SUITE="libero_goal",
+        NUM_TRIALS="50",
+        CKPT="/my/checkpoint",
+        POLICY_CONFIG="pi05_libero",
+        SEED="3",
+        LIBERO_ASSETS="/my/assets",
+    )
+    assert done.stdout.strip() == (
+        "libero -m headless_eval run --checkpoint /my/checkpoint --config pi05_libero --suite libero_goal "
+        "--libero-assets /my/assets --episodes 50 --seed 3 --quiet"
+    )
+    assert script().stdout.strip() == "default -m headless_eval run"
+
+
+def test_the_script_says_what_to_set_without_a_policy(script):
+    done = script(SUITE="libero_spatial")
+    assert done.returncode == 2
+    assert not done.stdout
+    bundled = "SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7"
+    for word in ("CKPT", "POLICY_CONFIG", "pi05_libero", "POLICY=zero", bundled):
+        assert word in done.stderr
+    assert script("--policy", "zero", SUITE="libero_spatial").returncode == 0
+    assert script(SUITE="libero_spatial", POLICY="random").returncode == 0
+    assert script(SUITE="libero_spatial", TASK_SUITE="libero_goal").returncode == 2
+
+
+def test_a_checkpoint_of_jax_brings_the_extra_that_reads_it(script, tmp_path):
+    (tmp_path / "jax" / "params").mkdir(parents=True)
+    cached = tmp_path / "cache" / "openpi-assets" / "pi05_droid" / "params"
+    cached.mkdir(parents=True)
+    assert script(CKPT="jax").stdout.startswith("default_openpi ")
+    address = "gs://openpi-assets/pi05_droid"
+    done = script(CKPT=address, SUITE="libero_goal", OPENPI_DATA_HOME=str(tmp_path / "cache"))
+    assert done.stdout.startswith("libero_openpi ")
+    assert script(CKPT="elsewhere").stdout.startswith("default ")
+
+
+def test_a_policy_is_named_once_and_so_is_the_number_of_episodes(script):
+    done = script(POLICY="zero", CKPT="/my/checkpoint")
+    assert done.returncode == 2
+    assert done.stderr == "error: POLICY is zero, CKPT /my/checkpoint: set one of them\n"
+    assert script(EPISODES="3").stdout.endswith("--episodes 3\n")
+    assert script(EPISODES="3", NUM_TRIALS="3").returncode == 0
+    assert script(EPISODES="3", NUM_TRIALS="4").returncode == 2
+
+
+def test_what_is_nearly_a_variable_is_named(script):
+    done = script(DTYPE="float32", SOMETHING="else")
+    assert done.returncode == 0
+    assert (
+        done.stderr == "DTYPE=float32 is ignored, as it is no variable of this script: did you mean DTYPES?\n"
+    )
+
+
+def test_the_newest_run_that_is_not_finished_goes_on_in_its_environment(script, tmp_path):
+    def leave(name, status, when, **settings):
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        manifest = {"format": 1, "status": status, "settings": {"suite": "droid", "sim": None, **settings}}
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+        (folder / "journal.jsonl").write_text("")
+        os.utime(folder / "journal.jsonl", (when, when))
+
+    assert script(RESUME="1").returncode == 2
+    leave("finished", "finished", 3)
+    assert "no run that is not finished" in script(RESUME="1").stderr
+    leave("older", "running", 1)
+    leave("with a space", "interrupted", 2, suite="libero_object")
+    assert script(RESUME="1").stdout == "libero -m headless_eval run --resume results/with a space\n"
+    done = script("--slots", "2", RESUME="1", RESULTS="results/older")
+    assert done.stdout == "default -m headless_eval run --resume results/older --slots 2\n"

@@ -1,0 +1,142 @@
+"""The DROID suite in Isaac Lab on Newton, the real thing: scripts/test_isaaclab.sh runs these."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("isaaclab", reason="Isaac Lab is not installed here: scripts/test_isaaclab.sh sets it up")
+
+from headless_eval.cli.main import main
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.results import RunDirectory
+from headless_eval.sims.droid import backends
+from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
+from headless_eval.sims.droid.scenes import HOME_JOINTS
+from headless_eval.training.expert import Expert
+
+pytestmark = pytest.mark.isaaclab
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    simulator = backends.isaaclab(num_slots=4, image_size=96, frame_size=128)
+    yield simulator
+    simulator.close()
+
+
+@pytest.fixture(scope="module")
+def mujoco():
+    simulator = DroidMujoco(num_slots=3, image_size=96)
+    yield simulator
+    simulator.close()
+
+
+def _actions(seed, steps=24):
+    """Return actions that push things about."""
+    generator = np.random.default_rng(seed)
+    joints = np.array(HOME_JOINTS) + np.cumsum(generator.normal(0, 0.03, (steps, 7)), axis=0)
+    joints[:, 1] += np.linspace(0, 0.6, steps)
+    return np.column_stack([joints, np.arange(steps) // 8 % 2]).astype(np.float32)
+
+
+def _trajectory(simulator, slot, others=()):
+    simulator.reset(slot, TASKS[1], TrialSeed(7, 2, 5))
+    for other in others:
+        simulator.reset(other, TASKS[other % 3], TrialSeed(1, 1, other))
+    plans = {one: _actions(one) for one in others} | {slot: _actions(99)}
+    states, pictures = [], []
+    for step in range(24):
+        simulator.step({one: plan[step] for one, plan in plans.items()})
+        now = simulator._read()
+        states.append(
+            np.concatenate([now.joints[slot], now.poses[slot].ravel(), now.velocities[slot].ravel()])
+        )
+        if step % 8 == 7:
+            (observation,) = simulator.observe([slot])
+            pictures.append(observation["observation/wrist_image_left"])
+    return np.array(states), np.array(pictures)
+
+
+def test_observations_are_those_of_mujoco(simulator, mujoco):
+    for slot, task in enumerate(TASKS):
+        simulator.reset(slot, task, TrialSeed(7, task.id, 0))
+        mujoco.reset(slot, task, TrialSeed(7, task.id, 0))
+    for here, there in zip(simulator.observe(range(3)), mujoco.observe(range(3)), strict=True):
+        assert here.keys() == there.keys()
+        assert here["prompt"] == there["prompt"]
+        for key in ("observation/joint_position", "observation/gripper_position"):
+            assert here[key].dtype == there[key].dtype
+            np.testing.assert_allclose(here[key], there[key], atol=1e-6)
+        for key in ("observation/exterior_image_1_left", "observation/wrist_image_left"):
+            assert here[key].shape == there[key].shape
+            assert here[key].dtype == np.uint8
+            apart = np.abs(here[key].astype(float) - there[key])
+            assert np.median(apart) < 24  # the same scene in another light
+
+
+def test_the_same_actions_do_the_same_as_in_mujoco(simulator, mujoco):
+    """The scripted expert's actions in MuJoCo, executed in both: they solve the task in both."""
+    for slot, task in enumerate(TASKS):
+        simulator.reset(slot, task, TrialSeed(7, task.id, 0))
+        mujoco.reset(slot, task, TrialSeed(7, task.id, 0))
+    experts = [Expert(mujoco._slots[slot], np.random.default_rng(0)) for slot in range(3)]
+    solved: dict[str, set[int]] = {"here": set(), "there": set()}
+    for _ in range(110):
+        actions = {slot: experts[slot].action().astype(np.float32) for slot in range(3)}
+        for name, results in (("there", mujoco.step(actions)), ("here", simulator.step(actions))):
+            solved[name] |= {slot for slot, result in results.items() if result.success}
+        joints = simulator._read().joints[:3, simulator._arm]
+        apart = [np.abs(joints[slot] - mujoco._slots[slot].joint_position).max() for slot in range(3)]
+        assert max(apart) < 0.02
+    assert solved == {"here": {0, 1, 2}, "there": {0, 1, 2}}
+
+
+def test_an_episode_depends_on_nothing_but_itself(simulator):
+    states, pictures = _trajectory(simulator, 0)
+    for slot, others in ((0, ()), (2, ()), (1, (0, 2, 3))):
+        again, pictures_again = _trajectory(simulator, slot, others)
+        np.testing.assert_array_equal(states, again)
+        np.testing.assert_array_equal(pictures, pictures_again)
+
+
+def test_slots_that_are_not_named_wait(simulator):
+    straight, _ = _trajectory(simulator, 0)
+    simulator.reset(0, TASKS[1], TrialSeed(7, 2, 5))
+    simulator.reset(1, TASKS[0], TrialSeed(7, 1, 0))
+    for index, action in enumerate(_actions(99)):
+        simulator.step({0: action})
+        for other in _actions(index, 2):
+            simulator.step({1: other})
+    now = simulator._read()
+    there = np.concatenate([now.joints[0], now.poses[0].ravel(), now.velocities[0].ravel()])
+    np.testing.assert_array_equal(straight[-1], there)
+
+
+@pytest.mark.parametrize("action", [np.zeros(7), np.zeros((1, 8)), np.full(8, np.nan)], ids=str)
+def test_an_impossible_action_is_a_fault_of_its_slot_alone(simulator, action):
+    for slot in (0, 1):
+        simulator.reset(slot, TASKS[0], TrialSeed(7, 1, slot))
+    results = simulator.step({0: action, 1: np.append(HOME_JOINTS, 0.0)})
+    assert isinstance(results[0].fault, ValueError)
+    assert results[1].fault is None
+
+
+def test_frames_show_both_cameras(simulator):
+    simulator.reset(3, TASKS[2], TrialSeed(7, 3, 0))
+    frame = simulator.frame(3)
+    assert frame.shape == (128, 256, 3)
+    assert frame.std() > 20
+
+
+def test_a_run_succeeds_and_repeats_whatever_the_slots(simulator, tmp_path, capsys):
+    """The bundled policy, an episode a scene; ``simulator`` is closed first, for there is one at a time."""
+    simulator.close()
+    run = tmp_path / "run"
+    flags = ["--sim", "isaaclab", "--episodes", "1", "--dtypes", "float32", "--videos", "none", "--quiet"]
+    assert main(["run", *flags, "--slots", "3", "--results", str(run)]) == 0
+    records = RunDirectory.open(run).records()
+    assert [record.success for record in records] == [True, True, True]
+    facts = RunDirectory.open(run).manifest["simulator"]
+    assert (facts["simulator"], facts["physics"], facts["determinism"]) == ("isaaclab", "newton", "exact")
+    capsys.readouterr()
+    assert main(["verify", str(run), "--all", "--slots", "1"]) == 0
+    assert "the same: 3 trials" in capsys.readouterr().out
