@@ -1,7 +1,7 @@
 """What a simulator is to the rest of the program."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,10 +22,18 @@ class Task:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one control step brought: success by the task's predicate, or the exception that broke the slot."""
+    """What one control step brought.
+
+    Args:
+        success: whether the task's predicate holds.
+        fault: the exception that broke the slot; None where none did.
+        metrics: further outcomes of this step by name, such as ``{"distance_m": 0.12}``; their units are in
+            ``Simulator.metrics``, where the simulator has any.
+    """
 
     success: bool
     fault: Exception | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Simulator(Protocol):

@@ -121,7 +121,7 @@ def _warn_once(text: str) -> None:
 def _fused() -> Any:
     """Return the module of hand-written kernels, or None where what it is written in is not installed."""
     try:
-        from headless_eval.policies.pi0.engine import fused  # imports triton
+        from headless_eval.policies.pi0.engine.fused import engine as fused  # imports triton
     except ImportError:
         return None
     return fused
