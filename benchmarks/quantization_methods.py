@@ -33,7 +33,8 @@ from headless_eval.policies.pi0.siglip import SiglipLayer
 from headless_eval.quant import Calibration, quantize_
 from headless_eval.report import summarize_run
 from headless_eval.results import RunDirectory
-from headless_eval.runs.calibrate import Seen, calibrate, record_observations
+from headless_eval.rollout.recording import RecordedObservation
+from headless_eval.runs.calibrate import calibrate, record_observations
 from headless_eval.runs.run import run
 from headless_eval.sims.registry import find_suite, find_tasks
 
@@ -184,7 +185,7 @@ def _errors(part: str, name: str, arguments: argparse.Namespace) -> None:
     )
 
 
-def _actions(policy: LocalPolicy, seen: list[Seen]) -> np.ndarray:
+def _actions(policy: LocalPolicy, seen: list[RecordedObservation]) -> np.ndarray:
     replies = policy.infer_batch([one.observation for one in seen], np.stack([one.noise for one in seen]))
     return np.stack([reply["actions"] for reply in replies])
 

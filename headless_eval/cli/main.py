@@ -181,7 +181,7 @@ def _list(flags: list[str]) -> int:
 
 def _report(flags: list[str]) -> int:
     config = _parse(ReportConfig, "report", flags)
-    from headless_eval.runs.run import report
+    from headless_eval.report.show import report
 
     return report(config.directory, config.detect)
 

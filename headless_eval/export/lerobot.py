@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,6 +15,7 @@ from headless_eval.export.lerobot_dataset import DatasetWriter
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.rollout.replay import Frame, name_of, replay
 from headless_eval.rollout.video import VideoError
+from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.progress import LINE_INTERVAL, duration
 from headless_eval.runs.resume import config_from
 from headless_eval.shared.suggest import unknown
@@ -54,7 +55,6 @@ def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = C
     if not records:
         raise UserError(f"{folder} has no episode without an error of {', '.join(configurations)} to export")
     suite = find_suite(config.suite)
-    settings = suite.settings_of(config)
     tasks = {task.id: task for task in suite.load_tasks()}
     for record in records:
         if record.task_id not in tasks:
@@ -65,7 +65,7 @@ def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = C
     try:
         with (
             _whole(output) as partial,
-            closing(suite.make(config.sim, num_slots=1, image_size=size, **settings)) as simulator,
+            open_simulator(suite, config, 1, size) as simulator,
             progress,
         ):
             dataset = DatasetWriter(partial, simulator.control_hz)

@@ -5,29 +5,29 @@ them, some observations are drawn by a hash, and inferred once more, one by one:
 whatever the number of slots.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from headless_eval.config.run import RunConfig
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator, Task
 from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
 from headless_eval.loop import Trial, run_trials
 from headless_eval.quant.precision import Precision
 from headless_eval.results import ERROR, EpisodeRecord
+from headless_eval.rollout.recording import RecordedObservation, RecordingPolicy
+from headless_eval.runs.evaluator import Evaluator
 from headless_eval.shared.terminal import new_console
 
 if TYPE_CHECKING:
-    from headless_eval.config.run import RunConfig
-    from headless_eval.local_policy import LocalPolicy
     from headless_eval.quant import Calibration
 
 FILE = "calibration.safetensors"
@@ -35,19 +35,12 @@ FILE = "calibration.safetensors"
 
 EPISODES = 3
 OBSERVATIONS = 32
-_APART = 1_000_003
-
-
-class Seen(NamedTuple):
-    """An observation and the noise that its action chunk started from; None for policies that take none."""
-
-    observation: dict[str, Any]
-    noise: np.ndarray | None
+_SEED_OFFSET = 1_000_003  # no evaluation of the same seed meets these episodes
 
 
 def calibrate(
     simulator: Simulator,
-    policy: "LocalPolicy",
+    policy: LocalPolicy,
     tasks: Sequence[Task],
     *,
     seed: int,
@@ -82,7 +75,7 @@ def calibrate(
         [one.noise for one in seen],
         policy=policy.name,
         tasks=" ".join(task.key for task in tasks),
-        seed=seed + _APART,
+        seed=seed + _SEED_OFFSET,
         episodes=episodes,
         number=len(seen),
         **facts,
@@ -91,7 +84,7 @@ def calibrate(
 
 def record_observations(
     simulator: Simulator,
-    policy: "LocalPolicy",
+    policy: LocalPolicy,
     tasks: Sequence[Task],
     seed: int,
     open_loop_horizon: int,
@@ -99,18 +92,18 @@ def record_observations(
     episodes: int = EPISODES,
     number: int = OBSERVATIONS,
     tell: Callable[[str], Any] = lambda text: None,
-) -> list[Seen]:
+) -> list[RecordedObservation]:
     """Return observations that a policy sees in episodes of its own at float32, with their noise.
 
     They are those of which a hash is least, in its order: a draw that depends on nothing but themselves.
     Arguments and errors as of ``calibrate``.
     """
-    recorder = _RecordingPolicy(policy)
+    recorder: Any = RecordingPolicy(policy)
     trials = [
         Trial(
             Precision(),
             tasks[index % len(tasks)],
-            TrialSeed(seed + _APART, tasks[index % len(tasks)].id, index // len(tasks)),
+            TrialSeed(seed + _SEED_OFFSET, tasks[index % len(tasks)].id, index // len(tasks)),
         )
         for index in range(episodes)
     ]
@@ -130,7 +123,7 @@ def record_observations(
     return [recorder.seen[key] for key in sorted(recorder.seen)[:number]]
 
 
-def saved_calibration(policy: "LocalPolicy", run: Path | None, file: Path | None) -> "Calibration | None":
+def saved_calibration(policy: LocalPolicy, run: Path | None, file: Path | None) -> "Calibration | None":
     """Return the calibration of a run's folder, else that of a file; None if there is neither.
 
     Raises:
@@ -148,54 +141,47 @@ def saved_calibration(policy: "LocalPolicy", run: Path | None, file: Path | None
 
 
 def calibration_for(
-    config: "RunConfig",
-    simulator: Simulator,
-    policy: "LocalPolicy",
-    tasks: Sequence[Task],
-    run: Path | None,
-    console: Console,
-    status: Status,
+    evaluator: Evaluator, run: Path | None, console: Console, status: Status
 ) -> "Calibration":
     """Return the calibration in the folder of a run that goes on, or that of its settings' file, or a new one.
 
-    Args and errors as of ``saved_calibration`` and ``calibrate_aloud``.
+    Args:
+        evaluator: with policy and simulator open.
+        run: the folder of a run that goes on; None for a new run.
+        console: where a new calibration is told of.
+        status: what says how a new calibration gets on.
+
+    Raises:
+        UserError: a saved calibration cannot be read or is another model's; see also ``calibrate``.
     """
-    saved = saved_calibration(policy, run, config.calibration)
+    saved = saved_calibration(evaluator.policy, run, evaluator.settings.calibration)
     if saved is not None:
         return saved
-    return calibrate_aloud(
-        console, status, config, simulator, policy, tasks, EPISODES, config.calibration_steps
-    )
+    steps = evaluator.settings.calibration_steps
+    return calibrate_and_tell(evaluator, EPISODES, steps, console, status)
 
 
-def calibrate_aloud(
-    console: Console,
-    status: Status,
-    config: "RunConfig",
-    simulator: Simulator,
-    policy: "LocalPolicy",
-    tasks: Sequence[Task],
-    episodes: int,
-    observations: int,
+def calibrate_and_tell(
+    evaluator: Evaluator, episodes: int, observations: int, console: Console, status: Status
 ) -> "Calibration":
-    """Calibrate as a run's settings say, and tell of it on a console: a line when it ends, and when it begins.
+    """Calibrate as a run's settings say, and print a line when it ends; without a terminal also when it begins.
 
-    On a terminal the status says how it gets on. Errors as of ``calibrate``.
+    Arguments and errors as of ``calibrate`` and ``calibration_for``.
     """
     counted = f"{episodes} episode{'' if episodes == 1 else 's'}"
     if not console.is_terminal:
         console.print(f"calibrating on {counted} of its own at float32", highlight=False)
     began = perf_counter()
     calibration = calibrate(
-        simulator,
-        policy,
-        tasks,
-        seed=config.seed,
-        open_loop_horizon=config.open_loop_horizon or policy.open_loop_horizon,
+        evaluator.simulator,
+        evaluator.policy,
+        evaluator.tasks,
+        seed=evaluator.settings.seed,
+        open_loop_horizon=evaluator.open_loop_horizon,
         episodes=episodes,
         observations=observations,
         tell=status.update,
-        suite=config.suite,
+        suite=evaluator.settings.suite,
     )
     number = int(calibration.facts["number"])
     fewer = f" (not {observations}: there were no more)" if number < observations else ""
@@ -207,73 +193,30 @@ def calibrate_aloud(
     return calibration
 
 
-def calibrate_to_file(config: "RunConfig", observations: int, output: Path) -> int:
+def calibrate_to_file(config: RunConfig, observations: int, output: Path) -> int:
     """Calibrate the policy of some settings, of which ``episodes`` is how many to run, and write the file.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        UserError: the file is there already or cannot be written; see ``calibrate``.
+        UserError: the file exists or cannot be written; see ``calibrate``.
     """
-    from headless_eval.runs.run import check_robot, load
-    from headless_eval.sims.registry import find_suite, find_tasks
-
     if output.exists():
         raise UserError(f"{output} is there already: choose another --output, or remove it")
-    suite = find_suite(config.suite)
-    tasks = find_tasks(suite.load_tasks(), config.tasks)
     console = new_console(stderr=True)
-    slots = min(config.slots, config.episodes)
-    settings = suite.settings_of(config)
-    with ExitStack() as stack:
-        status = stack.enter_context(console.status(Text(f"Loading {config.policy}")))
-        policy = stack.enter_context(load(config))
-        check_robot(suite, policy)
-        simulator = stack.enter_context(
-            closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size, **settings))
-        )
-        calibration = calibrate_aloud(
-            console, status, config, simulator, policy, tasks, config.episodes, observations
-        )
+    with (
+        Evaluator(config, slots=config.episodes) as evaluator,
+        console.status(Text(f"Loading {config.policy}")) as status,
+    ):
+        evaluator.load_policy()
+        evaluator.start_simulator()
+        calibration = calibrate_and_tell(evaluator, config.episodes, observations, console, status)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         calibration.save(output)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror}") from None
-    console.print(f"{len(calibration.layers)} linear layers of {policy.name}", highlight=False)
+    console.print(f"{len(calibration.layers)} linear layers of {evaluator.policy.name}", highlight=False)
     print(output)
     return 0
-
-
-class _RecordingPolicy:
-    """The policy itself, as far as the loop is concerned, which keeps what it is asked."""
-
-    def __init__(self, policy: "LocalPolicy") -> None:
-        self._policy = policy
-        self.noise_shape = policy.noise_shape
-        self.set_precision = policy.set_precision
-        self.reset = policy.reset
-        self.seen: dict[bytes, Seen] = {}
-
-    def infer_batch(
-        self, observations: list[dict[str, Any]], noise: np.ndarray | None
-    ) -> list[dict[str, Any]]:
-        for index, observation in enumerate(observations):
-            kept = {
-                name: value.copy() if isinstance(value, np.ndarray) else value
-                for name, value in observation.items()
-            }
-            own = None if noise is None else np.array(noise[index], np.float32)
-            self.seen[_hash(kept, own)] = Seen(kept, own)
-        return self._policy.infer_batch(observations, noise)
-
-
-def _hash(observation: dict[str, Any], noise: np.ndarray | None) -> bytes:
-    digest = hashlib.sha256()
-    for name, value in sorted(observation.items()):
-        digest.update(name.encode())
-        digest.update(value.tobytes() if isinstance(value, np.ndarray) else str(value).encode())
-    if noise is not None:
-        digest.update(noise.tobytes())
-    return digest.digest()

@@ -1,7 +1,6 @@
 """Checks a run: by running its trials again, or against another run of the same."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,18 @@ from typing import Any
 import numpy as np
 
 from headless_eval.config.run import RunConfig
+from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
+from headless_eval.loop import Trial
 from headless_eval.quant.precision import Precision
 from headless_eval.report.summary import compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.differences import Difference, differences
 from headless_eval.results.sequential import ALPHA
+from headless_eval.runs.calibrate import FILE, saved_calibration
+from headless_eval.runs.description import describe
+from headless_eval.runs.evaluator import Evaluator
+from headless_eval.runs.resume import config_from
 from headless_eval.shared.terminal import new_console
 
 SAMPLE = 10
@@ -142,14 +147,6 @@ def verify(
     Raises:
         UserError: if there is no such run, no trial to repeat, or it cannot be repeated here.
     """
-    # Loading torch and a simulator takes seconds that comparing two runs need not spend.
-    from headless_eval.contracts.seeding import TrialSeed
-    from headless_eval.loop import Trial, run_trials
-    from headless_eval.runs.calibrate import FILE, saved_calibration
-    from headless_eval.runs.resume import config_from
-    from headless_eval.runs.run import describe, load
-    from headless_eval.sims.registry import find_suite, find_tasks
-
     if sample is not None and sample < 1:
         raise UserError(f"--sample is {sample}; it must be 1 or more")
     run = RunDirectory.open(folder)
@@ -160,35 +157,19 @@ def verify(
     if config.needs_calibration and not (folder / FILE).is_file():
         raise UserError(f"{folder / FILE} is missing: methods were calibrated by it; copy it back")
     chosen = _spread(records, sample)
-    suite = find_suite(config.suite)
-    tasks = {task.id: task for task in find_tasks(suite.load_tasks(), config.tasks)}
-    precisions = {precision.name: precision for precision in config.precisions}
-    trials = []
-    for record in chosen:
-        if record.configuration not in precisions or record.task_id not in tasks:
-            raise UserError(
-                f"{folder}: its settings do not name the trial {record.trial}; it cannot be repeated"
-            )
-        seed = TrialSeed(record.seed, record.task_id, record.episode)
-        # The run's own limit of steps, should the suite's be another by now.
-        task = replace(tasks[record.task_id], max_steps=record.max_steps)
-        trials.append(Trial(precisions[record.configuration], task, seed))
+    evaluator = Evaluator(config, slots=len(chosen))
+    trials = _trials_of(chosen, evaluator, folder)
     then = {record.trial: record for record in chosen}
     mismatches: list[Mismatch] = []
     console = new_console()
     horizon = _horizon(run.manifest)
     repeated: list[EpisodeRecord] = []
-    with ExitStack() as stack:
-        status = stack.enter_context(console.status("Loading"))
-        policy = stack.enter_context(load(config))
+    with evaluator, console.status("Loading") as status:
+        policy = evaluator.load_policy()
         if config.needs_calibration:
             policy.calibration = saved_calibration(policy, folder, None)
         policy.packdir = config.packdir
-        slots = min(config.slots, len(trials))
-        settings = suite.settings_of(config)
-        simulator = stack.enter_context(
-            closing(suite.make(config.sim, num_slots=slots, image_size=policy.image_size, **settings))
-        )
+        evaluator.start_simulator()
 
         def on_episode(record: EpisodeRecord, actions: np.ndarray) -> None:
             repeated.append(record)
@@ -198,16 +179,37 @@ def verify(
             if mismatch:
                 mismatches.append(mismatch)
 
-        run_trials(simulator, policy, trials, on_episode=on_episode, open_loop_horizon=horizon)
+        evaluator.run_trials(trials, on_episode)
         policy.set_precision(Precision())  # at which a manifest describes it
         # Now that it has rendered, the simulator knows what with.
-        found = differences(run.manifest, describe(config, simulator, tuple(tasks.values()), policy))
+        found = differences(run.manifest, describe(evaluator))
     if not _repeats(run.manifest):
         ended = [record for record in repeated if record.status != ERROR]
         return _tell_statistically([(then[record.trial], record) for record in ended], found)
     order = {trial: index for index, trial in enumerate(then)}
     mismatches.sort(key=lambda mismatch: order[mismatch.trial])
     return _tell(len(trials), mismatches, found)
+
+
+def _trials_of(records: Sequence[EpisodeRecord], evaluator: Evaluator, folder: Path) -> list[Trial]:
+    """Return the trials that some records are of.
+
+    Raises:
+        UserError: the run's settings do not name the configuration or the task of a record.
+    """
+    tasks = {task.id: task for task in evaluator.tasks}
+    precisions = {precision.name: precision for precision in evaluator.settings.precisions}
+    trials = []
+    for record in records:
+        if record.configuration not in precisions or record.task_id not in tasks:
+            raise UserError(
+                f"{folder}: its settings do not name the trial {record.trial}; it cannot be repeated"
+            )
+        seed = TrialSeed(record.seed, record.task_id, record.episode)
+        # The run's own limit of steps, should the suite's be another by now.
+        task = replace(tasks[record.task_id], max_steps=record.max_steps)
+        trials.append(Trial(precisions[record.configuration], task, seed))
+    return trials
 
 
 def _spread(records: Sequence[EpisodeRecord], sample: int | None) -> list[EpisodeRecord]:

@@ -337,7 +337,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_anything_is_loaded(run, mon
     def loaded(*arguments, **settings):
         raise AssertionError("loaded")
 
-    monkeypatch.setattr("headless_eval.runs.run.load_policy", loaded)
+    monkeypatch.setattr("headless_eval.runs.evaluator.load_policy", loaded)
     assert run("--tasks", "1")[0] == 2
     assert "already holds a run" in capsys.readouterr().err
 
@@ -381,7 +381,7 @@ def test_an_interrupt_of_the_last_charts_still_says_how_to_go_on(run, monkeypatc
     def interrupted(directory):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("headless_eval.runs.run.build", interrupted)
+    monkeypatch.setattr("headless_eval.runs.execution.build", interrupted)
     status, folder = run("--tasks", "1", "--episodes", "1", "--videos", "none", "--quiet")
     assert status == 130
     said = capsys.readouterr().err

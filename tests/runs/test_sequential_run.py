@@ -19,7 +19,7 @@ from headless_eval.report.exports import COLUMNS
 from headless_eval.results import RunDirectory
 from headless_eval.results.sequential import SequentialTest
 from headless_eval.results.stopping import Stopping
-from headless_eval.runs import run as run_module
+from headless_eval.runs import evaluator as evaluator_module
 from headless_eval.sims.registry import SUITES, Suite
 
 TASKS = (Task(1, "near", "near", "go", 12), Task(4, "far", "far", "go further", 12))
@@ -79,11 +79,11 @@ def evaluate(tmp_path, monkeypatch):
     """Run the toy; return its folder."""
     here = {"toy_tasks": TASKS, "toy_simulator": ToySimulator}
     for name, value in here.items():
-        monkeypatch.setattr(run_module, name, value, raising=False)
-    place = "headless_eval.runs.run:toy_"
+        monkeypatch.setattr(evaluator_module, name, value, raising=False)
+    place = "headless_eval.runs.evaluator:toy_"
     suite = Suite("toy", "", tasks=f"{place}tasks", simulators={"toy": f"{place}simulator"})
     monkeypatch.setitem(SUITES, "toy", suite)
-    monkeypatch.setattr(run_module, "load", lambda config: LocalPolicy(ToyPolicy(), "toy"))
+    monkeypatch.setattr(evaluator_module, "load", lambda config: LocalPolicy(ToyPolicy(), "toy"))
     monkeypatch.setattr(f"{__name__}.BROKEN", set())
     # The charts know nothing of stops, and take most of the time.
     monkeypatch.setattr(import_module("headless_eval.report.build"), "write_plots", lambda *_: None)

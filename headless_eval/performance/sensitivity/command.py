@@ -1,18 +1,17 @@
 """``headless-eval sensitivity``: from its flags to a table, a heat map and advice."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from headless_eval.config.performance import SensitivityConfig
 from headless_eval.config.run import RunConfig
-from headless_eval.contracts.simulator import Simulator, Task
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.loop import make_trials, run_trials
+from headless_eval.loop import make_trials
 from headless_eval.performance.figures import sensitivity_figure
 from headless_eval.performance.progress import Work
 from headless_eval.performance.sensitivity.measure import (
@@ -44,25 +43,15 @@ from headless_eval.policies.baselines import BASELINES
 from headless_eval.quant.precision import Precision, Scope, configurations
 from headless_eval.report.statistics import wilson_interval
 from headless_eval.results import ERROR, EpisodeRecord
-from headless_eval.runs.calibrate import Seen, record_observations
-from headless_eval.runs.run import check_robot, load
+from headless_eval.rollout.recording import RecordedObservation
+from headless_eval.runs.calibrate import record_observations
+from headless_eval.runs.evaluator import Evaluator
 from headless_eval.shared.terminal import Listing, new_console
-from headless_eval.sims.registry import find_suite, find_tasks
 
 _FILE = "sensitivity.json"
 _HEADER = ["part", "precision", "of parameters", "error", "largest, relative", "largest change", "success"]
 _SPARE = (("largest, relative",), ("of parameters",))  # from a narrow terminal, in this order
 _SHOWN = 24
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where episodes run."""
-
-    simulator: Simulator
-    tasks: tuple[Task, ...]
-    horizon: int
-    seed: int
 
 
 def sensitivity(config: SensitivityConfig) -> int:
@@ -80,27 +69,18 @@ def sensitivity(config: SensitivityConfig) -> int:
     precisions = [one for one in configurations(config.dtypes, config.modes) if one.dtype != "float32"]
     if not precisions:
         raise UserError("--dtypes names float32 alone: name a type to round to, such as int8")
-    suite = find_suite(config.suite)
-    tasks = find_tasks(suite.load_tasks(), config.tasks)
     console = new_console()
     with ExitStack() as stack:
+        evaluator = stack.enter_context(Evaluator(run))
         folder = stack.enter_context(new_folder(config.results, "sensitivity", _FILE))
         work = stack.enter_context(Work(console, 1.0))
         work.say("loading the policy")
-        policy = stack.enter_context(load(run))
+        policy = evaluator.load_policy()
         if policy.module is None or not hasattr(policy.policy, "norm_stats"):
             raise UserError(f"the policy {policy.name} has no model of ours: there are no parts to round")
-        place = None
         if config.observations is None or config.success:
-            check_robot(suite, policy)
-            settings = suite.settings_of(run)
-            simulator = suite.make(
-                config.sim, num_slots=config.slots, image_size=policy.image_size, **settings
-            )
-            stack.enter_context(closing(simulator))
-            horizon = policy.open_loop_horizon
-            place = _Place(simulator, tasks, horizon, config.seed)
-        seen, origin = _observations(config, policy, place, work)
+            evaluator.start_simulator()
+        seen, origin = _observations(config, evaluator, work)
         save_observations(folder / "observations.npz", seen)
         if run.needs_calibration:
             work.say("calibrating on the observations")
@@ -114,8 +94,8 @@ def sensitivity(config: SensitivityConfig) -> int:
             _write(folder, title, damages, ["Interrupted."])
             raise
         faults = 0
-        if config.success and place is not None:
-            damages, faults = _add_success(config, policy, place, precisions, damages, advice, work)
+        if config.success:
+            damages, faults = _add_success(config, evaluator, precisions, damages, advice, work)
     lines = [_advice_line(one, advice, damages, config) for one in precisions]
     note = (
         "error: root mean square difference of the action chunks to float32, relative to theirs, in normalised "
@@ -143,34 +123,35 @@ def sensitivity(config: SensitivityConfig) -> int:
 
 
 def _observations(
-    config: SensitivityConfig, policy: LocalPolicy, place: _Place | None, work: Work
-) -> tuple[list[Seen], str]:
+    config: SensitivityConfig, evaluator: Evaluator, work: Work
+) -> tuple[list[RecordedObservation], str]:
     """Return the observations, and where they are from."""
     if config.observations is not None and config.observations.is_dir():
         work.say("simulating the run's episodes again")
-        return observations_of_run(config.observations, policy, config.number), f"of {config.observations}"
+        seen = observations_of_run(config.observations, evaluator.policy, config.number)
+        return seen, f"of {config.observations}"
     if config.observations is not None:
         return read_observations(config.observations)[: config.number], f"of {config.observations}"
-    assert place is not None
     work.say("recording observations")
+    episodes = max(3, len(evaluator.tasks))
     seen = record_observations(
-        place.simulator,
-        policy,
-        place.tasks,
+        evaluator.simulator,
+        evaluator.policy,
+        evaluator.tasks,
         config.seed,
-        place.horizon,
-        episodes=max(3, len(place.tasks)),
+        evaluator.open_loop_horizon,
+        episodes=episodes,
         number=config.number,
         tell=lambda text: work.say(text.replace("Calibrating", "recording observations")),
     )
-    return seen, f"of {max(3, len(place.tasks))} episodes at float32"
+    return seen, f"of {episodes} episodes at float32"
 
 
 def _measure(
     config: SensitivityConfig,
     policy: LocalPolicy,
     precisions: Sequence[Precision],
-    seen: Sequence[Seen],
+    seen: Sequence[RecordedObservation],
     work: Work,
     damages: list[Damage],
 ) -> dict[str, list[Damage]]:
@@ -200,8 +181,7 @@ def _candidates(damages: Sequence[Damage], precision: Precision, config: Sensiti
 
 def _add_success(
     config: SensitivityConfig,
-    policy: LocalPolicy,
-    place: _Place,
+    evaluator: Evaluator,
     precisions: Sequence[Precision],
     damages: list[Damage],
     advice: dict[str, list[Damage]],
@@ -217,7 +197,7 @@ def _add_success(
         scoped[precision.name] = precision
     outcomes: dict[str, list[bool]] = {name: [] for name in scoped}
     faults = 0
-    each = len(place.tasks) * config.success
+    each = len(evaluator.tasks) * config.success
 
     def on_episode(record: EpisodeRecord, _: np.ndarray) -> None:
         nonlocal faults
@@ -228,14 +208,9 @@ def _add_success(
         work.advance()
 
     work.expect(each * len(scoped))
-    run_trials(
-        place.simulator,
-        policy,
-        make_trials(list(scoped.values()), place.tasks, config.success, place.seed),
-        on_episode=on_episode,
-        open_loop_horizon=place.horizon,
-    )
-    policy.set_precision(Precision())
+    trials = make_trials(list(scoped.values()), evaluator.tasks, config.success, config.seed)
+    evaluator.run_trials(trials, on_episode)
+    evaluator.policy.set_precision(Precision())
 
     def with_success(one: Damage) -> Damage:
         if one not in rows:

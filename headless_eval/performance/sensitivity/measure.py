@@ -10,7 +10,7 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.components import COMPONENTS
 from headless_eval.quant.precision import Precision, Scope
-from headless_eval.runs.calibrate import Seen
+from headless_eval.rollout.recording import RecordedObservation
 
 ALL = "all"
 AND, UNION = " + ", "|"
@@ -88,7 +88,7 @@ class Sensitivity:
         seen: the observations, with their noise.
     """
 
-    def __init__(self, policy: LocalPolicy, seen: Sequence[Seen]) -> None:
+    def __init__(self, policy: LocalPolicy, seen: Sequence[RecordedObservation]) -> None:
         self._policy = policy
         self._observations = [one.observation for one in seen]
         noises = [one.noise for one in seen if one.noise is not None]

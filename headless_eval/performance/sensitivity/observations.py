@@ -1,7 +1,6 @@
 """Recorded observations with the noise of their action chunks: what sensitivity is measured on, and kept in a file."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.results import ERROR, RunDirectory
+from headless_eval.rollout.recording import RecordedObservation
 from headless_eval.rollout.replay import replay
-from headless_eval.runs.calibrate import Seen
+from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.resume import config_from
 from headless_eval.shared.files import replacing
 from headless_eval.sims.registry import find_suite
@@ -22,7 +22,7 @@ from headless_eval.sims.registry import find_suite
 _NOISE = "noise"
 
 
-def save_observations(path: Path, seen: Sequence[Seen]) -> None:
+def save_observations(path: Path, seen: Sequence[RecordedObservation]) -> None:
     """Write observations as arrays alone, ``<index>/<key>``, compressed."""
     arrays = {
         f"{index}/{key}": value for index, one in enumerate(seen) for key, value in one.observation.items()
@@ -32,7 +32,7 @@ def save_observations(path: Path, seen: Sequence[Seen]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read_observations(path: Path) -> list[Seen]:
+def read_observations(path: Path) -> list[RecordedObservation]:
     """Read what ``save_observations`` wrote.
 
     Raises:
@@ -52,10 +52,10 @@ def read_observations(path: Path) -> list[Seen]:
         ) from None
     if not found:
         raise UserError(f"{path} holds no observations")
-    return [Seen(obs, obs.pop(_NOISE, None)) for _, obs in sorted(found.items())]
+    return [RecordedObservation(obs, obs.pop(_NOISE, None)) for _, obs in sorted(found.items())]
 
 
-def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[Seen]:
+def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[RecordedObservation]:
     """Return observations of a run's float32 episodes, which are simulated again from their actions.
 
     Args:
@@ -83,8 +83,7 @@ def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[
     ]
     chosen = {places[round(place)] for place in np.linspace(0, len(places) - 1, min(number, len(places)))}
     seen = []
-    settings = suite.settings_of(config)
-    with closing(suite.make(config.sim, num_slots=1, image_size=policy.image_size, **settings)) as simulator:
+    with open_simulator(suite, config, 1, policy.image_size) as simulator:
         for index, record in enumerate(records):
             wanted = {replan for of, replan in chosen if of == index}
             actions = run.actions(record)
@@ -97,7 +96,9 @@ def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[
                 if within == 0 and replan in wanted:
                     shape = policy.noise_shape
                     seen.append(
-                        Seen(frame.observation, None if shape is None else seed.flow_noise(replan, shape))
+                        RecordedObservation(
+                            frame.observation, None if shape is None else seed.flow_noise(replan, shape)
+                        )
                     )
     if not seen:
         raise UserError(f"{folder} keeps no actions to simulate its episodes again from")

@@ -1,0 +1,51 @@
+"""What identifies a run before it starts: its manifest, and its plan."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from headless_eval.local_policy import LocalPolicy
+from headless_eval.policies.registry import list_policies
+from headless_eval.quant.precision import Precision
+from headless_eval.results.manifest import build_manifest
+from headless_eval.runs.evaluator import Evaluator
+
+
+def describe(evaluator: Evaluator) -> dict[str, Any]:
+    """Return the manifest of a run that would start now; policy and simulator are open."""
+    config = evaluator.settings
+    settings = {
+        name: str(value.resolve()) if isinstance(value, Path) else value
+        for name, value in asdict(config).items()
+        if name not in ("resume", "force", "dry_run")
+    }
+    if Path(config.policy).is_dir() and config.policy not in list_policies():
+        settings["policy"] = str(Path(config.policy).resolve())
+    settings["results"] = None if config.results is None else str(config.results)
+    settings["open_loop_horizon"] = evaluator.open_loop_horizon
+    facts = evaluator.simulator.describe()
+    return build_manifest(
+        suite=config.suite,
+        tasks=evaluator.tasks,
+        configurations=config.precisions,
+        episodes=config.episodes,
+        seed=config.seed,
+        settings=settings,
+        policy=evaluator.policy.describe(),
+        simulator=facts,
+        gl_renderer=facts.get("gl_renderer"),
+    )
+
+
+def print_plan(policy: LocalPolicy, precisions: Sequence[Precision]) -> None:
+    """Print which layers the methods among some precisions give which bits."""
+    from headless_eval.quant.linears import places  # imports torch
+
+    for precision in precisions:
+        if precision.method is None or policy.module is None:
+            continue
+        for place in (chosen := places(policy.module, precision)):
+            shape = f"{place.module.in_features} -> {place.module.out_features}"
+            print(f"{place.name}  {shape}  {place.bits}")
+        print(f"{precision.name}: {len(chosen)} linear layers")

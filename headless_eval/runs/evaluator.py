@@ -1,0 +1,214 @@
+"""A policy and the simulator that it acts in: opened in one place, checked against each other, and closed again."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from headless_eval.config.run import RunConfig
+from headless_eval.contracts.robots import ROBOTS
+from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.contracts.simulator import Simulator
+from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
+from headless_eval.loop import OnEpisode, TimeSpent, Trial, run_trials
+from headless_eval.policies.registry import load_policy, trained_policies
+from headless_eval.quant.precision import Precision
+from headless_eval.sims.registry import Suite, find_suite, find_tasks
+
+
+class Evaluator:
+    """Everything that episodes need; a context manager that closes what it opened.
+
+    The policy and the simulator are opened by ``load_policy`` and ``start_simulator``, in this order, since a
+    simulator renders pictures of the size that the policy reads.
+
+    Args:
+        settings: of a run: policy, suite, tasks, simulator, seed.
+        policy: one that is loaded already, which stays open in the end; by default the one that the settings name.
+        slots: episodes at once at most; by default as many as the settings say, and no more than there are episodes.
+
+    Attributes:
+        settings: as given.
+        suite: the suite named by the settings.
+        tasks: those of its tasks that the settings name.
+        policy: once it is loaded.
+        simulator: once it is started.
+
+    Raises:
+        UserError: there is no such suite or task.
+    """
+
+    policy: LocalPolicy
+    simulator: Simulator
+
+    def __init__(
+        self, settings: RunConfig, *, policy: LocalPolicy | None = None, slots: int | None = None
+    ) -> None:
+        self.settings = settings
+        self.suite = find_suite(settings.suite)
+        self.tasks = find_tasks(self.suite.load_tasks(), settings.tasks)
+        most = len(self.tasks) * settings.episodes if slots is None else slots
+        self._slots = min(most, settings.slots)
+        self._given = policy
+        self._opened = ExitStack()
+        self.suite.settings_of(
+            settings
+        )  # a setting of another simulator is refused before anything is loaded
+
+    def load_policy(self) -> LocalPolicy:
+        """Load the policy, or take the one that was given.
+
+        Raises:
+            UserError: there is no such policy, a file of it is missing or does not fit, or it is for another robot
+                than the suite's.
+        """
+        if self._given is not None:
+            self.policy = self._given
+        else:
+            self.policy = self._opened.enter_context(load(self.settings))
+        return self.policy
+
+    def start_simulator(self) -> Simulator:
+        """Start the suite's simulator for the policy that is loaded.
+
+        Raises:
+            UserError: the policy is for another robot than the suite's, or the simulator cannot run here.
+        """
+        check_robot(self.suite, self.policy)
+        # Pictures of the size that the policy reads: rendering larger ones would only cost time.
+        self.simulator = self._opened.enter_context(
+            open_simulator(self.suite, self.settings, self._slots, self.policy.image_size)
+        )
+        return self.simulator
+
+    @property
+    def policy_was_given(self) -> bool:
+        """Return whether the policy came from the caller and not from the settings."""
+        return self._given is not None
+
+    @property
+    def open_loop_horizon(self) -> int:
+        """Return how many actions of a chunk are executed before the policy is asked again."""
+        return self.settings.open_loop_horizon or self.policy.open_loop_horizon
+
+    def rehearse(self, precision: Precision) -> None:
+        """Warm up on a real observation, and try whatever could keep every episode from running.
+
+        Args:
+            precision: tried beside float32, at which the policy is left.
+
+        Raises:
+            UserError: the policy cannot act on what the suite shows, gives too few actions, or gives actions that
+                the suite cannot execute.
+        """
+        policy, suite = self.policy, self.settings.suite
+        task = self.tasks[0]
+        self.simulator.reset(0, task, TrialSeed(self.settings.seed, task.id, 0))
+        (observation,) = self.simulator.observe([0])
+        try:
+            policy.warmup(observation)
+            actions = policy.infer(observation)["actions"]
+            policy.set_precision(precision)
+            policy.infer(observation)
+            policy.set_precision(Precision())
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the policy {policy.name} cannot act on what the suite {suite} shows it "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        if len(actions) < self.open_loop_horizon:
+            raise UserError(
+                f"--open-loop-horizon is {self.open_loop_horizon}, but the policy {policy.name} gives "
+                f"{len(actions)} actions at a time; it can be no more"
+            )
+        if fault := self.simulator.step({0: actions[0]})[0].fault:
+            raise UserError(
+                f"the suite {suite} cannot execute the actions of the policy {policy.name} ({fault})"
+            ) from fault
+
+    def run_trials(self, trials: Sequence[Trial], on_episode: OnEpisode, **options: Any) -> TimeSpent:
+        """Run trials; ``options`` and errors as of ``loop.run_trials``."""
+        return run_trials(
+            self.simulator,
+            self.policy,
+            trials,
+            on_episode=on_episode,
+            open_loop_horizon=self.open_loop_horizon,
+            **options,
+        )
+
+    def close(self) -> None:
+        """Close the simulator, and the policy; one that was given stays open, as it was loaded."""
+        self._opened.close()
+        if self._given is not None:
+            self._given.set_precision(Precision())
+            self._given.calibration = self._given.packdir = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def open_simulator(suite: Suite, settings: RunConfig, num_slots: int, image_size: int) -> Iterator[Simulator]:
+    """Start the simulator that a run's settings name, without a policy; closed at the end of the block.
+
+    Args:
+        suite: that of the settings.
+        settings: of the run.
+        num_slots: episodes at once.
+        image_size: side of the policy's pictures in pixels.
+
+    Raises:
+        UserError: there is no such simulator, or it cannot run here.
+    """
+    taken = suite.settings_of(settings)
+    with closing(suite.make(settings.sim, num_slots=num_slots, image_size=image_size, **taken)) as simulator:
+        yield simulator
+
+
+def load(settings: RunConfig) -> LocalPolicy:
+    """Return the policy that a run's settings name.
+
+    Raises:
+        UserError: there is no such policy, or a file of it is missing or does not fit.
+    """
+    return load_policy(
+        settings.policy,
+        checkpoint=settings.checkpoint,
+        config=settings.config,
+        config_file=settings.config_file,
+        tokenizer=settings.tokenizer,
+        device=settings.device,
+        flow_steps=settings.flow_steps,
+        engine=settings.engine,
+        execution=settings.execution,
+    )
+
+
+def check_robot(suite: Suite, policy: LocalPolicy) -> None:
+    """Refuse a policy for another robot than the suite's.
+
+    Raises:
+        UserError: the policy is for another robot; the message names policies for the suite's.
+    """
+    robot = getattr(policy.config, "observation", suite.robot)
+    if robot != suite.robot:
+        bundled = [
+            f"--policy {name}"
+            for name, trained_on in trained_policies().items()
+            if find_suite(trained_on.suite).robot == suite.robot
+        ]
+        example = ROBOTS.find(suite.robot).example
+        ways = [*bundled, f"--checkpoint DIR --config {example or 'NAME'}", "--policy zero"]
+        raise UserError(
+            f"the policy {policy.name} is for the robot {robot}, the suite {suite.name} has {suite.robot}: name "
+            f"one for it: {', or '.join(ways)}"
+        )

@@ -1,0 +1,215 @@
+"""The episodes of a run, from those that are still to run to a folder that is complete."""
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from headless_eval.errors import UserError
+from headless_eval.loop import EpisodeTimeout, TimeSpent, Trial, Video, make_trials
+from headless_eval.report import build, summarize_run
+from headless_eval.report.summary import Summary
+from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
+from headless_eval.rollout.video import VideoWriter
+from headless_eval.rollout.watchdog import Watchdog
+from headless_eval.runs.evaluator import Evaluator
+from headless_eval.runs.progress import JsonProgress, RunProgress
+from headless_eval.runs.resume import left_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session of a run ended.
+
+    Args:
+        status: the exit status: 0 all episodes ran, 1 some were errors, 130 interrupted.
+        summary: of all episodes in the folder, those of earlier sessions included.
+        spent: where the time of this session went; None if it was interrupted.
+        ended: episodes that ended in this session.
+        planned: episodes that the run has.
+    """
+
+    status: int
+    summary: Summary
+    spent: TimeSpent | None
+    ended: int
+    planned: int
+
+
+class Execution:
+    """Runs the trials that a run's folder lacks, and keeps what comes of them there.
+
+    Args:
+        evaluator: with policy and simulator open.
+        directory: of the run, open for writing.
+        console: where progress is shown.
+
+    Raises:
+        UserError: the run's manifest or journal is damaged.
+    """
+
+    def __init__(self, evaluator: Evaluator, directory: RunDirectory, console: Console) -> None:
+        self._evaluator, self._directory, self._config = evaluator, directory, evaluator.settings
+        config, tasks = self._config, evaluator.tasks
+        self._interval = max(1, round(evaluator.simulator.control_hz / config.video_fps))
+        self._trials = make_trials(config.precisions, tasks, config.episodes, config.seed)
+        self._stopping = directory.stopping()
+        if self._stopping:
+            order = self._stopping.order
+            self._trials.sort(key=lambda trial: order(trial.key))
+        self._left = left_of(directory, config.retries)
+        # What is to be tried again is shown as what is still to come.
+        before = [record for record in directory.records() if not self._left(record.trial)]
+        self._shown = {record.trial for record in before}
+        self._quantized = dict(directory.manifest.get("quantized") or {})
+        self._ended = 0
+        self._progress: RunProgress | JsonProgress
+        if config.log_json:
+            self._progress = JsonProgress(len(self._trials), before)
+        else:
+            if directory.records():
+                there = sum(not self._left(trial.key) for trial in self._trials)
+                console.print(f"{there} of {len(self._trials)} episodes are there", highlight=False)
+            names = [precision.name for precision in config.precisions]
+            self._progress = RunProgress(console, names, len(tasks) * config.episodes, before)
+
+    def run(self) -> Outcome:
+        """Run the trials and complete the folder; an interrupt ends the trials and not the folder's completion.
+
+        Raises:
+            UserError: the policy cannot compute at one of the run's precisions, or the folder takes no more.
+            KeyboardInterrupt: interrupted again, while what derives from the journal was made.
+        """
+        config, spent = self._config, None
+        with (
+            self._progress,
+            suppress(KeyboardInterrupt),
+            Watchdog(config.episode_timeout, self._on_hang) as watchdog,
+        ):
+            for name, stop in self._stopping.stops.items() if self._stopping else ():
+                if stop.decision != "continue":
+                    self._show_stop(name)
+            spent = self._evaluator.run_trials(
+                [trial for trial in self._trials if self._left(trial.key) and self._wanted(trial)],
+                self._on_episode,
+                open_video=self._open_video,
+                frame_interval=self._interval,
+                retries=config.retries,
+                attempts=self._left.attempts,
+                episode_timeout=config.episode_timeout,
+                watch=watchdog.watch,
+                wanted=self._wanted,
+            )
+        return self._complete(spent)
+
+    def _wanted(self, trial: Trial) -> bool:
+        return self._stopping is None or self._stopping.wanted(trial.key)
+
+    def _on_episode(self, record: EpisodeRecord, actions: np.ndarray) -> None:
+        self._directory.append(record, actions)
+        self._ended += 1
+        self._quantized[record.configuration] = self._evaluator.policy.describe_precision()
+        if self._stopping is None or self._stopping.wanted(record.trial):
+            self._shown.add(record.trial)
+            self._progress.update(record)
+        for name in self._stopping.add(record) if self._stopping else ():
+            self._show_stop(name)
+
+    def _show_stop(self, name: str) -> None:
+        if self._stopping:
+            left_out = sum(
+                trial.precision.name == name and trial.key not in self._shown for trial in self._trials
+            )
+            self._progress.stop(name, self._stopping.stops[name].sentence, left_out)
+
+    def _open_video(self, trial: Trial) -> Video | None:
+        if self._config.videos == "none":
+            return None
+        fps = self._evaluator.simulator.control_hz / self._interval
+        return _EpisodeVideo(self._directory, trial, fps, self._config.videos)
+
+    def _on_hang(self, activity: str, episodes: Sequence[Any], stack: str) -> None:
+        """Record the episodes of a call that does not return as errors, and go on in a fresh process."""
+        message = f"{activity} did not return within {self._config.episode_timeout:g} s"
+        error = {"type": EpisodeTimeout.__name__, "message": message, "traceback": stack}
+        try:
+            for episode in episodes:
+                self._directory.append(episode.record(error), episode.taken)
+        except UserError as fault:  # the main thread hangs, so this one has to tell the user
+            print(f"headless-eval: error: {message}, and {fault}", file=sys.stderr, flush=True)
+            os._exit(2)
+        self._directory.close()
+        print(f"headless-eval: {message}; going on in a fresh process", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        arguments = ["-m", "headless_eval", "run", "--resume", str(self._directory.path)]
+        arguments += ["--quiet"] * self._config.quiet + ["--log-json"] * self._config.log_json
+        os.execv(sys.executable, [sys.executable, *arguments])
+
+    def _complete(self, spent: TimeSpent | None) -> Outcome:
+        """Write the manifest's last entries, and what derives from the journal."""
+        directory = self._directory
+        summary = summarize_run(directory)
+        status = 130 if spent is None else 1 if summary.errors else 0
+        peak = max(_peak_memory(), int(directory.manifest.get("peak_memory_bytes") or 0))
+        entries: dict[str, Any] = {
+            "quantized": self._quantized,
+            "peak_memory_bytes": peak,
+            "batch": self._evaluator.policy.batch,
+        }
+        if self._stopping:
+            decisions = {name: asdict(stop) for name, stop in summary.stops.items()}
+            entries["sequential"] = {"alpha": self._stopping.alpha, "configurations": decisions}
+        if spent and self._ended:
+            entries["time"] = _time(spent, self._ended, directory.manifest.get("time"))
+        directory.update_manifest(**entries)
+        directory.finish(status, "interrupted" if spent is None else "finished")
+        try:
+            build(directory)  # last, for the page shows the manifest
+        except UserError:
+            with suppress(UserError):
+                directory.finish(2, "failed")
+            raise
+        return Outcome(status, summary, spent, self._ended, len(self._trials))
+
+
+class _EpisodeVideo:
+    """The video of a trial in the run's folder; kept or not as the run's settings say."""
+
+    def __init__(self, directory: RunDirectory, trial: Trial, fps: float, keep: str) -> None:
+        self._directory, self._keep = directory, keep
+        task, name = trial.task, trial.precision.name
+        stem = directory.video_stem(name, task.key, trial.seed.episode)
+        caption = f"{task.key} · {task.instruction} · episode {trial.seed.episode}"
+        self._writer = VideoWriter(stem, fps, task=caption, precision=name)
+        self.add = self._writer.add
+        self.discard = self._writer.discard
+
+    def finish(self, status: str) -> str | None:
+        if self._keep == "failures" and status == SUCCESS:
+            self._writer.discard()
+            return None
+        path: Path | None = self._writer.close(status)
+        return None if path is None else self._directory.relative(path)
+
+
+def _time(spent: TimeSpent, episodes: int, before: Any = None) -> dict[str, float]:
+    """Return where the time went, for the manifest: seconds, and episodes a minute; sessions add up."""
+    earlier = before if isinstance(before, dict) else {}
+    seconds = {f"{name}_s": value for name, value in asdict(spent).items()} | {"total_s": spent.total}
+    time = {name: value + earlier.get(name, 0.0) for name, value in seconds.items()}
+    # An earlier session that was killed left neither its time nor its number of episodes.
+    number = episodes + earlier.get("episodes", 0)
+    return time | {"episodes": number, "episodes_per_minute": 60 * number / time["total_s"]}
+
+
+def _peak_memory() -> int:
+    """Return the most memory that this process held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
