@@ -1,22 +1,37 @@
-"""Evaluate vision-language-action policies in simulation at any numerical precision, in one process."""
+"""Evaluate vision-language-action policies in simulation at any numerical precision, in one process.
+
+The public names are those of ``__all__``; docs/api.md describes them. Everything else may change without notice.
+"""
 
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headless_eval.contracts.policy import Policy
+    from headless_eval.contracts.robots import Robot
+    from headless_eval.contracts.simulator import Simulator, StepResult, Task
+    from headless_eval.contracts.variant import Variant
     from headless_eval.errors import UserError
-    from headless_eval.local_policy import LocalPolicy
-    from headless_eval.policies.registry import list_policies, load_policy
-    from headless_eval.quant import fake_quantize, quantize_
-    from headless_eval.quant.precision import Precision, Scope, configurations
+    from headless_eval.local_policy import LocalPolicy, list_policies, load_policy
+    from headless_eval.quant import Precision, Scope, configurations, fake_quantize, quantize_
+    from headless_eval.runs.run import evaluate
+    from headless_eval.sims.registry import Suite
 
 __all__ = [
     "LocalPolicy",
+    "Policy",
     "Precision",
+    "Robot",
     "Scope",
+    "Simulator",
+    "StepResult",
+    "Suite",
+    "Task",
     "UserError",
+    "Variant",
     "configurations",
+    "evaluate",
     "fake_quantize",
     "list_policies",
     "load_policy",
@@ -26,18 +41,25 @@ __all__ = [
 # Imported when first asked for: torch alone takes seconds, and the command line's help needs none of it.
 _HOMES = {
     "LocalPolicy": "local_policy",
-    "Precision": "quant.precision",
-    "Scope": "quant.precision",
+    "Policy": "contracts.policy",
+    "Precision": "quant",
+    "Robot": "contracts.robots",
+    "Scope": "quant",
+    "Simulator": "contracts.simulator",
+    "StepResult": "contracts.simulator",
+    "Suite": "sims.registry",
+    "Task": "contracts.simulator",
     "UserError": "errors",
-    "configurations": "quant.precision",
+    "Variant": "contracts.variant",
+    "configurations": "quant",
+    "evaluate": "runs.run",
     "fake_quantize": "quant",
-    "list_policies": "policies.registry",
-    "load_policy": "policies.registry",
+    "list_policies": "local_policy",
+    "load_policy": "local_policy",
     "quantize_": "quant",
 }
 
-
-# Scripts for 0.1 import it from here.
+# Programs written for version 0.1 import it from here.
 sys.modules[f"{__name__}.precision"] = import_module(f"{__name__}.quant.precision")
 
 

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -30,6 +30,7 @@ from headless_eval.runs.execution import Execution, Outcome
 from headless_eval.runs.progress import duration, print_event
 from headless_eval.runs.resume import check_unchanged, left_of
 from headless_eval.shared.program import command
+from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
 
 
@@ -99,10 +100,11 @@ def _settings(settings: dict[str, Any]) -> RunConfig:
     for name in ("results", "checkpoint", "config_file", "tokenizer", "calibration", "packdir", "resume"):
         if isinstance(ready.get(name), str):
             ready[name] = Path(ready[name])
-    try:
-        return RunConfig(**{"quiet": True} | ready)
-    except TypeError as error:
-        raise UserError(f"evaluate: {error}".replace("RunConfig.__init__() got an ", "")) from None
+    known = [field.name for field in fields(RunConfig)]
+    for name in settings:
+        if name not in known:
+            raise unknown("setting", name, known)
+    return RunConfig(**{"quiet": True} | ready)
 
 
 def _open(config: RunConfig, policy: LocalPolicy | None, console: Console) -> Evaluator:
