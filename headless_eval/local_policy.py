@@ -1,6 +1,7 @@
 """A policy in this process: warmed up, put into a precision, asked for actions, and timed."""
 
 import hashlib
+import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.policies.batching import Batching, Timing, one_thread
 from headless_eval.policies.registry import list_policies, load_policy
 from headless_eval.quant import Calibration, Handle, Recorder, quantize_
 from headless_eval.quant.methods import Method
 from headless_eval.quant.precision import Precision
+from headless_eval.shared.suggest import unknown
 
 __all__ = ["LocalPolicy", "Timing", "example_observation", "list_policies", "load_policy"]
 
@@ -104,6 +107,7 @@ class LocalPolicy:
             policy, name, self.noise_shape, on_cpu=self._on_cpu, max_batch=max_batch, threads=threads
         )
         self._precision = Precision()
+        self._settings: dict[str, str | int | float] = {}
         self._handle: Handle | None = None
         self._activations_unproven = False
         self._closed = False
@@ -221,6 +225,36 @@ class LocalPolicy:
                 self._restore()
                 raise
         return time.perf_counter() - begin
+
+    def set_variant(self, variant: Variant) -> float:
+        """Compute as a variant from now on: with its settings, and all others as loaded, at its precision.
+
+        Which settings there are is up to the policy: they are the arguments of its ``configure``, where it has one.
+
+        Returns:
+            How many seconds it took.
+
+        Raises:
+            UserError: the policy has no such setting or cannot take its value; or as of ``set_precision``. The
+                policy is then at float32, with the settings as they were.
+        """
+        begin = time.perf_counter()
+        precision = variant.precision
+        if dict(variant.settings) != self._settings:
+            self.set_precision(Precision())
+            self._configure(dict(variant.settings))
+        self.set_precision(precision if isinstance(precision, Precision) else precision.name)
+        return time.perf_counter() - begin
+
+    def _configure(self, settings: dict[str, str | int | float]) -> None:
+        configure = getattr(self.policy, "configure", None)
+        known = list(inspect.signature(configure).parameters) if callable(configure) else []
+        for name in settings:
+            if name not in known:
+                raise unknown(f"setting of policy {self.name}", name, known)
+        if callable(configure):
+            configure(**settings)
+        self._settings = settings
 
     def _restore(self) -> None:
         if self._precision.dtype == "float32":
@@ -462,7 +496,7 @@ class LocalPolicy:
         """Restore the weights, end the threads and give torch its own back. A second call does nothing."""
         if self._closed:
             return
-        self.set_precision(Precision())
+        self.set_variant(Variant(Precision()))
         self._closed = True
         self._batching.close()
         if self._on_cpu:

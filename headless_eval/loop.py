@@ -17,48 +17,20 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import groupby
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from headless_eval.contracts.seeding import TrialSeed
-from headless_eval.contracts.simulator import Simulator, StepResult, Task
+from headless_eval.contracts.simulator import Simulator, StepResult
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
-
-if TYPE_CHECKING:
-    from headless_eval.quant import Precision
+from headless_eval.rollout.trials import Trial
 
 T = TypeVar("T")
 
 MAX_ACTION = 100.0
 """No action's magnitude may exceed it: 16 turns of a joint, or a hundred times a normalised command."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One episode to run: at which precision, of which task, with which seed."""
-
-    precision: "Precision"
-    task: Task
-    seed: TrialSeed
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """Return (configuration, task id, episode), the name that its record has too."""
-        return self.precision.name, self.task.id, self.seed.episode
-
-
-def make_trials(
-    precisions: Iterable["Precision"], tasks: Sequence[Task], episodes: int, seed: int
-) -> list[Trial]:
-    """Return every episode of every task at every precision, in the order in which they start."""
-    return [
-        Trial(precision, task, TrialSeed(seed, task.id, episode))
-        for precision in precisions
-        for task in tasks
-        for episode in range(episodes)
-    ]
 
 
 class Policy(Protocol):
@@ -69,8 +41,8 @@ class Policy(Protocol):
         """Shape (horizon, action_dim) of the noise of one observation; None where the policy takes none."""
         ...
 
-    def set_precision(self, precision: "Precision") -> Any:
-        """Compute at this precision from now on."""
+    def set_variant(self, variant: Variant) -> Any:
+        """Compute as this variant from now on."""
         ...
 
     def infer_batch(
@@ -108,7 +80,7 @@ class TimeSpent:
         sim: resetting and stepping the simulator.
         render: pictures, for the policy (observations) and for people (video frames).
         infer: the policy.
-        precision: changing the precision.
+        precision: changing the variant, whose precision is most of it.
         rest: everything else, the journal and the display included.
     """
 
@@ -143,7 +115,7 @@ def run_trials(
     watch: "Watch" = lambda activity, episodes: nullcontext(),
     wanted: Callable[[Trial], bool] = lambda trial: True,
 ) -> TimeSpent:
-    """Run the trials, those of one precision after those of another.
+    """Run the trials, those of one variant after those of another.
 
     An exception within an episode (raised or reported by the simulator, raised by the policy; actions that are
     no finite (steps, dims) array of one width, or beyond ``MAX_ACTION``; a wall-clock time beyond
@@ -151,27 +123,27 @@ def run_trials(
 
     Args:
         simulator: gives the slots; all of them are used.
-        policy: is left at the last precision.
-        trials: those of one precision must follow each other.
+        policy: is left at the last variant.
+        trials: those of one variant must follow each other.
         on_episode: is called with the record of each episode and its executed actions, float32 (steps, dims),
             when it ends; for each attempt, where an error is tried again.
         open_loop_horizon: how many actions of a chunk are executed before the policy is asked again.
         open_video: starts the video of a trial, or returns None for none.
         frame_interval: control steps between two frames of a video.
-        retries: how often a trial that ended as an error is tried again, after the others of its precision.
-        attempts: how many attempts at trials, by (configuration, task id, episode), were made before.
+        retries: how often a trial that ended as an error is tried again, after the others of its variant.
+        attempts: how many attempts at trials, by ``Trial.key``, were made before.
         episode_timeout: seconds of wall-clock time after which an episode that is not over is an error.
         watch: is entered around every call of the simulator and the policy, with the name of the activity and
             the episodes that it is for; a watchdog that tells which of them hang.
         wanted: whether a trial is still to run. Asked once a round: those under way that no longer are end
-            without a record. Once it says no, it says no to all later trials of that precision.
+            without a record. Once it says no, it says no to all later trials of that variant.
 
     Returns:
         Where the wall-clock time went. A record's ``total_s`` is its episode's share of it: time spent on
         several episodes at once is divided over them.
 
     Raises:
-        UserError: if the policy cannot compute at a precision at all.
+        UserError: the policy cannot compute a variant at all.
         CannotWrite: if a video or what ``on_episode`` writes finds no room; episodes under way are not recorded.
     """
     rollout = _Rollout(
@@ -187,8 +159,8 @@ def run_trials(
         watch,
         wanted,
     )
-    for precision, group in groupby(trials, key=lambda trial: trial.precision):
-        rollout.run(precision, deque(group))
+    for variant, group in groupby(trials, key=lambda trial: trial.variant):
+        rollout.run(variant, deque(group))
     return rollout.clock.stop()
 
 
@@ -292,13 +264,13 @@ class _Episode:
         return ERROR if fault else SUCCESS if self.success else FAILURE
 
     def record(self, fault: "Fault", video: str | None = None) -> EpisodeRecord:
-        precision, task, seed = self.trial.precision, self.trial.task, self.trial.seed
+        variant, task, seed = self.trial.variant, self.trial.task, self.trial.seed
         status = self.status(fault)
         return EpisodeRecord(
-            configuration=precision.name,
-            dtype=precision.dtype,
-            mode=precision.mode,
-            scope=str(precision.scope),
+            configuration=variant.name,
+            dtype=variant.dtype,
+            mode=variant.mode,
+            scope=variant.scope,
             task_id=task.id,
             task_key=task.key,
             task_name=task.name,
@@ -318,6 +290,7 @@ class _Episode:
             total_s=self.spent.total,
             started_at=self.started_at.isoformat(timespec="milliseconds"),
             error=describe_error(fault) if isinstance(fault, Exception) else fault,
+            variant=dict(variant.settings) or None,
         )
 
 
@@ -340,12 +313,12 @@ class _Rollout:
     active: dict[int, _Episode] = field(default_factory=dict)
     clock: _Clock = field(default_factory=_Clock)
 
-    def run(self, precision: "Precision", pending: deque[Trial]) -> None:
-        """Run the trials of one precision."""
+    def run(self, variant: Variant, pending: deque[Trial]) -> None:
+        """Run the trials of one variant."""
         self.pending = pending
         try:
             with self.clock("precision", ()):
-                self.policy.set_precision(precision)
+                self.policy.set_variant(variant)
         except UserError:
             raise
         except Exception as fault:

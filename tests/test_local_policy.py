@@ -11,6 +11,7 @@ from paths import GOLDEN
 from torch import nn
 
 import headless_eval
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, example_observation
 from headless_eval.policies.registry import list_policies, load_policy
@@ -363,6 +364,37 @@ def test_a_precision_has_a_name(local):
         assert local.precision == precision
     with pytest.raises(UserError, match="did you mean int8"):
         local.set_precision("int9")
+
+
+def test_a_variant_has_settings_that_the_policy_knows_and_the_next_one_has_its_own():
+    class Adjustable(ToyPolicy):
+        settings = None
+
+        def configure(self, *, gain=1.0, engine="plain"):
+            if gain < 0:
+                raise UserError("the gain is negative")
+            self.settings = {"gain": gain, "engine": engine}
+
+    policy = Adjustable()
+    with LocalPolicy(policy, "toy") as local:
+        assert local.set_variant(Variant(Precision("int8"), {"gain": 2.0})) > 0
+        assert (policy.settings, local.precision.dtype) == ({"gain": 2.0, "engine": "plain"}, "int8")
+        local.set_variant(Variant(Precision("int4"), {"gain": 2.0}))
+        assert (policy.settings, local.precision.dtype) == ({"gain": 2.0, "engine": "plain"}, "int4")
+        with pytest.raises(UserError, match="unknown setting of policy toy 'gian': did you mean gain"):
+            local.set_variant(Variant(Precision(), {"gian": 2.0}))
+        with pytest.raises(UserError, match="negative"):
+            local.set_variant(Variant(Precision(), {"gain": -1.0}))
+        assert (policy.settings, local.precision.dtype) == ({"gain": 2.0, "engine": "plain"}, "float32")
+        local.set_variant(Variant(Precision("int8")))
+        assert (policy.settings, local.precision.dtype) == ({"gain": 1.0, "engine": "plain"}, "int8")
+
+
+def test_a_policy_without_settings_takes_precisions_alone(local):
+    with pytest.raises(UserError, match="unknown setting of policy toy 'flow_steps'; there are: none"):
+        local.set_variant(Variant(Precision(), {"flow_steps": 5}))
+    local.set_variant(Variant(Precision("int8")))
+    assert local.precision == Precision("int8")
 
 
 def test_one_observation_is_no_batch(local):

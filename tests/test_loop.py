@@ -9,10 +9,12 @@ import pytest
 
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import StepResult, Task
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
-from headless_eval.loop import TimeSpent, make_trials, run_trials
+from headless_eval.loop import TimeSpent, run_trials
 from headless_eval.quant.precision import Precision
-from headless_eval.results import RunDirectory
+from headless_eval.results import EpisodeRecord, RunDirectory
+from headless_eval.rollout import trials as rollout_trials
 
 HORIZON = 4
 NOISE = (6, 3)
@@ -88,7 +90,8 @@ class ToyPolicy:
         )
         self.precisions, self.batches, self.resets = [], [], 0
 
-    def set_precision(self, precision):
+    def set_variant(self, variant):
+        precision = variant.precision
         self.precisions.append(precision)
         if precision.dtype in self.cannot:
             raise self.cannot[precision.dtype]
@@ -123,16 +126,20 @@ class ToyVideo:
     def finish(self, status):
         if self.fail:
             raise OSError("no room")
-        self.log[self.trial.precision.name, self.trial.task.id, self.trial.seed.episode] = self.frames
+        self.log[self.trial.variant.name, self.trial.task.id, self.trial.seed.episode] = self.frames
         return f"{self.trial.task.key}_{status}.mp4"
 
     def discard(self):
-        self.log[self.trial.precision.name, self.trial.task.id, self.trial.seed.episode] = "discarded"
+        self.log[self.trial.variant.name, self.trial.task.id, self.trial.seed.episode] = "discarded"
 
 
 def first_noise(task, episode, replan=0):
     """What tells the toy policy which trial it sees."""
     return float(TrialSeed(7, task, episode).flow_noise(replan, NOISE)[0, 0])
+
+
+def make_trials(precisions, tasks, episodes, seed):
+    return rollout_trials.make_trials(map(Variant, precisions), tasks, episodes, seed)
 
 
 def run(simulator, policy, trials=None, **options):
@@ -168,7 +175,7 @@ def test_number_of_slots_changes_nothing(reference, slots):
 
 def test_order_of_trials_changes_nothing(reference):
     trials = make_trials(PRECISIONS[::-1], TASKS[::-1], 4, 7)
-    trials.sort(key=lambda trial: (trial.precision.name, -trial.seed.episode))
+    trials.sort(key=lambda trial: (trial.variant.name, -trial.seed.episode))
     records, _ = run(ToySimulator(3), ToyPolicy(), trials)
     assert outcomes(records) == reference
 
@@ -486,3 +493,16 @@ def test_journal_is_complete_at_each_moment(tmp_path):
         run(ToySimulator(3), ToyPolicy(), on_episode=on_episode)
     assert count == 16
     assert len(RunDirectory.open(tmp_path / "run").records()) == 16
+
+
+def test_variants_run_one_after_another_and_records_keep_their_settings():
+    variants = [Variant(Precision()), Variant(Precision(), {"flow_steps": 5})]
+    policy = ToyPolicy()
+    records, _ = run(ToySimulator(2), policy, rollout_trials.make_trials(variants, TASKS[:1], 2, 7))
+    assert len(policy.precisions) == 2
+    assert [record.configuration for record in records] == ["float32"] * 2 + ["float32_flow_steps_5"] * 2
+    assert [record.variant for record in records] == [None] * 2 + [{"flow_steps": 5}] * 2
+    assert {record.dtype for record in records} == {"float32"}
+    again = [EpisodeRecord.from_dict(json.loads(record.to_json())) for record in records]
+    assert again == records
+    assert records[0].actions_sha256 == records[2].actions_sha256  # the seeds do not contain the variant

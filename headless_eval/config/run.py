@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from headless_eval.config.flags import flag
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.quant.precision import Precision, Scope, configurations
@@ -204,6 +205,11 @@ class RunConfig:
         """The configurations to run, float32 first."""
         bits = tuple(_pair(text) for text in self.bits)
         return configurations(self.dtypes, self.modes, Scope(self.include, self.exclude, bits))
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants to run, float32 first."""
+        return [Variant(precision) for precision in self.precisions]
 
     @property
     def needs_calibration(self) -> bool:

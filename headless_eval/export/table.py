@@ -8,14 +8,14 @@ from typing import Any
 
 from headless_eval.errors import UserError
 from headless_eval.results import EpisodeRecord, RunDirectory
-from headless_eval.results.record import BASELINE, FIELDS
+from headless_eval.results.record import BASELINE, FIELDS, OPTIONAL
 from headless_eval.shared.files import replacing
 from headless_eval.shared.program import install
 
 FORMATS = ("csv", "parquet")
 COLUMNS = (
     "run",
-    *(name for name in FIELDS if name not in ("error", "actions")),
+    *(name for name in FIELDS if name not in ("error", "actions", *OPTIONAL)),
     *("error_type", "error_message", "error_traceback"),
 )
 _INTEGERS = {"task_id", "episode", "steps", "max_steps", "seed", "replans"}
@@ -70,6 +70,8 @@ def _fields(record: EpisodeRecord) -> dict[str, Any]:
         fields["mode"] = None
     error = fields.pop("error") or {}
     del fields["actions"]
+    for name in OPTIONAL:
+        fields.pop(name, None)
     return fields | {f"error_{name}": error.get(name) for name in ("type", "message", "traceback")}
 
 

@@ -17,17 +17,17 @@ BASELINE = "float32"
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRecord:
-    """One episode of one task under one configuration; a line of the journal.
+    """One episode of one task of one variant; a line of the journal.
 
     A trial is named by (configuration, task_id, episode). Everything but the four ``*_s`` durations,
     ``started_at`` and the place of the ``actions`` follows from the run's settings and comes out the same when
     the run is repeated.
 
     Args:
-        configuration: the precision's name, such as ``float32`` or ``float8_e4m3_weights_only``.
-        dtype: its numerical type.
+        configuration: the variant's name, such as ``float32`` or ``float8_e4m3_weights_only``.
+        dtype: the numerical type of its precision.
         mode: ``weights_only``, ``activations_only`` or ``both``.
-        scope: which modules it covers, as text.
+        scope: which modules the precision covers, as text.
         task_id: the task's number in its suite.
         task_key: its name in file names (``scene_1``).
         task_name: its name for people.
@@ -49,6 +49,7 @@ class EpisodeRecord:
         error: ``type``, ``message`` and ``traceback`` of the exception that ended the episode, or None.
         actions: where its actions lie in ``actions/<configuration>.f32``: ``offset`` in bytes and ``dims``; None
             if they were not kept.
+        variant: what else the variant sets, such as ``{"flow_steps": 5}``; None for a precision alone.
 
     Raises:
         ValueError: if status, success and error contradict each other.
@@ -78,6 +79,7 @@ class EpisodeRecord:
     started_at: str
     error: dict[str, str] | None = None
     actions: dict[str, int] | None = None
+    variant: dict[str, str | int | float] | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -95,8 +97,9 @@ class EpisodeRecord:
         return self.configuration, self.task_id, self.episode
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields in order, ready for JSON."""
-        return {name: getattr(self, name) for name in FIELDS}
+        """Return the fields in order, ready for JSON; those of ``OPTIONAL`` only where they say something."""
+        fields = {name: getattr(self, name) for name in FIELDS}
+        return {name: value for name, value in fields.items() if value is not None or name not in OPTIONAL}
 
     def to_json(self) -> str:
         """Return the journal's line, without its end of line.
@@ -129,7 +132,10 @@ class EpisodeRecord:
             raise UserError(f"the episode's record contradicts itself: {error}") from None
 
 
-_ADDED = ("actions",)  # journals of earlier versions lack them
+OPTIONAL = ("variant",)
+"""Fields that a journal's line has only where they are not None."""
+
+_ADDED = ("actions", *OPTIONAL)  # journals of earlier versions lack them
 
 FIELDS = tuple(field.name for field in dataclasses.fields(EpisodeRecord))
 
@@ -141,6 +147,7 @@ _JSON_TYPES: dict[Any, Any] = {
     str | None: (str, type(None)),
     dict[str, str] | None: (dict, type(None)),
     dict[str, int] | None: (dict, type(None)),
+    dict[str, str | int | float] | None: (dict, type(None)),
 }
 _TYPES = {field.name: _JSON_TYPES[field.type] for field in dataclasses.fields(EpisodeRecord)}
 

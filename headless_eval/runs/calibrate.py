@@ -18,12 +18,14 @@ from rich.text import Text
 from headless_eval.config.run import RunConfig
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator, Task
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.loop import Trial, run_trials
+from headless_eval.loop import run_trials
 from headless_eval.quant.precision import Precision
 from headless_eval.results import ERROR, EpisodeRecord
 from headless_eval.rollout.recording import RecordedObservation, RecordingPolicy
+from headless_eval.rollout.trials import Trial
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.shared.terminal import new_console
 
@@ -101,7 +103,7 @@ def record_observations(
     recorder: Any = RecordingPolicy(policy)
     trials = [
         Trial(
-            Precision(),
+            Variant(Precision()),
             tasks[index % len(tasks)],
             TrialSeed(seed + _SEED_OFFSET, tasks[index % len(tasks)].id, index // len(tasks)),
         )

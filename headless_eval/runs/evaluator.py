@@ -9,11 +9,13 @@ from headless_eval.config.run import RunConfig
 from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.loop import OnEpisode, TimeSpent, Trial, run_trials
+from headless_eval.loop import OnEpisode, TimeSpent, run_trials
 from headless_eval.policies.registry import load_policy, trained_policies
 from headless_eval.quant.precision import Precision
+from headless_eval.rollout.trials import Trial
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
 
 
@@ -92,11 +94,11 @@ class Evaluator:
         """Return how many actions of a chunk are executed before the policy is asked again."""
         return self.settings.open_loop_horizon or self.policy.open_loop_horizon
 
-    def rehearse(self, precision: Precision) -> None:
+    def rehearse(self, variant: Variant) -> None:
         """Warm up on a real observation, and try whatever could keep every episode from running.
 
         Args:
-            precision: tried beside float32, at which the policy is left.
+            variant: tried beside the policy as it was loaded, which it is in the end.
 
         Raises:
             UserError: the policy cannot act on what the suite shows, gives too few actions, or gives actions that
@@ -109,9 +111,9 @@ class Evaluator:
         try:
             policy.warmup(observation)
             actions = policy.infer(observation)["actions"]
-            policy.set_precision(precision)
+            policy.set_variant(variant)
             policy.infer(observation)
-            policy.set_precision(Precision())
+            policy.set_variant(Variant(Precision()))
         except UserError:
             raise
         except Exception as error:
@@ -144,7 +146,7 @@ class Evaluator:
         """Close the simulator, and the policy; one that was given stays open, as it was loaded."""
         self._opened.close()
         if self._given is not None:
-            self._given.set_precision(Precision())
+            self._given.set_variant(Variant(Precision()))
             self._given.calibration = self._given.packdir = None
 
     def __enter__(self) -> Self:

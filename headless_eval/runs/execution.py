@@ -13,10 +13,11 @@ import numpy as np
 from rich.console import Console
 
 from headless_eval.errors import UserError
-from headless_eval.loop import EpisodeTimeout, TimeSpent, Trial, Video, make_trials
+from headless_eval.loop import EpisodeTimeout, TimeSpent, Video
 from headless_eval.report import build, summarize_run
 from headless_eval.report.summary import Summary
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
+from headless_eval.rollout.trials import Trial, make_trials
 from headless_eval.rollout.video import VideoWriter
 from headless_eval.rollout.watchdog import Watchdog
 from headless_eval.runs.evaluator import Evaluator
@@ -59,7 +60,7 @@ class Execution:
         self._evaluator, self._directory, self._config = evaluator, directory, evaluator.settings
         config, tasks = self._config, evaluator.tasks
         self._interval = max(1, round(evaluator.simulator.control_hz / config.video_fps))
-        self._trials = make_trials(config.precisions, tasks, config.episodes, config.seed)
+        self._trials = make_trials(config.variants, tasks, config.episodes, config.seed)
         self._stopping = directory.stopping()
         if self._stopping:
             order = self._stopping.order
@@ -77,7 +78,7 @@ class Execution:
             if directory.records():
                 there = sum(not self._left(trial.key) for trial in self._trials)
                 console.print(f"{there} of {len(self._trials)} episodes are there", highlight=False)
-            names = [precision.name for precision in config.precisions]
+            names = [variant.name for variant in config.variants]
             self._progress = RunProgress(console, names, len(tasks) * config.episodes, before)
 
     def run(self) -> Outcome:
@@ -125,7 +126,7 @@ class Execution:
     def _show_stop(self, name: str) -> None:
         if self._stopping:
             left_out = sum(
-                trial.precision.name == name and trial.key not in self._shown for trial in self._trials
+                trial.variant.name == name and trial.key not in self._shown for trial in self._trials
             )
             self._progress.stop(name, self._stopping.stops[name].sentence, left_out)
 
@@ -185,7 +186,7 @@ class _EpisodeVideo:
 
     def __init__(self, directory: RunDirectory, trial: Trial, fps: float, keep: str) -> None:
         self._directory, self._keep = directory, keep
-        task, name = trial.task, trial.precision.name
+        task, name = trial.task, trial.variant.name
         stem = directory.video_stem(name, task.key, trial.seed.episode)
         caption = f"{task.key} · {task.instruction} · episode {trial.seed.episode}"
         self._writer = VideoWriter(stem, fps, task=caption, precision=name)

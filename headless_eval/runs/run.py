@@ -145,7 +145,7 @@ def _prepare(evaluator: Evaluator, console: Console) -> Iterator[RunDirectory]:
                 run = directory.path if directory else None
                 policy.calibration = calibrate.calibration_for(evaluator, run, console, status)
             calibrated = perf_counter()
-            evaluator.rehearse(config.precisions[-1])
+            evaluator.rehearse(config.variants[-1])
         console.print(
             f"{policy.name} on {policy.device}: loaded in {loaded - began:.1f} s, "
             f"warmed up in {perf_counter() - calibrated:.1f} s",

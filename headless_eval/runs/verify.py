@@ -9,13 +9,14 @@ import numpy as np
 
 from headless_eval.config.run import RunConfig
 from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
-from headless_eval.loop import Trial
 from headless_eval.quant.precision import Precision
 from headless_eval.report.summary import compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.differences import Difference, differences
 from headless_eval.results.sequential import ALPHA
+from headless_eval.rollout.trials import Trial
 from headless_eval.runs.calibrate import FILE, saved_calibration
 from headless_eval.runs.description import describe
 from headless_eval.runs.evaluator import Evaluator
@@ -180,7 +181,7 @@ def verify(
                 mismatches.append(mismatch)
 
         evaluator.run_trials(trials, on_episode)
-        policy.set_precision(Precision())  # at which a manifest describes it
+        policy.set_variant(Variant(Precision()))  # at which a manifest describes it
         # Now that it has rendered, the simulator knows what with.
         found = differences(run.manifest, describe(evaluator))
     if not _repeats(run.manifest):
@@ -198,17 +199,17 @@ def _trials_of(records: Sequence[EpisodeRecord], evaluator: Evaluator, folder: P
         UserError: the run's settings do not name the configuration or the task of a record.
     """
     tasks = {task.id: task for task in evaluator.tasks}
-    precisions = {precision.name: precision for precision in evaluator.settings.precisions}
+    variants = {variant.name: variant for variant in evaluator.settings.variants}
     trials = []
     for record in records:
-        if record.configuration not in precisions or record.task_id not in tasks:
+        if record.configuration not in variants or record.task_id not in tasks:
             raise UserError(
                 f"{folder}: its settings do not name the trial {record.trial}; it cannot be repeated"
             )
         seed = TrialSeed(record.seed, record.task_id, record.episode)
         # The run's own limit of steps, should the suite's be another by now.
         task = replace(tasks[record.task_id], max_steps=record.max_steps)
-        trials.append(Trial(precisions[record.configuration], task, seed))
+        trials.append(Trial(variants[record.configuration], task, seed))
     return trials
 
 

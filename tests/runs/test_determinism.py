@@ -7,9 +7,11 @@ import pytest
 from droid_suite import BUNDLED_POLICY
 
 from headless_eval.cli.main import main
-from headless_eval.loop import make_trials, run_trials
+from headless_eval.contracts.variant import Variant
+from headless_eval.loop import run_trials
 from headless_eval.policies.registry import load_policy
 from headless_eval.quant.precision import DTYPES, MODES, Precision, configurations
+from headless_eval.rollout.trials import make_trials
 from headless_eval.sims.droid.mujoco import simulator as mujoco_sim
 
 DTYPES_TRIED = ["float32", "int8"]
@@ -63,7 +65,7 @@ def test_float32_after_every_precision_is_the_same_to_the_bit(droid_policy):
         before, fingerprint = bits(policy), policy.fingerprint()
         quantized = [precision for precision in configurations(DTYPES, MODES) if precision.dtype != "float32"]
         for precisions in ([Precision()], quantized, [Precision()]):
-            trials = make_trials(precisions, [task], 1, seed=7)
+            trials = make_trials(map(Variant, precisions), [task], 1, seed=7)
             run_trials(
                 simulator,
                 policy,
@@ -91,3 +93,36 @@ def test_episodes_of_full_length_with_successes(droid_policy, tmp_path):
     three = evaluate(tmp_path / "three", droid_policy, "--slots", "3", *flags)
     assert one == three
     assert any(success for success, *_ in one.values())
+
+
+def test_a_variant_with_settings_is_the_policy_loaded_with_them(droid_policy):
+    simulator = mujoco_sim.DroidMujoco(num_slots=1)
+    task = replace(mujoco_sim.TASKS[0], max_steps=8)
+    variants = [
+        Variant(Precision()),
+        Variant(Precision(), {"flow_steps": 5}),
+        Variant(Precision("int8", "both"), {"flow_steps": 5, "engine": "eager"}),
+        Variant(Precision()),
+    ]
+
+    def hashes(policy, variants):
+        records = []
+        run_trials(
+            simulator,
+            policy,
+            make_trials(variants, [task], 1, seed=7),
+            on_episode=lambda record, _: records.append(record),
+            open_loop_horizon=8,
+        )
+        assert {record.error for record in records} == {None}
+        return [record.actions_sha256 for record in records]
+
+    with load_policy(droid_policy) as policy:
+        plain, five, narrow, last = hashes(policy, variants)
+    with load_policy(droid_policy, flow_steps=5) as policy:
+        assert hashes(policy, variants[:1]) == [five]
+    with load_policy(droid_policy, flow_steps=5, engine="eager") as policy:
+        assert hashes(policy, [Variant(Precision("int8", "both"))]) == [narrow]
+    assert last == plain
+    assert len({plain, five, narrow}) == 3
+    simulator.close()

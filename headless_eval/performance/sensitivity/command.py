@@ -9,9 +9,9 @@ import numpy as np
 
 from headless_eval.config.performance import SensitivityConfig
 from headless_eval.config.run import RunConfig
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.loop import make_trials
 from headless_eval.performance.figures import sensitivity_figure
 from headless_eval.performance.progress import Work
 from headless_eval.performance.sensitivity.measure import (
@@ -44,6 +44,7 @@ from headless_eval.quant.precision import Precision, Scope, configurations
 from headless_eval.report.statistics import wilson_interval
 from headless_eval.results import ERROR, EpisodeRecord
 from headless_eval.rollout.recording import RecordedObservation
+from headless_eval.rollout.trials import make_trials
 from headless_eval.runs.calibrate import record_observations
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.shared.terminal import Listing, new_console
@@ -208,7 +209,7 @@ def _add_success(
         work.advance()
 
     work.expect(each * len(scoped))
-    trials = make_trials(list(scoped.values()), evaluator.tasks, config.success, config.seed)
+    trials = make_trials(map(Variant, scoped.values()), evaluator.tasks, config.success, config.seed)
     evaluator.run_trials(trials, on_episode)
     evaluator.policy.set_precision(Precision())
 

@@ -75,7 +75,9 @@ class Pi0Policy:
         self.tokenizer = tokenizer
         if self._device.type == "cpu":
             model.lay_out_for_cpu()
+        self._loaded = engine, execution
         self._engine_named, self.execution = engine, execution
+        self._flow_steps: int | None = None
         self.engine: Engine = make_engine(engine, self.model, execution=execution)
         self._handle: Handle | None = None
         quantiles = config.use_quantile_norm
@@ -146,6 +148,29 @@ class Pi0Policy:
         engine = make_engine(self._engine_named, self.model, precision, self.execution, handle)
         self.engine.close()
         self.engine, self._handle = engine, handle
+
+    def configure(
+        self, *, flow_steps: int | None = None, engine: str | None = None, execution: str | None = None
+    ) -> None:
+        """Change how a model at float32 computes; what is not given becomes as it was loaded.
+
+        Args:
+            flow_steps: Euler steps of flow matching.
+            engine: what samples the actions, one of ``ENGINES``.
+            execution: one of ``EXECUTIONS``.
+
+        Raises:
+            UserError: the number of steps is not 1 or more; the engine or the execution is unknown or cannot compute
+                here. Nothing has changed then.
+        """
+        if flow_steps is not None and (not isinstance(flow_steps, int) or flow_steps < 1):
+            raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
+        named, execution = engine or self._loaded[0], execution or self._loaded[1]
+        if (named, execution) != (self._engine_named, self.execution):
+            made = make_engine(named, self.model, execution=execution)
+            self.engine.close()
+            self.engine, self._engine_named, self.execution = made, named, execution
+        self._flow_steps = flow_steps
 
     @property
     def _device(self) -> torch.device:
@@ -259,6 +284,7 @@ class Pi0Policy:
             stacked("token_mask"),
             stacked("state").float(),
             noise,
+            self._flow_steps,
         )
         return actions.cpu().numpy()
 
