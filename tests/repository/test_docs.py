@@ -25,11 +25,15 @@ def test_relative_links_lead_somewhere_and_nothing_is_left_to_fill_in(page):
     assert not missing
 
 
-EXAMPLES = [ROOT / "README.md", ROOT / "docs" / "quantization_methods.md", ROOT / "docs" / "statistics.md"]
+EXAMPLES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("api", "quantization_methods", "statistics")),
+]
 
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
-def test_examples_in_python_run(page):
+def test_examples_in_python_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where they leave their results
     observation = example_observation("droid")
     names = {"observation": observation, "observations": [observation] * 2}
     names |= {
