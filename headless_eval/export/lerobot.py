@@ -37,7 +37,7 @@ def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = C
         The dataset's folder.
 
     Raises:
-        UserError: if there is no such run or configuration, no episode to export, something at ``output``, an
+        UserError: the run or a configuration does not exist, no episode can be exported, ``output`` exists, an
             episode that comes out otherwise than its record says, or the dataset cannot be written.
     """
     _check_free(output)

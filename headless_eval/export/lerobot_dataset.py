@@ -40,7 +40,7 @@ class DatasetWriter:
         fps: control steps a second.
 
     Raises:
-        UserError: if pyarrow or ffmpeg is missing.
+        UserError: pyarrow or ffmpeg is missing.
     """
 
     def __init__(self, folder: Path, fps: float) -> None:

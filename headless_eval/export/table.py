@@ -35,7 +35,7 @@ def export(folders: Sequence[Path], output: Path | None = None, format: str | No
         The file.
 
     Raises:
-        UserError: if there is no such run or format, pyarrow is not there for Parquet, or the file exists as a
+        UserError: a folder holds no run, the format is unknown, Parquet needs pyarrow, or the file exists as a
             folder or cannot be written.
     """
     if not folders:

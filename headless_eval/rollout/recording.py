@@ -1,4 +1,4 @@
-"""What a policy is asked in episodes, kept to be asked again."""
+"""Recording of the observations that a policy meets in episodes."""
 
 import hashlib
 from typing import Any, NamedTuple

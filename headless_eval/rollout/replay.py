@@ -1,4 +1,4 @@
-"""Episodes once more, from their recorded actions: a simulator and no policy."""
+"""Replay of episodes from their recorded actions, in a simulator and without a policy."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def replay(simulator: Simulator, task: Task, record: EpisodeRecord, actions: np.
         actions: those executed, float32 (steps, action_dim).
 
     Raises:
-        UserError: if the episode ends otherwise than the record says.
+        UserError: the episode ends otherwise than the record says.
     """
     simulator.reset(0, task, TrialSeed(record.seed, record.task_id, record.episode))
     for step, action in enumerate(actions, start=1):

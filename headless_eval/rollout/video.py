@@ -1,4 +1,4 @@
-"""One H.264 video of an episode: the cameras above a caption band, encoded beside the evaluation loop."""
+"""Video of an episode as H.264: the cameras above a caption band, encoded beside the evaluation loop."""
 
 import contextlib
 import errno
@@ -38,7 +38,7 @@ def find_ffmpeg() -> str:
     """Return the path of the ffmpeg program that imageio-ffmpeg brings or finds.
 
     Raises:
-        UserError: if there is none.
+        UserError: ffmpeg is not installed.
     """
     try:
         import imageio_ffmpeg
@@ -66,7 +66,7 @@ class VideoWriter:
         precision: the configuration's name.
 
     Raises:
-        UserError: if there is no ffmpeg.
+        UserError: ffmpeg is not installed.
         CannotWrite: if the folder cannot be made.
     """
 
@@ -94,7 +94,7 @@ class VideoWriter:
             seconds: simulated time so far.
 
         Raises:
-            ValueError: if the frame has another type or shape than said.
+            ValueError: the frame is not uint8 of the announced shape.
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ValueError(f"a frame is uint8 (height, width, 3), not {frame.dtype} {frame.shape}")

@@ -1,4 +1,4 @@
-"""Notices a call of the simulator or the policy that does not come back.
+"""Watchdog for calls of the simulator or the policy that do not return.
 
 Nothing can end such a call within its own process: it may hang in a driver or in compiled code. So the watchdog
 only tells; what it calls journals the episodes as errors and replaces the process by a fresh one.

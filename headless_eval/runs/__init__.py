@@ -1,1 +1,1 @@
-"""Runs: opened, carried out, continued, calibrated, verified, shown."""
+"""Runs of an evaluation: evaluator, execution, resuming, calibration, verification, progress."""

@@ -1,4 +1,4 @@
-"""Calibration: what goes into a policy's linear layers, seen on observations of a few episodes of its own.
+"""Calibration: the inputs of a policy's linear layers, recorded on observations from a few episodes.
 
 The episodes are the policy's at float32, with seeds that no evaluation of that seed meets. Of all that it saw in
 them, some observations are drawn by a hash, and inferred once more, one by one: so the calibration is the same
@@ -129,7 +129,7 @@ def saved_calibration(policy: LocalPolicy, run: Path | None, file: Path | None) 
     """Return the calibration of a run's folder, else that of a file; None if there is neither.
 
     Raises:
-        UserError: it cannot be read, or was recorded with other weights than the policy's.
+        UserError: the file cannot be read, or was recorded with other weights than the policy's.
     """
     from headless_eval.quant import Calibration
 

@@ -1,4 +1,4 @@
-"""The episodes of a run, from those that are still to run to a folder that is complete."""
+"""Execution of a run: the episodes that its folder lacks, and what is written when they have ended."""
 
 import os
 import resource

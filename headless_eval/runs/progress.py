@@ -1,4 +1,4 @@
-"""How a run is getting on: bars on a terminal, plain lines elsewhere, or JSON lines for programs."""
+"""Progress of a run: bars on a terminal, plain lines elsewhere, or JSON lines for programs."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Checks a run: by running its trials again, or against another run of the same."""
+"""Verification of a run: its trials are run again, or compared with those of a second run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +100,7 @@ def compare_runs(one: Path, other: Path) -> int:
         A trial that is in one of them alone is said, and counts as neither.
 
     Raises:
-        UserError: if a folder holds no run.
+        UserError: a folder holds no run.
     """
     first, second = RunDirectory.open(one), RunDirectory.open(other)
     here, there = (
@@ -146,7 +146,7 @@ def verify(
         1 if the success rates differ significantly.
 
     Raises:
-        UserError: if there is no such run, no trial to repeat, or it cannot be repeated here.
+        UserError: the folder holds no run, every trial ended in an error, or the run cannot be repeated here.
     """
     if sample is not None and sample < 1:
         raise UserError(f"--sample is {sample}; it must be 1 or more")
