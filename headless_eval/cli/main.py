@@ -1,22 +1,19 @@
 """The commands: each has its flags parsed into a dataclass, which goes to those who do the work."""
 
-import io
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
 from headless_eval.cli import duquant_environment
+from headless_eval.cli.parse import first_value, parse, refuse_empty
 from headless_eval.config.run import RunConfig
 from headless_eval.errors import UserError
+from headless_eval.shared.flags import flag
 from headless_eval.shared.suggest import unknown
 
 PROGRAM = "headless-eval"
@@ -66,7 +63,7 @@ in what was asked; 130 interrupted."""
 class ListConfig:
     """Show what there is to run: policies, suites with their tasks, dtypes, modes."""
 
-    suite: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    suite: Annotated[str | None, flag("NAME")] = None
     """Show the tasks of this suite, however many."""
 
     json: bool = False
@@ -77,10 +74,10 @@ class ListConfig:
 class ReportConfig:
     """Rebuild everything that derives from a run's journal: CSV, JSON, plots, page."""
 
-    directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+    directory: Annotated[Path, flag("DIR", positional=True)]
     """Folder of the run."""
 
-    detect: Annotated[float | None, tyro.conf.arg(metavar="DROP", help_behavior_hint="")] = None
+    detect: Annotated[float | None, flag("DROP")] = None
     """Also say how many episodes would show a drop of the success rate, such as 0.05."""
 
 
@@ -152,14 +149,9 @@ def _run(flags: list[str]) -> int:
 
 
 def _resume(flags: list[str]) -> int:
-    _refuse_empty(flags)
-    given = (
-        after if flag == "--resume" else flag.removeprefix("--resume=")
-        for flag, after in zip(flags, [*flags[1:], "--"], strict=True)
-        if flag.partition("=")[0] == "--resume"
-    )
-    folder = next(given)
-    if folder.startswith("--"):
+    refuse_empty(flags)
+    folder = first_value(flags, "--resume")
+    if folder is None:
         raise UserError(f"--resume needs a value; see {PROGRAM} run --help")
     from headless_eval.runs.resume import settings_of
 
@@ -283,80 +275,5 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
 def _parse(
     config: type, command: str, flags: list[str], description: str | None = None, default: Any = None
 ) -> Any:
-    """Return the dataclass with its fields from the flags, or from ``default``; ``--help`` ends the process.
-
-    Raises:
-        UserError: if the flags do not fit.
-    """
-    _refuse_empty(flags)
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            return tyro.cli(
-                config,
-                prog=f"{PROGRAM} {command}",
-                description=description,
-                args=flags,
-                **({} if default is None else {"default": default}),
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise UserError(f"{_unbox(said.getvalue())}; see {PROGRAM} {command} --help") from None
-
-
-def _refuse_empty(flags: list[str]) -> None:
-    """Raise a ``UserError`` if a value is empty, as that of a variable which is not set: paths would be this folder."""
-    for before, flag in zip(["", *flags], flags, strict=False):
-        name, _, value = flag.partition("=")
-        if not flag or (name.startswith("--") and flag.endswith("=") and not value):
-            what = next((one for one in (name, before) if one.startswith("--")), "an argument")
-            raise UserError(f"{what} is empty: give it a value, or leave it out")
-
-
-def _unbox(box: str) -> str:
-    """Return the gist of a message that tyro drew as a box, in UTF-8 or ASCII: what is wrong, and what it suggests."""
-    sections: list[list[str]] = [[]]
-    for line in box.splitlines()[1:]:  # the first is a title
-        text = line.strip("│ ")
-        if not set(text) <= set("─-╰╯"):
-            sections[-1].append(text)
-        elif text and sections[-1]:
-            sections.append([])
-    gist = _plain(sections[0])
-    for section in sections[1:]:
-        if section[:1] == ["Perhaps you meant:"]:
-            lines = (line for line in section if line.startswith("--"))
-            names = (name.rstrip(",") for line in lines for name in line.split() if name.startswith("--"))
-            gist += f"; perhaps you meant {' or '.join(names)}"
-    return gist[:1].lower() + gist[1:]
-
-
-_WORDS = (
-    (r"Error parsing (\S+): .*\bINT\b.* from \[(.*)\]", r"\1 is \2; it must be a whole number"),
-    (r"Error parsing (\S+): invalid literal for int.*?('.*')", r"\1 is \2; it must be a whole number"),
-    (r"Error parsing (\S+): .*\bFLOAT\b.* from \[(.*)\]", r"\1 is \2; it must be a number"),
-    (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1 is \2; it must be a number"),
-    (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1 cannot be \2"),
-    (r"Missing value for argument '(\S+)'.*", r"\1 needs a value"),
-)
-
-
-def _plain(lines: list[str]) -> str:
-    """Return in plain words what tyro says is wrong."""
-    if lines[0].startswith("Missing from "):  # names in capitals, each with its help
-        parts = re.split(r"(?:^|\n)([A-Z_]+)\n", "\n".join(lines[1:]))[1:]
-        helps = [" ".join(text.split()).removesuffix(" (required)").rstrip(".") for text in parts[1::2]]
-        said = (
-            f"{name} ({text[:1].lower()}{text[1:]})" for name, text in zip(parts[::2], helps, strict=True)
-        )
-        return f"missing: {', '.join(said)}"
-    gist = " ".join(lines).partition(" Got errors:")[0].rstrip(". ")
-    if found := re.fullmatch(r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)", gist):
-        *others, last = sorted(set(re.findall(r"'(.*?)'", found[3])) - {"None"})
-        return f"{found[2]} is {found[1]}; it must be {', '.join(others)} or {last}"
-    for pattern, words in _WORDS:
-        if re.fullmatch(pattern, gist):
-            return re.sub(pattern, words, gist)
-    return gist
+    refuse_empty(flags)
+    return parse(config, flags, f"{PROGRAM} {command}", description, default)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from headless_eval.config.flags import flag
 from headless_eval.config.run import RunConfig
 from headless_eval.errors import UserError
+from headless_eval.shared.flags import flag
 
 
 @dataclass(frozen=True)

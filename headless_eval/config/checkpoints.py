@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from headless_eval.config.flags import flag
+from headless_eval.shared.flags import flag
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,10 @@ class ConvertConfig:
     What is written is read back and compared before the command ends.
     """
 
-    source: Annotated[tyro.conf.Positional[str], flag("SRC")]
+    source: Annotated[str, flag("SRC", positional=True)]
     """Checkpoint of openpi (JAX or PyTorch), LeRobot or ours; or gs://... or a hub id, if cached."""
 
-    target: Annotated[tyro.conf.Positional[Path], flag("DST")]
+    target: Annotated[Path, flag("DST", positional=True)]
     """Folder to write; it may not hold anything yet."""
 
     to: Literal["headless-eval", "openpi"] = "headless-eval"
@@ -95,7 +93,7 @@ class FetchConfig:
     What is there already is kept, and files that were cut off are continued.
     """
 
-    address: Annotated[tyro.conf.Positional[str], flag("ADDRESS")]
+    address: Annotated[str, flag("ADDRESS", positional=True)]
     """Such as gs://openpi-assets/checkpoints/pi05_droid."""
 
     def run(self) -> int:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from headless_eval.config.flags import flag
 from headless_eval.errors import UserError
+from headless_eval.shared.flags import flag
 
 if TYPE_CHECKING:
     from headless_eval.performance.source import Source

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from headless_eval.config.flags import flag
 from headless_eval.errors import UserError
+from headless_eval.shared.flags import flag
 
 
 @dataclass(frozen=True)
@@ -19,10 +17,7 @@ class VerifyConfig:
     differ; 2 it cannot be repeated here.
     """
 
-    directories: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]],
-        tyro.conf.arg(metavar="DIR [OTHER]", help_behavior_hint="(required)"),
-    ]
+    directories: Annotated[tuple[Path, ...], flag("DIR [OTHER]", positional=True)]
     """Folder of the run, and of another to compare it with."""
 
     all: bool = False
@@ -82,10 +77,10 @@ class CompareConfig:
     with the same seed, and where the executed actions part; then what the two runs' manifests differ in.
     """
 
-    run_a: Annotated[tyro.conf.Positional[Path], flag("RUN_A")]
+    run_a: Annotated[Path, flag("RUN_A", positional=True)]
     """Folder of the run to compare with."""
 
-    run_b: Annotated[tyro.conf.Positional[Path], flag("RUN_B")]
+    run_b: Annotated[Path, flag("RUN_B", positional=True)]
     """Folder of the run that is compared."""
 
     json: bool = False
@@ -105,7 +100,7 @@ class GateConfig:
     Exit status: 0 none does; 1 one does, or a run is not whole or has errors; 2 there is nothing to judge.
     """
 
-    directory: Annotated[tyro.conf.Positional[Path], flag("DIR")]
+    directory: Annotated[Path, flag("DIR", positional=True)]
     """Folder of the run."""
 
     max_drop: Annotated[float, flag("DROP", "0.05")] = 0.05
@@ -125,10 +120,7 @@ class GateConfig:
 class ExportConfig:
     """Write runs as one long table, a row per trial; or a run's rollouts as a LeRobot dataset."""
 
-    directories: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]],
-        tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="(required)"),
-    ]
+    directories: Annotated[tuple[Path, ...], flag("DIR [DIR ...]", positional=True)]
     """Folders of the runs."""
 
     output: Annotated[Path | None, flag("FILE", "DIR/episodes.csv")] = None

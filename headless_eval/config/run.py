@@ -5,11 +5,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from headless_eval.config.flags import flag
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.quant.precision import Precision, Scope, configurations
+from headless_eval.shared.flags import flag
 
 EngineChoice = Literal["auto", "eager", "compiled", "fused"]
 ExecutionChoice = Literal["simulated", "native"]

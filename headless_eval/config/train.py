@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from headless_eval.config.flags import flag
 from headless_eval.errors import UserError
+from headless_eval.shared.flags import flag
 
 
 @dataclass(frozen=True)

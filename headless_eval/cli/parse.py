@@ -1,0 +1,221 @@
+"""From the words of a command line to a settings dataclass; what is wrong with them is one sentence."""
+
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from inspect import cleandoc
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from headless_eval.errors import UserError
+from headless_eval.shared.flags import Setting, declared
+
+T = TypeVar("T")
+
+_INDENT = 28  # where the explanations begin
+_WIDEST = 110
+_NOUNS = {int: "a whole number", float: "a number"}
+_METAVARS = {int: "NUMBER", float: "NUMBER", Path: "PATH"}
+
+
+class UnknownWords(UserError):
+    """Words of a command line that are neither a flag nor a value.
+
+    Args:
+        words: the words; those that follow an unknown flag are among them.
+        known: the flags that there are.
+    """
+
+    def __init__(self, words: Sequence[str], known: Iterable[str]) -> None:
+        self.words = tuple(words)
+        names = sorted(known)
+        near = [one for word in words if word.startswith("--") for one in _nearest(word, names)]
+        hint = f"; perhaps you meant {' or '.join(dict.fromkeys(near))}" if near else ""
+        super().__init__(f"unrecognized options: {', '.join(words)}{hint}")
+
+
+def parse(
+    cls: type[T],
+    words: Sequence[str],
+    program: str,
+    description: str | None = None,
+    default: T | None = None,
+) -> T:
+    """Return a settings dataclass with what the words of a command line say; ``--help`` prints and exits.
+
+    A flag takes the words that follow it, or what follows ``=``; one that is given twice counts the second time.
+
+    Args:
+        cls: the dataclass, as ``headless_eval.shared.flags`` describes it.
+        words: what follows the command.
+        program: program and command, for messages and the help.
+        description: the text of the help; by default the dataclass's docstring.
+        default: what holds where no flag is given; by default the dataclass's defaults.
+
+    Raises:
+        UserError: a word is neither flag nor value, a value is missing or of another type, or the dataclass refuses it.
+    """
+    settings = declared(cls)
+    if any(word in ("-h", "--help") for word in words):
+        print(_help(settings, program, description or cls.__doc__ or "", default))
+        sys.stdout.flush()
+        raise SystemExit(0)
+    try:
+        given = {setting.name: _read(setting, values) for setting, values in _split(settings, words)}
+        missing = [setting for setting in settings if setting.required and setting.name not in given]
+        if missing and default is None:
+            raise UserError(f"missing: {', '.join(map(_wanted, missing))}")
+    except UserError as error:
+        error.args = (f"{error}; see {program} --help",)
+        raise
+    return cls(**given) if default is None else replace(default, **given)  # type: ignore[type-var]
+
+
+def first_value(words: Sequence[str], option: str) -> str | None:
+    """Return the value of a flag before everything is parsed; None where it is not given or has no value."""
+    for word, after in zip(words, [*words[1:], "--"], strict=True):
+        name, equals, value = word.partition("=")
+        if name == option and (equals or not _is_flag(after)):
+            return value if equals else after
+    return None
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """Refuse an empty value, as an unset variable leaves it: an empty path would be the present folder.
+
+    Raises:
+        UserError: a word is empty, or ends with ``=``.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, value = word.partition("=")
+        if not word or (name.startswith("--") and equals and not value):
+            what = next((one for one in (name, before) if one.startswith("--")), "an argument")
+            raise UserError(f"{what} is empty: give it a value, or leave it out")
+
+
+def _split(settings: Sequence[Setting], words: Sequence[str]) -> Iterator[tuple[Setting, list[str]]]:
+    """Yield settings with the words that are their values."""
+    options = {name: setting for setting in settings for name in _names(setting) + setting.flag.hidden}
+    shown = [name for setting in settings for name in _names(setting)]
+    left, loose, strange = list(words), list[str](), list[str]()
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.partition("=")
+        if word == "--":
+            loose, left = [*loose, *left], []
+        elif not _is_flag(word):
+            loose.append(word)
+        elif name in options:
+            setting = options[name]
+            most = 0 if setting.kind is bool else len(left) if setting.many else 1
+            values = [value] if equals else _take(left, most)
+            if setting.kind is bool and equals:
+                raise UserError(f"{name} takes no value")
+            yield setting, values
+        else:
+            strange += [word, *_take(left, len(left))]
+    positional = [setting for setting in settings if setting.flag.positional]
+    for index, setting in enumerate(positional):
+        number = max(0, len(loose) - (len(positional) - index - 1)) if setting.many else 1
+        if values := loose[:number]:
+            yield setting, values
+        loose = loose[number:]
+    if strange or loose:
+        raise UnknownWords(strange + loose, shown)
+
+
+def _is_flag(word: str) -> bool:
+    """Tell whether a word is a flag: it begins with a dash, and is neither a dash nor a negative number."""
+    return word.startswith("-") and len(word) > 1 and not (word[1].isdigit() or word[1] == ".")
+
+
+def _take(words: list[str], most: int) -> list[str]:
+    """Remove the values at the beginning of some words, and return them."""
+    number = next((index for index, word in enumerate(words[:most]) if _is_flag(word)), min(most, len(words)))
+    taken, words[:] = words[:number], words[number:]
+    return taken
+
+
+def _names(setting: Setting) -> tuple[str, ...]:
+    return () if setting.flag.positional else (setting.option, *setting.flag.aliases)
+
+
+def _read(setting: Setting, values: Sequence[str]) -> Any:
+    """Return the value of a setting from its words.
+
+    Raises:
+        UserError: a value is missing, or of another type.
+    """
+    if setting.kind is bool:
+        return True
+    if setting.many:
+        return tuple(_convert(setting, value) for value in values)
+    if not values:
+        raise UserError(f"{setting.option} needs a value")
+    return _convert(setting, values[0])
+
+
+def _convert(setting: Setting, value: str) -> Any:
+    name = _metavar(setting) if setting.flag.positional else setting.option
+    if get_origin(setting.kind) is Literal:
+        *others, last = get_args(setting.kind)
+        if value not in (*others, last):
+            raise UserError(f"{name} is {value!r}; it must be {', '.join(others)} or {last}")
+        return value
+    try:
+        return setting.kind(value)
+    except ValueError:
+        raise UserError(f"{name} is {value!r}; it must be {_NOUNS[setting.kind]}") from None
+
+
+def _nearest(word: str, names: Sequence[str]) -> list[str]:
+    """Return the flags that begin like a word, else the one that is nearest."""
+    name = word.partition("=")[0]
+    return [one for one in names if one.startswith(name)] or get_close_matches(name, names, n=1)
+
+
+def _wanted(setting: Setting) -> str:
+    text = setting.help().rstrip(".")
+    return f"{_metavar(setting)} ({text[:1].lower()}{text[1:]})"
+
+
+def _metavar(setting: Setting) -> str:
+    if setting.flag.metavar is not None:
+        return setting.flag.metavar
+    if get_origin(setting.kind) is Literal:
+        return "|".join(get_args(setting.kind))
+    return _METAVARS.get(setting.kind, "NAME") + " ..." * setting.many
+
+
+def _help(settings: Sequence[Setting], program: str, description: str, default: Any) -> str:
+    """Return the page that explains a command: its words, what it does, and its flags by group."""
+    width = min(get_terminal_size().columns, _WIDEST) - 2
+    words = [_metavar(setting) for setting in settings if setting.flag.positional]
+    usage = " ".join([f"usage: {program}", *words, "[FLAGS]"])
+    blocks: dict[str, list[str]] = {}
+    for setting in settings:
+        blocks.setdefault(setting.group, []).append(_explained(setting, default, width))
+    groups = ["\n".join((f"{name}:", *lines)) for name, lines in blocks.items()]
+    return "\n\n".join((usage, cleandoc(description), *groups))
+
+
+def _explained(setting: Setting, default: Any, width: int) -> str:
+    names = ", ".join(_names(setting))
+    left = "  " + " ".join(filter(None, (names, "" if setting.kind is bool else _metavar(setting))))
+    shown = _shown_default(setting, setting.default if default is None else getattr(default, setting.name))
+    text = f"{setting.help().rstrip('.')} {shown}".strip()
+    lines = textwrap.wrap(text, max(width - _INDENT, 30), break_long_words=False, break_on_hyphens=False)
+    first = f"{left:{_INDENT}}{lines[0]}" if len(left) < _INDENT - 1 else f"{left}\n{' ' * _INDENT}{lines[0]}"
+    return "\n".join((first, *(" " * _INDENT + line for line in lines[1:])))
+
+
+def _shown_default(setting: Setting, value: Any) -> str:
+    if setting.required or setting.kind is bool:
+        return ""
+    text = " ".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+    if value == setting.default and setting.flag.default is not None:
+        text = setting.flag.default
+    return f"(default: {text})" if text else ""
