@@ -38,7 +38,7 @@ from headless_eval.policies.pi0.doctor import fixed_noise, fixed_observation
 from headless_eval.policies.pi0.formats.openpi_torch import describe_format, load_model
 from headless_eval.policies.pi0.norm_stats import NormStats, write_norm_stats
 from headless_eval.policies.pi0.tokenizer import train_tokenizer
-from headless_eval.quant.precision import DTYPES
+from headless_eval.quant.dtypes import DTYPES
 
 FORMATS = ("jax", "pytorch")
 CHUNK = 2**31  # bytes
@@ -262,7 +262,7 @@ def stage_quantize(folder: Path, device: str) -> dict[str, Any]:
     with load_policy(checkpoint=folder, device=device) as policy:
         before = policy.fingerprint()
         found: dict[str, Any] = {}
-        for dtype in DTYPES[1:]:
+        for dtype in list(DTYPES)[1:]:
             begin = ready()
             policy.set_precision(Precision(dtype))
             middle = ready()

@@ -18,6 +18,7 @@ from headless_eval.errors import UserError
 from headless_eval.policies.batching import Batching, Timing, one_thread
 from headless_eval.policies.registry import list_policies, load_policy
 from headless_eval.quant import Calibration, Handle, Recorder, quantize_
+from headless_eval.quant.hashing import add_tensor
 from headless_eval.quant.methods import Method
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.suggest import unknown
@@ -154,9 +155,7 @@ class LocalPolicy:
             if not isinstance(tensor, Tensor):
                 continue
             values = self._handle.original(tensor) if self._handle else tensor
-            values = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(values.numpy().data)
+            add_tensor(digest, f"{name} {tensor.dtype}", values)
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:

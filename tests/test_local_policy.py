@@ -15,7 +15,7 @@ from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, example_observation
 from headless_eval.policies.registry import list_policies, load_policy
-from headless_eval.quant.methods import RoundToNearest
+from headless_eval.quant.methods.rtn import RoundToNearest
 from headless_eval.quant.precision import DTYPES, MODES, Precision, Scope
 
 H, A = 6, 8
@@ -338,7 +338,7 @@ def test_every_precision_leaves_float32_as_it_was(local):
     obs, noise = observations(2), noises(2)
     fingerprint, float32 = local.fingerprint(), actions_of(local.infer_batch(obs, noise))
     results = {}
-    for dtype in DTYPES[1:]:
+    for dtype in list(DTYPES)[1:]:
         for mode in MODES:
             precision = Precision(dtype, mode)
             assert local.set_precision(precision) > 0

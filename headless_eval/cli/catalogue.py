@@ -9,8 +9,9 @@ from rich.text import Text
 
 from headless_eval.policies.pi0.config import CONFIGS
 from headless_eval.policies.registry import list_policies, trained_policies
+from headless_eval.quant.dtypes import DTYPES
 from headless_eval.quant.methods import METHODS
-from headless_eval.quant.precision import DTYPES, MODES
+from headless_eval.quant.precision import MODES
 from headless_eval.shared.terminal import Listing, new_console
 from headless_eval.sims.registry import SUITES, find_suite
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from headless_eval.errors import UserError
-from headless_eval.quant.methods import UNQUANTIZED, DuQuant
+from headless_eval.quant.methods import UNQUANTIZED
+from headless_eval.quant.methods.duquant import DuQuant
 from headless_eval.shared.suggest import unknown
 
 PREFIX = "OPENPI_DUQUANT_"

@@ -1,25 +1,20 @@
-"""Numerical precision: what a model computes at, and the way back to its float32 bits.
+"""Numerical precision: how a model is put into one, and gets its float32 bits back.
 
-``precision`` and ``methods`` say what there is (no torch). ``quantize`` puts a model into a precision: ``casts``
-says how data types round, ``weights`` and ``activations`` what is rounded, ``handle`` how the model gets its bits
-back. Methods are the rest: ``linears`` says which layers they change and what becomes of one, ``solve`` how each
-method finds it, in other ``bases`` and from a ``calibration``; ``integers`` and ``packs`` store weights in 2 to 8
-bits.
+``precision``, ``dtypes`` and ``methods`` name the precisions, without torch. ``quantize`` puts a model into one.
+
+For data types, ``casts`` rounds values, and ``weights`` and ``activations`` choose which are rounded. For methods,
+``linears`` chooses the layers and defines quantized ones, ``solve`` makes these, by changes of basis (``bases``) and
+from a ``calibration``; ``integers`` and ``packs`` store their weights in 2 to 8 bits. ``handle`` restores the model.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from headless_eval.quant.methods import DuQuant, RoundToNearest, SmoothQuant
-from headless_eval.quant.precision import (
-    BENCHMARK_DTYPES,
-    DTYPES,
-    EVERYTHING,
-    MODES,
-    Precision,
-    Scope,
-    configurations,
-)
+from headless_eval.quant.dtypes import BENCHMARK_DTYPES, DTYPES
+from headless_eval.quant.methods.duquant import DuQuant
+from headless_eval.quant.methods.rtn import RoundToNearest
+from headless_eval.quant.methods.smoothquant import SmoothQuant
+from headless_eval.quant.precision import EVERYTHING, MODES, Precision, Scope, configurations
 
 if TYPE_CHECKING:
     from headless_eval.quant.calibration import Calibration, Recorder

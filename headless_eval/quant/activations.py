@@ -1,4 +1,4 @@
-"""Which of a model's activations a precision rounds, and how: the outputs of modules without children."""
+"""Activations: which outputs of a model a precision rounds, those of modules without children, and along which axes."""
 
 import copy
 import dataclasses
@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from headless_eval.quant.casts import CHANNELWISE
+from headless_eval.quant.dtypes import per_channel
 
 
 def activation_axis(module: nn.Module, output: Tensor, dtype: str) -> int | tuple[int, ...] | None:
-    """Return the axes of a module's output that keep their scales: the sample, or all but the features."""
-    if dtype not in CHANNELWISE:
+    """Return the axes whose indices have scales of their own: the samples', or all but the features' (per token)."""
+    if not per_channel(dtype):
         return 0 if output.ndim >= 2 else None
     features = output.ndim - 1
     if isinstance(module, nn.modules.conv._ConvNd):  # channels come before the image's dimensions

@@ -1,7 +1,7 @@
-"""Other bases for the channels of a linear layer: changed in input and weight alike, its product stays the same.
+"""Changes of basis for the channels of a linear layer, in input and weight alike, so that the product stays the same.
 
-With T the change of basis, x W^T = (x T) (W T^-T)^T. What is rounded is in the new basis, where there are fewer
-outliers; everything is a plain tensor operation without host synchronisation.
+With T the change of basis, x W^T = (x T) (W T^-T)^T. Inputs and weights are rounded in the new basis, which has fewer
+outliers. All functions are tensor operations without host synchronisation.
 """
 
 import math
@@ -14,7 +14,7 @@ _SEED = 0
 
 
 def divisor(width: int, block: int) -> int:
-    """Return the size of the blocks that a width is cut into: its largest divisor up to ``block``."""
+    """Return the largest divisor of a width up to ``block``: the size of the blocks that the width is cut into."""
     return next(size for size in range(min(block, width), 0, -1) if width % size == 0)
 
 
@@ -24,7 +24,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 
 def rotate_blocks(x: Tensor, rotations: Tensor) -> Tensor:
-    """Multiply each block of the last axis (..., blocks * size) by its own of (blocks, size, size)."""
+    """Multiply each block of the last axis (..., blocks * size) by its own matrix, of (blocks, size, size)."""
     blocks, size, _ = rotations.shape
     rows = x.reshape(-1, blocks, size).transpose(0, 1)
     return torch.bmm(rows, rotations).transpose(0, 1).reshape(x.shape)
@@ -37,8 +37,8 @@ class Basis:
     Args:
         divide: float32 (in,).
         first: rotation of every block, float32 (size, size), orthogonal.
-        permutation: int64 (in,): which channel comes to each place.
-        second: as the first.
+        permutation: int64 (in,): the channel that each channel of the new basis comes from.
+        second: like ``first``, after the permutation.
     """
 
     divide: Tensor | None = None
@@ -48,7 +48,7 @@ class Basis:
 
     @property
     def changes(self) -> bool:
-        """Whether it is another basis at all."""
+        """Whether any of the four parts is given."""
         return any(part is not None for part in vars(self).values())
 
     def of_input(self, x: Tensor) -> Tensor:
@@ -78,13 +78,13 @@ class Basis:
 
 
 def smoothing(inputs: Tensor, weights: Tensor, of_inputs: float, of_weights: float) -> Tensor:
-    """Return what to divide input channels by: max|x|^of_inputs / max|w|^of_weights, 1 where either is zero.
+    """Return the factors to divide input channels by: max|x|^of_inputs / max|w|^of_weights, 1 where either is zero.
 
     Args:
         inputs: largest magnitudes of the input channels, (in,).
         weights: largest magnitudes of their weights, (in,).
-        of_inputs: exponent.
-        of_weights: exponent.
+        of_inputs: exponent of the inputs' magnitudes.
+        of_weights: exponent of the weights' magnitudes.
     """
     dead = (inputs == 0) | (weights == 0)
     factors = inputs.pow(of_inputs) / weights.pow(of_weights)
@@ -92,30 +92,31 @@ def smoothing(inputs: Tensor, weights: Tensor, of_inputs: float, of_weights: flo
 
 
 def search_rotation(x: Tensor, size: int, steps: int) -> Tensor:
-    """Search for the rotation of blocks of channels that leaves the least largest magnitude: DuQuant's.
+    """Search for the rotation of blocks of channels after which the largest magnitude is least: DuQuant's.
 
     Each step spreads the channel with the largest magnitude evenly over its block, and turns the others at
-    random; of all steps the best is taken, which may be none. As in the paper, all blocks share one rotation.
+    random. The best rotation on the way is returned, the identity if no step helps. As in the paper, all blocks
+    share one rotation.
 
     Args:
         x: inputs, float32 (tokens, in).
         size: of the blocks; divides in.
-        steps: how many.
+        steps: how many steps to take.
 
     Returns:
         float32 (size, size), orthogonal.
     """
     now = x.reshape(-1, size)
     spread = _spreading_rotation(size).to(x.device)
-    places = torch.arange(size, device=x.device)
+    positions = torch.arange(size, device=x.device)
     turned = best = torch.eye(size, dtype=torch.float64, device=x.device)
     peaks = now.abs().amax(dim=0)
     least = peaks.amax()
     for _ in range(steps):
-        # The worst channel changes places with the first one, whose row of the rotation is uniform.
+        # The worst channel is swapped with the first, whose row of the rotation is uniform.
         worst = peaks.argmax()
-        order = torch.where(places == worst, 0, places)
-        order = torch.where(places == 0, worst, order)
+        order = torch.where(positions == worst, 0, positions)
+        order = torch.where(positions == 0, worst, order)
         rotation = spread[order][:, order]
         now = now @ rotation.to(now.dtype)
         turned = turned @ rotation
@@ -148,7 +149,8 @@ def _spreading_rotation(size: int) -> Tensor:
 def zigzag(magnitudes: Tensor, size: int) -> Tensor:
     """Return the permutation that deals channels out to blocks, largest first, to and fro: int64 (in,).
 
-    Every block gets one of the largest, one of the next largest and so on, so that their sums are about equal.
+    Every block gets one of the largest channels, one of the next largest and so on, so that the blocks' sums are
+    about equal.
 
     Args:
         magnitudes: of the channels, (in,).
@@ -163,7 +165,7 @@ def principal_axes(weight: Tensor, size: int) -> Tensor:
     """Return rotations (blocks, size, size) of the output channels into their principal axes, by blocks.
 
     ``rotate_blocks(weight.t(), axes).t()`` has rows that are orthogonal to each other within a block, so that one
-    scale a row fits better.
+    scale per row fits better.
     """
     rows = weight.reshape(-1, size, weight.shape[1]).to(torch.float64)
     return torch.linalg.eigh(rows @ rows.transpose(1, 2)).eigenvectors.to(torch.float32).contiguous()

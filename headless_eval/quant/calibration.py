@@ -1,4 +1,4 @@
-"""What goes into a model's linear layers, seen on real observations: what methods choose their factors by."""
+"""Calibration: the inputs of a model's linear layers on real observations, from which methods choose their factors."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from headless_eval.errors import UserError
 from headless_eval.quant.activations import leaves_of
+from headless_eval.quant.hashing import add_tensor
 from headless_eval.shared.files import replacing
 
 _FORMAT = "headless-eval calibration 1"
@@ -24,7 +25,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class LayerInputs:
-    """What one linear layer was given.
+    """The inputs of one linear layer, summarised.
 
     Args:
         largest: the largest magnitude of each channel over all tokens, float32 (in,).
@@ -37,11 +38,11 @@ class LayerInputs:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The inputs of a model's linear layers, and where they are from.
+    """The inputs of a model's linear layers, and how they were recorded.
 
     Args:
-        layers: by the layer's name.
-        facts: what they were recorded with: ``fingerprint`` of the weights, policy, suite, seed, observations.
+        layers: inputs by the layer's name.
+        facts: the circumstances: ``fingerprint`` of the weights, policy, suite, seed, number of observations.
     """
 
     layers: Mapping[str, LayerInputs]
@@ -51,7 +52,7 @@ class Calibration:
         """Write a safetensors file, whole or not at all.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         tensors = {}
         for name, inputs in self.layers.items():
@@ -65,7 +66,7 @@ class Calibration:
         """Read what ``save`` wrote; runs no code.
 
         Raises:
-            UserError: there is no such file, or it is something else.
+            UserError: the file does not exist, is damaged, or is no calibration.
         """
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
@@ -91,23 +92,22 @@ class Calibration:
         return cls(layers, facts)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what was seen, whatever file it is in."""
+        """Return the SHA-256 of the inputs; facts and file do not count."""
         digest = hashlib.sha256()
         for name, inputs in sorted(self.layers.items()):
             for tensor in (inputs.largest, inputs.tokens):
-                digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-                digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+                add_tensor(digest, name, tensor)
         return digest.hexdigest()
 
     def check(self, fingerprint: str | None, where: str) -> None:
-        """Compare the weights it was recorded with to those it is to be used with.
+        """Refuse weights other than those that the calibration was recorded with.
 
         Args:
-            fingerprint: of the weights, as ``LocalPolicy.fingerprint`` says.
+            fingerprint: of the weights, as ``LocalPolicy.fingerprint`` returns it.
             where: the calibration's file, for the message.
 
         Raises:
-            UserError: they are others.
+            UserError: the fingerprints differ.
         """
         recorded = self.facts.get("fingerprint")
         if recorded != fingerprint:
@@ -118,24 +118,26 @@ class Calibration:
 
 
 class Recorder:
-    """Records the inputs of a model's linear layers while it is entered; the model stays as it is.
+    """A context manager that records the inputs of a model's linear layers; the model computes as before.
 
-    Tokens are drawn evenly from all there are, by numbers from a generator with a fixed seed: the same calls
-    in the same order give the same calibration.
+    Tokens are drawn evenly from all tokens, by numbers from a generator with a fixed seed: the same calls in the
+    same order give the same calibration.
     """
 
     def __init__(self, model: nn.Module, tokens: int = _TOKENS) -> None:
         self._layers = {
-            names[0]: _Seen(tokens) for names, module in leaves_of(model) if isinstance(module, nn.Linear)
+            names[0]: _InputRecorder(tokens)
+            for names, module in leaves_of(model)
+            if isinstance(module, nn.Linear)
         }
         self._model = model
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        for name, seen in self._layers.items():
+        for name, layer in self._layers.items():
             module = self._model.get_submodule(name)
             self._hooks.append(
-                module.register_forward_pre_hook(lambda _module, args, seen=seen: seen.add(args[0]))
+                module.register_forward_pre_hook(lambda _module, args, layer=layer: layer.add(args[0]))
             )
         return self
 
@@ -144,22 +146,25 @@ class Recorder:
             hook.remove()
 
     def calibration(self, **facts: Any) -> Calibration:
-        """Return what has been seen so far; layers that were not called are left out.
+        """Return what has been recorded so far; layers that were not called are left out.
+
+        Args:
+            facts: the circumstances that the calibration keeps, such as ``seed=0``; they are turned into text.
 
         Raises:
-            UserError: none was called.
+            UserError: the model has linear layers, but not one was called.
         """
-        if self._layers and not any(seen.called for seen in self._layers.values()):
+        if self._layers and not any(layer.called for layer in self._layers.values()):
             raise UserError(
                 "no linear layer was called while recording: engines other than eager do without modules; let the "
                 "policy record (record_inputs), or load it with engine='eager'"
             )
-        layers = {name: seen.inputs() for name, seen in self._layers.items() if seen.called}
+        layers = {name: layer.inputs() for name, layer in self._layers.items() if layer.called}
         return Calibration(layers, {name: str(value) for name, value in facts.items()})
 
 
-class _Seen:
-    """What one layer has seen."""
+class _InputRecorder:
+    """The inputs of one layer so far: largest magnitudes, and a random sample of tokens."""
 
     def __init__(self, tokens: int) -> None:
         self._number = tokens

@@ -1,4 +1,4 @@
-"""Quantization by simulation: values are rounded to what a data type can hold, and computed with in float32.
+"""Casts: how each simulated data type rounds values, which stay float32.
 
 How the data types round was read off the published floating-point benchmark's quantizer, bit for bit:
 
@@ -14,8 +14,10 @@ boolean           values above the (lower) median become the largest value, the 
 int8, int4        symmetric: the largest magnitude becomes 127 or 7; half to even
 ================  ======================================================================================
 
-Values that are all equal stay as they are under uint32, int32 and boolean. Where there is a scale, a NaN or an
-infinity makes all that shares it NaN or infinite: what is broken shows, it is not rounded away.
+Values that are all equal stay as they are under uint32, int32 and boolean. Where values share a scale, a NaN or an
+infinity among them makes all of them NaN or infinite: a broken value shows and is not rounded away.
+
+``@cast("int8")`` above a function makes it the cast of the data type that ``dtypes.py`` names int8.
 """
 
 from collections.abc import Callable
@@ -24,12 +26,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headless_eval.quant.precision import DTYPES
+from headless_eval.quant.dtypes import DTYPES
 from headless_eval.shared.suggest import unknown
 
+Cast = Callable[[Tensor], Tensor]
+"""From float32 to float32, without change to what is given. Data types without a scale are given tensors of any
+shape; others (groups, values), where each group, a row, gets its own scale."""
+
+_CASTS: dict[str, Cast] = {}
 _E4M3, _E5M2 = 448.0, 57344.0  # the largest values
 
 
+def cast(dtype: str) -> Callable[[Cast], Cast]:
+    """Return a decorator that makes a function the cast of a data type."""
+
+    def decorate(function: Cast) -> Cast:
+        _CASTS[dtype] = function
+        return function
+
+    return decorate
+
+
+@cast("float16")
+def _float16(x: Tensor) -> Tensor:
+    return x.to(torch.float16).to(torch.float32)
+
+
+@cast("bfloat16")
+def _bfloat16(x: Tensor) -> Tensor:
+    return x.to(torch.bfloat16).to(torch.float32)
+
+
+@cast("float8_e4m3")
 def _float8_e4m3(x: Tensor) -> Tensor:
     x = x.clamp(-_E4M3, _E4M3)
     if x.device.type != "cpu":
@@ -42,23 +70,23 @@ def _float8_e4m3(x: Tensor) -> Tensor:
     return (x + shift).sub_(shift).copysign_(x)
 
 
-_CASTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "float16": lambda x: x.to(torch.float16).to(torch.float32),
-    "bfloat16": lambda x: x.to(torch.bfloat16).to(torch.float32),
-    "float8_e4m3": _float8_e4m3,
-    "float8_e5m2": lambda x: x.clamp(-_E5M2, _E5M2).to(torch.float8_e5m2).to(torch.float32),
-}
-
-# The following take (groups, values) and give each group, a row, its own scale. They run some hundred times an
-# inference, mostly on a few thousand values: hence in place, and without torch.where, slow on a CPU, if possible.
+@cast("float8_e5m2")
+def _float8_e5m2(x: Tensor) -> Tensor:
+    return x.clamp(-_E5M2, _E5M2).to(torch.float8_e5m2).to(torch.float32)
 
 
+# The casts with a scale run some hundred times an inference, mostly on a few thousand values: hence in place, and
+# without torch.where, slow on a CPU, if possible.
+
+
+@cast("uint32")
 def _uint32(rows: Tensor) -> Tensor:
     low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
     scale = (high - low).div_(2.0**32 - 1).clamp_(min=1e-38)  # equal values: 0 steps above low, exactly
     return (rows - low).div_(scale).round_().clamp_(0.0, 2.0**32 - 1).mul_(scale).add_(low)
 
 
+@cast("int32")
 def _int32(rows: Tensor) -> Tensor:
     # The benchmark subtracts the zero point where an affine quantizer adds it. So the range represented is
     # not [low, high] but [-high, -low]: values below it saturate at -high, and values above it overflow the
@@ -73,6 +101,7 @@ def _int32(rows: Tensor) -> Tensor:
     return torch.where(scale == 0, rows, steps.sub_(zero_point).mul_(scale))
 
 
+@cast("boolean")
 def _boolean(rows: Tensor) -> Tensor:
     rows = rows.detach()
     low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
@@ -90,21 +119,21 @@ def _lower_median(rows: Tensor) -> Tensor:
     return rows.sort(dim=1).values[:, middle : middle + 1]
 
 
+@cast("int8")
+def _int8(rows: Tensor) -> Tensor:
+    return _symmetric(rows, 127)
+
+
+@cast("int4")
+def _int4(rows: Tensor) -> Tensor:
+    return _symmetric(rows, 7)
+
+
 def _symmetric(rows: Tensor, largest: int) -> Tensor:
     scale = rows.abs().amax(dim=1, keepdim=True)
     # By a tensor: CUDA divides by a number as a product with its reciprocal, which rounds otherwise.
     scale = scale.div_(torch.full_like(scale, largest)).clamp_(min=1e-38)
     return (rows / scale).round_().mul_(scale)
-
-
-_SCALED: dict[str, Callable[[Tensor], Tensor]] = {
-    "uint32": _uint32,
-    "int32": _int32,
-    "boolean": _boolean,
-    "int8": lambda rows: _symmetric(rows, 127),
-    "int4": lambda rows: _symmetric(rows, 7),
-}
-CHANNELWISE = ("int8", "int4")  # a scale per output channel or token, not per tensor or sample
 
 
 def fake_quantize(tensor: Tensor, dtype: str, axis: int | tuple[int, ...] | None = None) -> Tensor:
@@ -124,7 +153,7 @@ def fake_quantize(tensor: Tensor, dtype: str, axis: int | tuple[int, ...] | None
         float32 tensor of the same shape.
 
     Raises:
-        UserError: dtype is not known.
+        UserError: the dtype is unknown; the message suggests the nearest.
         TypeError: the tensor is not float32.
     """
     if dtype not in DTYPES:
@@ -133,13 +162,13 @@ def fake_quantize(tensor: Tensor, dtype: str, axis: int | tuple[int, ...] | None
         raise TypeError(f"fake_quantize takes float32, not {tensor.dtype}")
     if dtype == "float32" or tensor.numel() == 0:
         return tensor.clone()
-    if dtype in _CASTS:
+    if DTYPES[dtype].scale == "none":
         return _CASTS[dtype](tensor)
     kept = () if axis is None else (axis,) if isinstance(axis, int) else axis
     front = tuple(range(len(kept)))
     moved = tensor if kept == front else tensor.movedim(kept, front)
     rows = moved.reshape(moved.shape[: len(kept)].numel(), -1)
-    rounded = _SCALED[dtype](rows).reshape(moved.shape)
+    rounded = _CASTS[dtype](rows).reshape(moved.shape)
     return rounded if kept == front else rounded.movedim(front, kept)
 
 

@@ -1,29 +1,28 @@
-"""A model in a precision, and the way back."""
+"""Handle: a model in a precision, and the way back to its float32 bits."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from headless_eval.quant.activations import activation_axis, map_tensors
 from headless_eval.quant.casts import quantized
-from headless_eval.quant.linears import Place, QuantizedLinear
+from headless_eval.quant.linears import LinearInScope, QuantizedLinear
 from headless_eval.quant.precision import Precision
 from headless_eval.quant.weights import fits_beside, weight_axis
 
-_in_a_precision: WeakSet[nn.Module] = WeakSet()
+_MARK = "_in_a_precision"  # an attribute of every module of a model in a precision
 
 
 def is_quantized(model: nn.Module) -> bool:
-    """Return whether the model, or a part of it, is in a precision."""
-    return any(module in _in_a_precision for module in model.modules())
+    """Return whether the model or a part of it is in a precision."""
+    return any(hasattr(module, _MARK) for module in model.modules())
 
 
 def holds_precision(model: nn.Module) -> bool:
-    """Return whether the model as a whole was put into a precision; unlike ``is_quantized``, in no time."""
-    return model in _in_a_precision
+    """Return whether the model, or a larger one that it is a part of, is in a precision; a single look-up."""
+    return hasattr(model, _MARK)
 
 
 class Handle:
@@ -34,14 +33,14 @@ class Handle:
     Attributes:
         precision: the precision.
         num_parameters: parameter tensors quantized, shared ones counted once.
-        num_elements: the numbers in them.
+        num_elements: how many numbers these tensors hold.
         num_bytes: memory held by the copies that ``restore`` uses.
         hooked: names of the modules whose outputs are quantized; under a method, whose inputs are.
-        layers: under a method, what became of each linear layer, by its name.
-        unpacked_bytes: size of the weights that ``packed_bytes`` is instead of, as the model holds them.
-        modules_wrapped: names of the modules that compute otherwise than their weights say, because a method
-            changes their inputs or outputs by hooks: an engine that reads weights cannot run them.
-        seconds: how long it took to enter.
+        layers: under a method, the quantized linear layers by name.
+        unpacked_bytes: size of the weights that a method packed, as the model holds them.
+        linears_with_hooks: under a method, names of the linear layers whose inputs or outputs hooks change. Their
+            weights alone do not say what they compute, so an engine that only reads weights cannot run them.
+        seconds: how long the model took to enter the precision.
     """
 
     def __init__(self, model: nn.Module, precision: Precision) -> None:
@@ -49,18 +48,19 @@ class Handle:
         self.hooked: tuple[str, ...] = ()
         self.layers: Mapping[str, QuantizedLinear] = {}
         self.unpacked_bytes = 0
-        self.modules_wrapped: tuple[str, ...] = ()
+        self.linears_with_hooks: tuple[str, ...] = ()
         self.seconds = 0.0
         self._originals: list[tuple[nn.Parameter, Tensor]] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._fired: set[str] = set()
         self._modules = list(model.modules())
         self._active = True
-        _in_a_precision.update(self._modules)
+        for module in self._modules:
+            setattr(module, _MARK, True)
 
     @property
     def active(self) -> bool:
-        """Return whether the model is in this precision still."""
+        """Return whether the model is still in this precision."""
         return self._active
 
     @property
@@ -70,7 +70,7 @@ class Handle:
 
     @property
     def num_elements(self) -> int:
-        """Return how many numbers are in them."""
+        """Return how many numbers the quantized parameter tensors hold."""
         return sum(original.numel() for _, original in self._originals)
 
     @property
@@ -80,7 +80,7 @@ class Handle:
 
     @property
     def packed_bytes(self) -> int:
-        """Return the size of a method's layers when packed: integers, scales and what changes the basis."""
+        """Return the size of a method's layers in bytes when packed: integers, scales and the tensors of the basis."""
         return sum(layer.nbytes for layer in self.layers.values())
 
     @property
@@ -89,7 +89,7 @@ class Handle:
         return tuple(name for name in self.hooked if name in self._fired)
 
     def note(self, names: Iterable[str]) -> None:
-        """Take it that outputs of these modules have been quantized, by an engine that does not call the hooks."""
+        """Count these modules as fired: an engine that does not call the hooks has quantized their outputs."""
         self._fired.update(names)
 
     @property
@@ -121,7 +121,8 @@ class Handle:
         with torch.inference_mode():
             for parameter, original in self._originals:
                 parameter.copy_(original)
-        _in_a_precision.difference_update(self._modules)
+        for module in self._modules:
+            delattr(module, _MARK)
         self._hooks, self._originals, self._active = [], [], False
 
     def __enter__(self) -> Self:
@@ -147,30 +148,30 @@ class Handle:
             kept = parameter.detach().clone() if beside else parameter.detach().to("cpu", copy=True)
             self._originals.append((parameter, kept))
 
-    def _install(self, places: list[Place], layers: Mapping[str, QuantizedLinear]) -> None:
-        """Give linear layers the weights and hooks that a method makes of them."""
+    def _install(self, linears: list[LinearInScope], layers: Mapping[str, QuantizedLinear]) -> None:
+        """Give linear layers the weights and hooks of their quantized forms."""
         self.layers = layers
-        packed = [place.module.weight for place in places if layers[place.name].packed is not None]
+        packed = [linear.module.weight for linear in linears if layers[linear.name].packed is not None]
         self.unpacked_bytes = sum(weight.nbytes for weight in packed)
-        parameters: list[Any] = [place.module.weight for place in places]
+        parameters: list[Any] = [linear.module.weight for linear in linears]
         parameters += [
-            place.module.bias
-            for place in places
-            if place.module.bias is not None and layers[place.name].output is not None
+            linear.module.bias
+            for linear in linears
+            if linear.module.bias is not None and layers[linear.name].output is not None
         ]
         with torch.inference_mode():
             self._keep(parameters)
-            for place in places:
-                module, layer = place.module, layers[place.name]
+            for linear in linears:
+                module, layer = linear.module, layers[linear.name]
                 module.weight.copy_(layer.weight_for(module.weight.float()))
                 if module.bias is not None and layer.output is not None:
                     module.bias.copy_(layer.output.of_bias(module.bias.float()))
-        for place in places:
-            self._hook_linear(place, layers[place.name])
+        for linear in linears:
+            self._hook_linear(linear, layers[linear.name])
         _wait_for(parameters)
 
-    def _hook_linear(self, place: Place, layer: QuantizedLinear) -> None:
-        name, inputs, output, fired = place.name, layer.inputs, layer.output, self._fired
+    def _hook_linear(self, linear: LinearInScope, layer: QuantizedLinear) -> None:
+        name, inputs, output, fired = linear.name, layer.inputs, layer.output, self._fired
 
         def change_input(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             fired.add(name)
@@ -180,12 +181,12 @@ class Handle:
             return None if output is None else output(y)
 
         if inputs.changes:
-            self._hooks.append(place.module.register_forward_pre_hook(change_input))
+            self._hooks.append(linear.module.register_forward_pre_hook(change_input))
             self.hooked += (name,)
         if output is not None:
-            self._hooks.append(place.module.register_forward_hook(change_output, prepend=True))
+            self._hooks.append(linear.module.register_forward_hook(change_output, prepend=True))
         if inputs.changes or output is not None:
-            self.modules_wrapped += (name,)
+            self.linears_with_hooks += (name,)
 
     def _hook_activations(self, leaves: list[tuple[str, nn.Module]]) -> None:
         self.hooked = tuple(name for name, _ in leaves)

@@ -1,4 +1,4 @@
-"""Signed integers of 2 to 8 bits, symmetric around zero, and weights stored in them."""
+"""Integers of 2 to 8 bits, signed and symmetric around zero, and weights packed into them."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,23 +8,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _NIBBLE = 4
-_SMALLEST = 1e-38  # a scale for what is all zeros
+_SMALLEST = 1e-38  # the scale of values that are all zero
 _CLIPPING = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4)
 
 
 def levels(bits: int) -> int:
-    """Return the largest integer of so many bits: 7 for 4."""
+    """Return the largest integer of this many bits: 7 for 4."""
     return 2 ** (bits - 1) - 1
 
 
 def scale_for(largest: Tensor, bits: int) -> Tensor:
-    """Return the step with which ``largest`` is the largest value of so many bits."""
+    """Return the step for which the largest integer of this many bits stands for ``largest``."""
     # By a tensor: CUDA divides by a number as a product with its reciprocal, which rounds otherwise.
     return (largest / torch.full_like(largest, levels(bits))).clamp_(min=_SMALLEST)
 
 
 def round_tokens(x: Tensor, bits: int, largest: Tensor | None = None) -> Tensor:
-    """Round every token, a row of the last axis, with a scale of its own; nothing is read back to the host.
+    """Round every token, a row along the last axis, with a scale of its own; without host synchronisation.
 
     Args:
         x: float32 (..., features).
@@ -64,8 +64,8 @@ class PackedWeight:
             weight: float32 (out, in).
             bits: 2 to 8.
             group: how many weights of a row share a scale, one after another; None: all.
-            clip: take for each scale the one with the least squared error out of some that let the largest
-                weights saturate; else the largest weight is the largest integer.
+            clip: try scales that let the largest weights saturate, and take the one with the least squared error;
+                else the largest weight is the largest integer.
         """
         rows, columns = weight.shape
         group = min(group or columns, columns)

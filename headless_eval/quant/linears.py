@@ -1,4 +1,4 @@
-"""Linear layers as methods quantize them: which ones, and what becomes of one."""
+"""Linear layers under a method: which ones are quantized, and what a quantized layer is made of."""
 
 import re
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from headless_eval.errors import UserError
 from headless_eval.quant.activations import leaves_of
 from headless_eval.quant.bases import Basis, rotate_blocks
 from headless_eval.quant.integers import PackedWeight, round_tokens
-from headless_eval.quant.methods import UNQUANTIZED, Bits, Method
+from headless_eval.quant.methods import UNQUANTIZED, Bits
 from headless_eval.quant.precision import Precision
 
 _IN_A_STACK = re.compile(r"(^|\.)\d+\.")
 
 
 @dataclass(frozen=True)
-class Place:
+class LinearInScope:
     """A linear layer that a method quantizes: its name, the layer, its bits."""
 
     name: str
@@ -25,20 +25,23 @@ class Place:
     bits: Bits
 
 
-def places(model: nn.Module, precision: Precision) -> list[Place]:
+def linears_in_scope(model: nn.Module, precision: Precision) -> list[LinearInScope]:
     """Return the linear layers that a method quantizes, in the model's order, with their bits.
 
     They are those in scope within stacks of layers (a number is part of their name), as in the papers; with the
     option ``all``, or in a model without stacks, every one in scope. Layers that share their weight with other
     modules are left out, and those whose own bits leave everything as it is.
 
-    A model that is known by other names too says so by a method ``also_called(name)``; expressions of the
-    scope are looked for in both.
+    A model whose modules have other names too, such as those of the original implementation, has a method
+    ``also_called(name)``; the scope's expressions are looked for in both names.
 
     Raises:
-        UserError: there is none, or none that an expression of the scope's bits is found in.
+        UserError: the scope matches no linear layer, or an expression of its bits matches none of those chosen.
+        ValueError: the precision is a data type, not a method.
     """
-    method = _method(precision)
+    method = precision.method
+    if method is None:
+        raise ValueError(f"{precision.name} is no method")
     found = [
         (names, module)
         for names, module in leaves_of(model)
@@ -49,39 +52,32 @@ def places(model: nn.Module, precision: Precision) -> list[Place]:
         found = stacked or found
     also_called = getattr(model, "also_called", None)
     shared = _shared_weights(model)
-    chosen, unseen = [], [pattern for pattern, _ in precision.scope.bits]
+    chosen, unmatched = [], [pattern for pattern, _ in precision.scope.bits]
     for names, module in found:
         known = names + [also_called(name) for name in names] if callable(also_called) else names
         if not any(precision.scope.matches(name) for name in known) or module.weight.data_ptr() in shared:
             continue
-        unseen = [pattern for pattern in unseen if not any(re.search(pattern, name) for name in known)]
+        unmatched = [pattern for pattern in unmatched if not any(re.search(pattern, name) for name in known)]
         bits = precision.scope.bits_for(known, method.bits)
         if not bits.unquantized:
-            chosen.append(Place(names[0], module, bits))
+            chosen.append(LinearInScope(names[0], module, bits))
     if not chosen:
         everywhere = "" if method.every_layer else " within a stack of layers"
         raise UserError(
             f"scope '{precision.scope}' matches no linear layer{everywhere} of the {type(model).__name__}: widen "
-            f"it (names begin with {beginnings(model)}), or write {method.name}_all for every linear layer"
+            f"it (names begin with {top_level_names(model)}), or write {method.name}_all for every linear layer"
         )
-    if unseen:
+    if unmatched:
         raise UserError(
-            f"bits are given for {unseen[0]!r}, which is found in no linear layer's name in scope, such as "
+            f"bits are given for {unmatched[0]!r}, which is found in no linear layer's name in scope, such as "
             f"{chosen[0].name}: --dry-run lists them"
         )
     return chosen
 
 
-def beginnings(model: nn.Module) -> str:
-    """Return what the names of a model's modules begin with, for messages about scopes."""
+def top_level_names(model: nn.Module) -> str:
+    """Return the names of a model's direct children in one line, for messages about scopes."""
     return ", ".join(name for name, _ in model.named_children()) or "nothing: it has no modules"
-
-
-def _method(precision: Precision) -> Method:
-    method = precision.method
-    if method is None:
-        raise ValueError(f"{precision.name} is no method")
-    return method
 
 
 def _shared_weights(model: nn.Module) -> set[int]:
@@ -95,14 +91,14 @@ def _shared_weights(model: nn.Module) -> set[int]:
 
 @dataclass(frozen=True)
 class InputQuantizer:
-    """What happens to the input of a linear layer: a change of basis, then every token is rounded.
+    """A function for the input of a linear layer: a change of basis, then every token is rounded.
 
-    A plain function of tensors without host synchronisation, and the same for a token whatever else there is.
+    It runs without host synchronisation, and a token's result does not depend on the other tokens.
 
     Args:
         basis: of the channels.
         bits: 2 to 8; 16 rounds nothing.
-        largest: what a token's scale reaches at most, float32 (); None: its largest value.
+        largest: what a token's scale reaches at most, float32 (); None: the token's largest value.
     """
 
     basis: Basis
@@ -111,7 +107,7 @@ class InputQuantizer:
 
     @property
     def changes(self) -> bool:
-        """Whether it does anything."""
+        """Whether inputs come out other than they went in."""
         return self.basis.changes or self.bits != UNQUANTIZED
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -124,7 +120,11 @@ class InputQuantizer:
 
 @dataclass(frozen=True)
 class OutputRotation:
-    """Turns the outputs of a layer back whose output channels were rotated in blocks (blocks, size, size)."""
+    """A function for the output of a linear layer whose output channels are rotated: it turns them back.
+
+    Args:
+        axes: the rotation of each block of channels, float32 (blocks, size, size).
+    """
 
     axes: Tensor
 
@@ -137,23 +137,23 @@ class OutputRotation:
         return rotate_blocks(weight.t(), self.axes).t()
 
     def of_bias(self, bias: Tensor) -> Tensor:
-        """Return a bias (out,) that is rotated too."""
+        """Return a bias (out,) rotated like the outputs."""
         return rotate_blocks(bias[None], self.axes)[0]
 
     def weight_back(self, weight: Tensor) -> Tensor:
-        """Return a weight (out, in) whose layer gives outputs as they were."""
+        """Return a weight (out, in) of ``of_weight`` in its original form."""
         return rotate_blocks(weight.t(), self.axes.transpose(1, 2)).t()
 
 
 @dataclass(frozen=True)
 class QuantizedLinear:
-    """What a method makes of a linear layer.
+    """A linear layer as a method quantizes it.
 
     Args:
         bits: of weights and inputs.
-        inputs: what happens to its input.
+        inputs: the function that its input goes through.
         packed: its weight in the new basis; None where weights keep their values.
-        output: turns its outputs back; None where there is nothing to turn.
+        output: turns its outputs back; None where output channels are not rotated.
     """
 
     bits: Bits
@@ -162,7 +162,7 @@ class QuantizedLinear:
     output: OutputRotation | None = None
 
     def weight_for(self, weight: Tensor) -> Tensor:
-        """Return what the layer computes with, float32 (out, in), given its weight at float32."""
+        """Return the weight that the layer computes with, float32 (out, in), given its weight at float32."""
         if self.packed is not None:
             return self.packed.unpack()
         weight = self.inputs.basis.of_weight(weight)
@@ -177,7 +177,7 @@ class QuantizedLinear:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes packed: integers and scales, and what changes the basis."""
+        """Its size in bytes when packed: integers, scales, and the tensors of the basis."""
         basis = [part for part in vars(self.inputs.basis).values() if part is not None]
         extra = [self.output.axes] if self.output else []
         return sum(part.nbytes for part in [*basis, *extra, *([self.packed] if self.packed else [])])

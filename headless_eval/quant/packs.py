@@ -1,4 +1,4 @@
-"""Quantized layers on disk, so that they are searched once: safetensors named by a hash of all they depend on."""
+"""Packed weights on disk: quantized layers as safetensors files, named by a hash of all that they depend on."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -15,8 +14,9 @@ from torch import Tensor
 from headless_eval.errors import UserError
 from headless_eval.quant.bases import Basis
 from headless_eval.quant.calibration import Calibration
+from headless_eval.quant.hashing import add_tensor
 from headless_eval.quant.integers import PackedWeight
-from headless_eval.quant.linears import InputQuantizer, OutputRotation, Place, QuantizedLinear
+from headless_eval.quant.linears import InputQuantizer, LinearInScope, OutputRotation, QuantizedLinear
 from headless_eval.quant.methods import Bits, Method
 from headless_eval.shared.files import replacing, try_folder
 
@@ -26,23 +26,23 @@ _log = logging.getLogger(__name__)
 
 def cached(
     folder: Path,
-    places: Sequence[Place],
+    linears: Sequence[LinearInScope],
     method: Method,
     calibration: Calibration | None,
     solve: Callable[[], dict[str, QuantizedLinear]],
 ) -> dict[str, QuantizedLinear]:
-    """Return quantized layers from the folder, or from ``solve``, which are written there then.
+    """Return quantized layers from the folder; where it does not have them, those of ``solve``, which it gets.
 
-    The file's name has the hash of the weights, the bits, the method and the calibration. One that cannot be
+    The file's name has the hash of the weights, the bits, the method and the calibration. A file that cannot be
     read is made anew.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    path = folder / f"{method.name}-{_key(places, method, calibration)[:16]}.safetensors"
+    path = folder / f"{method.name}-{_key(linears, method, calibration)[:16]}.safetensors"
     if path.is_file():
         try:
-            return _read(path, places)
+            return _read(path, linears)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             _log.warning("%s cannot be read (%s); it is made anew", path, error)
     layers = solve()
@@ -55,7 +55,7 @@ def cached(
 
 
 def check_packdir(folder: Path) -> None:
-    """Raise what ``cached`` would, before layers are searched at length.
+    """Refuse a folder that cannot be written, before layers are solved at length.
 
     Raises:
         UserError: the folder cannot be written.
@@ -72,13 +72,12 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
     )
 
 
-def _key(places: Sequence[Place], method: Method, calibration: Calibration | None) -> str:
-    seen = calibration.sha256() if calibration is not None and method.needs_calibration else None
-    digest = hashlib.sha256(f"{_FORMAT} {method!r} {seen}\n".encode())
-    for place in places:
-        weight = place.module.weight.detach().cpu().contiguous()
-        digest.update(f"{place.name} {place.bits} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(weight.reshape(-1).view(torch.uint8).numpy().data)
+def _key(linears: Sequence[LinearInScope], method: Method, calibration: Calibration | None) -> str:
+    inputs = calibration.sha256() if calibration is not None and method.needs_calibration else None
+    digest = hashlib.sha256(f"{_FORMAT} {method!r} {inputs}\n".encode())
+    for linear in linears:
+        weight = linear.module.weight
+        add_tensor(digest, f"{linear.name} {linear.bits} {weight.dtype}", weight)
     return digest.hexdigest()
 
 
@@ -102,28 +101,30 @@ def _write(path: Path, layers: dict[str, QuantizedLinear]) -> None:
         file.write(save(tensors, metadata={"format": _FORMAT, "packed": json.dumps(facts)}))
 
 
-def _read(path: Path, places: Sequence[Place]) -> dict[str, QuantizedLinear]:
+def _read(path: Path, linears: Sequence[LinearInScope]) -> dict[str, QuantizedLinear]:
     with safe_open(path, framework="pt", device="cpu") as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != _FORMAT:
             raise ValueError("it is of another format")
         facts = json.loads(metadata["packed"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return {place.name: _layer(place, tensors, facts.get(place.name)) for place in places}
+    return {linear.name: _layer(linear, tensors, facts.get(linear.name)) for linear in linears}
 
 
-def _layer(place: Place, tensors: dict[str, Tensor], facts: dict[str, int] | None) -> QuantizedLinear:
-    device = place.module.weight.device
+def _layer(
+    linear: LinearInScope, tensors: dict[str, Tensor], facts: dict[str, int] | None
+) -> QuantizedLinear:
+    device = linear.module.weight.device
 
     def part(name: str) -> Tensor | None:
-        tensor = tensors.get(f"{place.name}:{name}")
+        tensor = tensors.get(f"{linear.name}:{name}")
         return None if tensor is None else tensor.to(device)
 
     basis = Basis(**{field.name: part(f"basis.{field.name}") for field in dataclasses.fields(Basis)})
-    bits: Bits = place.bits
+    bits: Bits = linear.bits
     packed = None
     if facts is not None:
-        codes, scales = (tensors[f"{place.name}:{name}"].to(device) for name in ("codes", "scales"))
+        codes, scales = (tensors[f"{linear.name}:{name}"].to(device) for name in ("codes", "scales"))
         packed = PackedWeight(codes, scales, facts["columns"], facts["group"], facts["bits"])
     axes = part("output")
     output = None if axes is None else OutputRotation(axes)

@@ -1,4 +1,4 @@
-"""What a numerical precision is: a data type or a method, what it applies to, and which modules. Imports no torch."""
+"""Numerical precisions: a data type or a method, what it applies to, and in which modules. Imports no torch."""
 
 import hashlib
 import re
@@ -6,20 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headless_eval.errors import UserError
-from headless_eval.quant.methods import EXAMPLES, UNQUANTIZED, Bits, Method, parse_method
+from headless_eval.quant.dtypes import BENCHMARK_DTYPES, DTYPES
+from headless_eval.quant.methods import UNQUANTIZED, Bits, Method, method_examples, parse_method
 from headless_eval.shared.suggest import unknown
 
-BENCHMARK_DTYPES = (
-    "float32",
-    "float16",
-    "bfloat16",
-    "float8_e4m3",
-    "float8_e5m2",
-    "int32",
-    "uint32",
-    "boolean",
-)
-DTYPES = (*BENCHMARK_DTYPES, "int8", "int4")
+__all__ = ["BENCHMARK_DTYPES", "DTYPES", "EVERYTHING", "MODES", "Precision", "Scope", "configurations"]
+
 MODES = ("weights_only", "activations_only", "both")
 
 
@@ -34,7 +26,7 @@ class Scope:
     reads, such as ``("mlp", "w8")``. A layer has those of the first pair that is found in its name.
 
     Raises:
-        UserError: an expression does not compile, or bits are none.
+        UserError: an expression does not compile, or the text of some bits cannot be read.
     """
 
     include: str = ".*"
@@ -89,7 +81,7 @@ class Precision:
         scope: the modules it applies to; its ``bits`` concern methods alone, and are dropped for a dtype.
 
     Raises:
-        UserError: dtype or mode is not known; the message names the nearest one.
+        UserError: the dtype or the mode is unknown; the message suggests the nearest.
     """
 
     dtype: str = "float32"
@@ -104,7 +96,7 @@ class Precision:
             object.__setattr__(self, "mode", _mode(method.bits))
             return
         if self.dtype not in DTYPES:
-            raise unknown("dtype", self.dtype, (*DTYPES, *EXAMPLES))
+            raise unknown("dtype", self.dtype, (*DTYPES, *method_examples()))
         if self.scope.bits:
             object.__setattr__(self, "scope", Scope(self.scope.include, self.scope.exclude))
         if self.dtype == "float32":
@@ -113,7 +105,7 @@ class Precision:
 
     @classmethod
     def of(cls, method: Method, scope: Scope = EVERYTHING) -> "Precision":
-        """Return the precision that a method is."""
+        """Return the precision of a method."""
         return cls(method.name, scope=scope)
 
     @property
@@ -151,7 +143,7 @@ class Precision:
         """Read ``DTYPE`` (weights only) or ``DTYPE_MODE``.
 
         Raises:
-            UserError: the text names no dtype and mode.
+            UserError: the dtype is unknown.
         """
         for mode in MODES:
             if text.endswith(f"_{mode}"):
@@ -168,10 +160,10 @@ def _mode(bits: Bits) -> str:
 def configurations(dtypes: Iterable[str], modes: Iterable[str], scope: Scope = EVERYTHING) -> list[Precision]:
     """Return every dtype in every mode, and every method once, in the order given, without duplicates.
 
-    float32, to which the others are compared, comes first if it is among them, and once.
+    If float32, to which the others are compared, is among them, it comes first, and once.
 
     Raises:
-        UserError: a name is not known, or there is none.
+        UserError: a dtype or a mode is unknown, or no dtype or no mode is given.
     """
     modes = list(modes)
     pairs = [Precision(dtype, mode, scope) for dtype in dtypes for mode in modes]

@@ -1,10 +1,4 @@
-"""Quantization by simulation: values are rounded to what a data type can hold, and computed with in float32.
-
-``casts`` says how data types round, ``weights`` and ``activations`` what is rounded, ``handle`` how a model gets
-its float32 bits back. Methods (``headless_eval.quant.methods``) are the rest: ``linears`` says which layers they change
-and what becomes of one, ``solve`` how each method finds it, in other ``bases`` and from a ``calibration``;
-``integers`` and ``packs`` store weights in 2 to 8 bits.
-"""
+"""``quantize_``: quantization by simulation. Values are rounded to those of a data type, and stay float32."""
 
 import time
 from pathlib import Path
@@ -13,41 +7,14 @@ from torch import nn
 
 from headless_eval.errors import UserError
 from headless_eval.quant.activations import leaves_of
-from headless_eval.quant.calibration import Calibration, Recorder
-from headless_eval.quant.casts import fake_quantize
+from headless_eval.quant.calibration import Calibration
 from headless_eval.quant.handle import Handle, is_quantized
-from headless_eval.quant.linears import beginnings, places
-from headless_eval.quant.methods import DuQuant, Method, RoundToNearest, SmoothQuant
+from headless_eval.quant.linears import linears_in_scope, top_level_names
+from headless_eval.quant.methods import Method
 from headless_eval.quant.packs import cached
-from headless_eval.quant.precision import (
-    BENCHMARK_DTYPES,
-    DTYPES,
-    EVERYTHING,
-    MODES,
-    Precision,
-    Scope,
-    configurations,
-)
+from headless_eval.quant.precision import Precision
 from headless_eval.quant.solve import solve
 from headless_eval.quant.weights import weights_of
-
-__all__ = [
-    "BENCHMARK_DTYPES",
-    "DTYPES",
-    "EVERYTHING",
-    "MODES",
-    "Calibration",
-    "DuQuant",
-    "Handle",
-    "Precision",
-    "Recorder",
-    "RoundToNearest",
-    "Scope",
-    "SmoothQuant",
-    "configurations",
-    "fake_quantize",
-    "quantize_",
-]
 
 
 def quantize_(
@@ -72,22 +39,23 @@ def quantize_(
 
     Tensors that are not float32 are quantized in float32 and cast back.
 
-    *Methods* change the linear layers that ``linears.places`` names: their weights in place, their inputs (and
+    *Methods* change the linear layers that ``linears_in_scope`` returns: their weights in place, their inputs (and
     outputs, where output channels are rotated) by hooks. A token's scale is its own, so that a result does not
     depend on what else is in the batch.
 
     Args:
         model: any module, on any device.
-        config: what to put it into: a precision, float32 of which changes nothing, or a method for all layers.
-        calibration: what goes into the linear layers, for methods that need it.
-        packdir: where a method's layers are kept, to be read the next time; None: nowhere.
+        config: a precision (float32 changes nothing), or a method for all layers.
+        calibration: recorded inputs of the linear layers, for methods that need them.
+        packdir: folder in which a method's quantized layers are kept, to be read the next time; None: not kept.
 
     Returns:
         The handle that restores the model.
 
     Raises:
-        UserError: nothing in the model matches the scope; a calibration is missing, or is another model's.
-        RuntimeError: the model, or a part of it, is in a precision already.
+        UserError: nothing in the model matches the scope; the method needs a calibration and gets none, or another
+            model's; ``packdir`` cannot be written.
+        RuntimeError: the model or a part of it is in a precision already.
     """
     if is_quantized(model):
         raise RuntimeError("the model is in a precision already: call restore() on its handle first")
@@ -111,7 +79,7 @@ def quantize_(
         if needed and not found:
             raise UserError(
                 f"scope '{scope}' matches no {what} of the {type(model).__name__}: "
-                f"widen it; names begin with {beginnings(model)}"
+                f"widen it; names begin with {top_level_names(model)}"
             )
     handle = Handle(model, precision)
     try:
@@ -131,7 +99,7 @@ def _apply(
     calibration: Calibration | None,
     packdir: Path | None,
 ) -> Handle:
-    chosen = places(model, precision)
+    chosen = linears_in_scope(model, precision)
     if packdir is None:
         layers = solve(chosen, method, calibration)
     else:

@@ -1,19 +1,19 @@
-"""Which of a model's weights a precision rounds, and how."""
+"""Weights: which parameters of a model a precision rounds, and along which axis."""
 
 import torch
 from torch import Tensor, nn
 
-from headless_eval.quant.casts import CHANNELWISE
+from headless_eval.quant.dtypes import per_channel
 from headless_eval.quant.precision import Scope
 
 
 def weight_axis(weight: Tensor, dtype: str) -> int | None:
-    """Return the axis of a weight that keeps its scales: that of the output channels, or none."""
-    return 0 if dtype in CHANNELWISE and weight.ndim >= 2 else None
+    """Return the axis whose indices have scales of their own, the output channels; None: one scale for the weight."""
+    return 0 if per_channel(dtype) and weight.ndim >= 2 else None
 
 
 def weights_of(model: nn.Module, scope: Scope) -> list[nn.Parameter]:
-    """Return the floating-point parameters in scope; those that are one memory under two names, once."""
+    """Return the floating-point parameters in scope; parameters that share their memory are returned once."""
     found: dict[tuple, nn.Parameter] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter.is_floating_point() and scope.matches(name.rpartition(".")[0]):

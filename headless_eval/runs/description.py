@@ -40,12 +40,12 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
 
 def print_plan(policy: LocalPolicy, precisions: Sequence[Precision]) -> None:
     """Print which layers the methods among some precisions give which bits."""
-    from headless_eval.quant.linears import places  # imports torch
+    from headless_eval.quant.linears import linears_in_scope  # imports torch
 
     for precision in precisions:
         if precision.method is None or policy.module is None:
             continue
-        for place in (chosen := places(policy.module, precision)):
-            shape = f"{place.module.in_features} -> {place.module.out_features}"
-            print(f"{place.name}  {shape}  {place.bits}")
+        for linear in (chosen := linears_in_scope(policy.module, precision)):
+            shape = f"{linear.module.in_features} -> {linear.module.out_features}"
+            print(f"{linear.name}  {shape}  {linear.bits}")
         print(f"{precision.name}: {len(chosen)} linear layers")

@@ -10,12 +10,20 @@ from torch import nn
 
 from headless_eval.errors import UserError
 from headless_eval.local_policy import example_observation, load_policy
-from headless_eval.quant import Calibration, Recorder, fake_quantize, quantize_
+from headless_eval.quant import (
+    Calibration,
+    DuQuant,
+    Recorder,
+    RoundToNearest,
+    SmoothQuant,
+    fake_quantize,
+    quantize_,
+)
 from headless_eval.quant.bases import Basis, divisor, principal_axes, rotate_blocks, search_rotation, zigzag
 from headless_eval.quant.handle import Handle
 from headless_eval.quant.integers import PackedWeight, round_tokens
-from headless_eval.quant.linears import places
-from headless_eval.quant.methods import Bits, DuQuant, RoundToNearest, SmoothQuant, parse_method
+from headless_eval.quant.linears import linears_in_scope
+from headless_eval.quant.methods import Bits, parse_method
 from headless_eval.quant.precision import Precision, Scope, configurations
 
 NAMES = [
@@ -233,7 +241,7 @@ def unrounded(model, name, calibration):
     """Put the model into what a method makes of it, but for the rounding."""
     method = dataclasses.replace(parse_method(name), weight_bits=16, activation_bits=8)
     with quantize_(model, method, calibration=calibration) as handle:
-        chosen = places(model, handle.precision)
+        chosen = linears_in_scope(model, handle.precision)
         layers = {
             place: dataclasses.replace(layer, inputs=dataclasses.replace(layer.inputs, bits=16))
             for place, layer in handle.layers.items()
@@ -260,7 +268,7 @@ def test_restoring_brings_back_every_bit(name):
         with quantize_(model, Precision(name), calibration=calibration) as handle:
             assert not same_bits(model(x), expected)
             assert set(handle.layers) == {f"blocks.{i}.{leaf}" for i in range(2) for leaf in ("up", "down")}
-            assert handle.fired == handle.hooked == handle.modules_wrapped or name == "rtn_w4a16"
+            assert handle.fired == handle.hooked == handle.linears_with_hooks or name == "rtn_w4a16"
             assert handle.packed_bytes > 0
         assert all(same_bits(tensor, state[key]) for key, tensor in model.state_dict().items())
         assert same_bits(model(x), expected)
@@ -270,7 +278,7 @@ def test_restoring_brings_back_every_bit(name):
 def test_weights_alone_need_no_hooks():
     model = ToyModel()
     with quantize_(model, RoundToNearest(4, 16)) as handle:
-        assert handle.hooked == handle.modules_wrapped == ()
+        assert handle.hooked == handle.linears_with_hooks == ()
         assert same_bits(model.blocks[0].up.weight.detach(), handle.layers["blocks.0.up"].packed.unpack())
 
 
@@ -319,7 +327,10 @@ def test_which_layers():
     model.also_called = lambda name: name.replace("blocks", "their.layers")
 
     def chosen(name, **scope):
-        return {place.name: str(place.bits) for place in places(model, Precision(name, scope=Scope(**scope)))}
+        return {
+            place.name: str(place.bits)
+            for place in linears_in_scope(model, Precision(name, scope=Scope(**scope)))
+        }
 
     assert set(chosen("rtn_w4a8")) == {f"blocks.{i}.{leaf}" for i in range(2) for leaf in ("up", "down")}
     assert set(chosen("rtn_w4a8_all")) == set(chosen("rtn_w4a8")) | {"embed", "head"}
@@ -332,7 +343,9 @@ def test_which_layers():
     }
     with pytest.raises(UserError, match="matches no linear layer within a stack"):
         chosen("rtn_w4a8", include="embed")
-    assert [place.name for place in places(nn.Sequential(nn.Linear(3, 3)), Precision("rtn_w4a8"))] == ["0"]
+    assert [
+        place.name for place in linears_in_scope(nn.Sequential(nn.Linear(3, 3)), Precision("rtn_w4a8"))
+    ] == ["0"]
 
 
 # --- calibration --------------------------------------------------------------------------------------------
@@ -483,7 +496,7 @@ def test_the_policy_with_methods(untrained_policy):
             assert then["actions"].tobytes() == now["actions"].tobytes()
         assert policy.fingerprint() == fingerprint
         theirs = Scope(r"^paligemma_with_expert\.gemma_expert\.model\.")
-        chosen = places(policy.module, Precision("rtn_w4a8", scope=theirs))
+        chosen = linears_in_scope(policy.module, Precision("rtn_w4a8", scope=theirs))
         assert {place.name.split(".")[0] for place in chosen} == {"expert"}
 
 

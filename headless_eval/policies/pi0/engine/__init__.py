@@ -80,7 +80,7 @@ def make_engine(
         raise unknown("engine", name, ENGINES)
     if execution not in EXECUTIONS:
         raise unknown("execution", execution, EXECUTIONS)
-    if handle is not None and handle.modules_wrapped:  # only the modules themselves call its hooks
+    if handle is not None and handle.linears_with_hooks:  # only the modules themselves call its hooks
         if name not in ("auto", "eager"):
             raise UserError(f"the engine {name!r} does not compute {precision.name}; leave --engine at auto")
         name = "eager"
@@ -101,7 +101,7 @@ def make_engine(
         from headless_eval.policies.pi0.engine.compiled import engine as compiled
         from headless_eval.policies.pi0.engine.cpu import engine as cpu
 
-        why = compiled.why_not() if on_gpu else cpu.why_not(model)
+        why = compiled.why_not(precision) if on_gpu else cpu.why_not(model, precision)
         if why is None:
             make = compiled.CompiledEngine if on_gpu else cpu.CpuEngine
             return make(model, precision, handle)

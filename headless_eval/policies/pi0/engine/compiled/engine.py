@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headless_eval.policies.pi0.engine.compiled import layers
 from headless_eval.policies.pi0.engine.compiled.parts import Part
-from headless_eval.policies.pi0.engine.compiled.rounding import Rounding
+from headless_eval.policies.pi0.engine.compiled.rounding import ROUNDED, Rounding
 from headless_eval.policies.pi0.engine.packing import joined
 from headless_eval.policies.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.quant import Handle
@@ -34,8 +34,10 @@ class Inputs(NamedTuple):
     noise: Tensor
 
 
-def why_not() -> str | None:
-    """Return why nothing can be compiled for a GPU here; None if it can."""
+def why_not(precision: Precision) -> str | None:
+    """Return why this precision cannot be compiled for a GPU here; None if it can."""
+    if precision.activations and precision.dtype not in ROUNDED:
+        return f"it does not round activations to {precision.dtype}"
     return None if find_spec("triton") else "on a GPU it needs triton"
 
 

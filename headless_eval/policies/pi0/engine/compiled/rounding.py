@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headless_eval.quant.casts import CHANNELWISE, fake_quantize
+from headless_eval.quant.casts import fake_quantize
+from headless_eval.quant.dtypes import per_channel
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def rounded(x: Tensor, dtype: str) -> Tensor:
     elif dtype == "boolean":
         wide = _boolean(wide)
     else:
-        kept = tuple(range(x.ndim - 1)) if dtype in CHANNELWISE else 0
+        kept = tuple(range(x.ndim - 1)) if per_channel(dtype) else 0
         wide = fake_quantize(wide, dtype, kept)
     return wide.to(x.dtype)
 
@@ -78,6 +79,9 @@ _CASTS = {
     "float8_e4m3": lambda x: _mantissa(x.clamp(-448.0, 448.0), 3, 2.0**-6),
     "float8_e5m2": lambda x: _mantissa(x.clamp(-57344.0, 57344.0), 2, 2.0**-14),
 }
+
+ROUNDED = (*_CASTS, "boolean", "uint32", "int32", "int8", "int4")
+"""The data types that activations can be rounded to in a traced graph."""
 
 
 def _boolean(x: Tensor) -> Tensor:

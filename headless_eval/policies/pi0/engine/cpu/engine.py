@@ -137,8 +137,10 @@ class _Inference(ctypes.Structure):
     ]
 
 
-def why_not(model: Pi0) -> str | None:
-    """Return why the engine cannot compute this model, which is on a CPU; None if it can."""
+def why_not(model: Pi0, precision: Precision) -> str | None:
+    """Return why the engine cannot compute this model, on a CPU, in this precision; None if it can."""
+    if precision.activations and precision.dtype not in _KINDS:
+        return f"it does not round activations to {precision.dtype}"
     if {parameter.dtype for parameter in model.parameters()} != {torch.float32}:
         return "on a CPU it computes weights of float32 alone"
     try:
