@@ -24,20 +24,13 @@ import numpy as np
 import torch
 
 from headless_eval import Precision, load_policy
-from headless_eval.policies.pi0.config import (
-    CONFIGS,
-    GemmaConfig,
-    Pi0Config,
-    PolicyConfig,
-    SiglipConfig,
-    read_config,
-    write_config,
-)
+from headless_eval.policies.norm_stats import NormStats, write_norm_stats
+from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
+from headless_eval.policies.paligemma.tokenizer import train_tokenizer
+from headless_eval.policies.pi0.config import CONFIGS, Pi0Config, PolicyConfig, read_config, write_config
 from headless_eval.policies.pi0.convert import convert
 from headless_eval.policies.pi0.doctor import fixed_noise, fixed_observation
 from headless_eval.policies.pi0.formats.openpi_torch import describe_format, load_model
-from headless_eval.policies.pi0.norm_stats import NormStats, write_norm_stats
-from headless_eval.policies.pi0.tokenizer import train_tokenizer
 from headless_eval.quant.dtypes import DTYPES
 
 FORMATS = ("jax", "pytorch")

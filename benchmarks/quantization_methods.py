@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from headless_eval import LocalPolicy, Precision, load_policy
 from headless_eval.config.run import RunConfig
-from headless_eval.policies.pi0.gemma import GemmaLayer
+from headless_eval.policies.paligemma.gemma import GemmaLayer
+from headless_eval.policies.paligemma.siglip import SiglipLayer
 from headless_eval.policies.pi0.policy import save_checkpoint
-from headless_eval.policies.pi0.siglip import SiglipLayer
 from headless_eval.quant import Calibration, quantize_
 from headless_eval.report import summarize_run
 from headless_eval.results import RunDirectory

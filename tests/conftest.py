@@ -20,11 +20,11 @@ def untrained_policy(tmp_path_factory) -> Path:
     """A policy's folder like the bundled one, with random weights."""
     import torch
 
+    from headless_eval.policies.norm_stats import NormStats
+    from headless_eval.policies.paligemma.tokenizer import Tokenizer, train_tokenizer
     from headless_eval.policies.pi0.config import CONFIGS
     from headless_eval.policies.pi0.model import Pi0
-    from headless_eval.policies.pi0.norm_stats import NormStats
     from headless_eval.policies.pi0.policy import save_checkpoint
-    from headless_eval.policies.pi0.tokenizer import Tokenizer, train_tokenizer
     from headless_eval.sims.droid.scenes import HOME_JOINTS, SCENES
 
     folder = tmp_path_factory.mktemp("policies") / "untrained"

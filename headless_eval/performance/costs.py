@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from headless_eval.performance.components import component_of
 from headless_eval.performance.workload import Workload
-from headless_eval.policies.pi0.config import GemmaConfig, Pi0Config
+from headless_eval.policies.paligemma.config import GemmaConfig
+from headless_eval.policies.pi0.config import Pi0Config
 
 PREFIX, MODULATION, STEP = "prefix", "modulation", "flow step"
 PARTS = (PREFIX, MODULATION, STEP)

@@ -10,12 +10,12 @@ from torch import nn
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.policies.baselines import BASELINES
+from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.paligemma.gemma import RMSNorm
+from headless_eval.policies.paligemma.tokenizer import Tokenizer
 from headless_eval.policies.pi0.config import ROBOTS, PolicyConfig
-from headless_eval.policies.pi0.gemma import RMSNorm
 from headless_eval.policies.pi0.model import Pi0
-from headless_eval.policies.pi0.norm_stats import NormStats
 from headless_eval.policies.pi0.policy import Pi0Policy
-from headless_eval.policies.pi0.tokenizer import Tokenizer
 from headless_eval.policies.pi0.transforms import OBSERVATION_KEYS
 from headless_eval.policies.registry import (
     BUNDLED,

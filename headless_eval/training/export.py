@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headless_eval.policies.paligemma.tokenizer import Tokenizer, train_tokenizer
 from headless_eval.policies.pi0.config import PolicyConfig
-from headless_eval.policies.pi0.tokenizer import Tokenizer, train_tokenizer
 
 
 def instruction_tokens(

@@ -19,7 +19,8 @@ from headless_eval.performance.costs import STEP, Speeds, count, limit_of
 from headless_eval.performance.profile import trace
 from headless_eval.performance.source import random_model
 from headless_eval.performance.workload import Workload, random_inputs
-from headless_eval.policies.pi0.config import CONFIGS, GemmaConfig, PolicyConfig, SiglipConfig, write_config
+from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
+from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig, write_config
 
 CPU = torch.device("cpu")
 

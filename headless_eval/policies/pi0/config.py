@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from headless_eval.errors import UserError
+from headless_eval.policies.paligemma.config import (
+    GEMMA_2B,
+    GEMMA_300M,
+    SIGLIP_SO400M,
+    GemmaConfig,
+    SiglipConfig,
+)
 from headless_eval.shared.files import replacing
 from headless_eval.shared.toml import from_table, to_toml
 
@@ -30,35 +37,6 @@ ROBOTS = {
     "droid": Robot(state_dims=8, action_dims=8, open_loop_horizon=8),
     "libero": Robot(state_dims=8, action_dims=7, open_loop_horizon=5),
 }
-
-
-@dataclass(frozen=True)
-class SiglipConfig:
-    """Sizes of the vision tower; images are square, ``image_size`` pixels a side."""
-
-    width: int
-    depth: int
-    mlp_dim: int
-    num_heads: int
-    patch_size: int
-    image_size: int
-
-    @property
-    def num_patches(self) -> int:
-        """Return how many tokens one image becomes."""
-        return (self.image_size // self.patch_size) ** 2
-
-
-@dataclass(frozen=True)
-class GemmaConfig:
-    """Sizes of a Gemma transformer, the language model or the action expert."""
-
-    width: int
-    depth: int
-    mlp_dim: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
 
 
 @dataclass(frozen=True)
@@ -140,10 +118,6 @@ class PolicyConfig:
                 f"views are among {', '.join(VIEWS)}, each once, not {', '.join(self.views) or 'none'}"
             )
 
-
-GEMMA_2B = GemmaConfig(width=2048, depth=18, mlp_dim=16_384, num_heads=8, num_kv_heads=1, head_dim=256)
-GEMMA_300M = GemmaConfig(width=1024, depth=18, mlp_dim=4096, num_heads=8, num_kv_heads=1, head_dim=256)
-SIGLIP_SO400M = SiglipConfig(width=1152, depth=27, mlp_dim=4304, num_heads=16, patch_size=14, image_size=224)
 
 PI0 = Pi0Config(
     pi05=False,

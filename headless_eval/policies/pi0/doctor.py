@@ -17,6 +17,8 @@ from rich.text import Text
 
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
+from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.paligemma.tokenizer import Tokenizer
 from headless_eval.policies.pi0.config import ROBOTS, Pi0Config, PolicyConfig
 from headless_eval.policies.pi0.formats.openpi_torch import (
     describe_format,
@@ -25,9 +27,7 @@ from headless_eval.policies.pi0.formats.openpi_torch import (
     their_name,
 )
 from headless_eval.policies.pi0.model import Pi0
-from headless_eval.policies.pi0.norm_stats import NormStats
 from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats, find_tokenizer
-from headless_eval.policies.pi0.tokenizer import Tokenizer
 from headless_eval.policies.pi0.transforms import OBSERVATION_KEYS
 from headless_eval.policies.pi0.weights import check_fit
 from headless_eval.policies.registry import check_device, find_config, find_policy

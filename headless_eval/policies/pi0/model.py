@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headless_eval.policies.pi0.config import Pi0Config
-from headless_eval.policies.pi0.gemma import (
+from headless_eval.policies.paligemma.gemma import (
     ActionExpert,
     AdaptiveRMSNorm,
     KeysValues,
@@ -19,7 +18,8 @@ from headless_eval.policies.pi0.gemma import (
     attention_mask,
     rotation,
 )
-from headless_eval.policies.pi0.siglip import Siglip
+from headless_eval.policies.paligemma.siglip import Siglip
+from headless_eval.policies.pi0.config import Pi0Config
 
 _SLOTS = 8
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 4e-3, 4.0

@@ -10,13 +10,13 @@ import torch
 
 from headless_eval.checkpoints.locate import openpi_cache
 from headless_eval.errors import UserError
+from headless_eval.policies.norm_stats import NormStats, read_norm_stats, write_norm_stats
+from headless_eval.policies.paligemma.tokenizer import Tokenizer
 from headless_eval.policies.pi0.config import ROBOTS, PolicyConfig, write_config
 from headless_eval.policies.pi0.engine import Engine, make_engine
 from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
 from headless_eval.policies.pi0.formats.openpi_torch import load_model, save_weights
 from headless_eval.policies.pi0.model import Pi0, slots_for
-from headless_eval.policies.pi0.norm_stats import NormStats, read_norm_stats, write_norm_stats
-from headless_eval.policies.pi0.tokenizer import Tokenizer
 from headless_eval.policies.pi0.transforms import (
     AbsoluteActions,
     NormalizeState,

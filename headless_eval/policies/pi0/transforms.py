@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.norm_stats import NormStats
-from headless_eval.policies.pi0.tokenizer import Tokenizer
+from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.paligemma.tokenizer import Tokenizer
 
 OBSERVATION_KEYS: dict[str, dict[str, dict[str, Any]]] = {
     "droid": {

@@ -2,9 +2,9 @@ import pytest
 import torch
 from pi0_cases import SMALL, SMALL_PI05, Golden, load_golden, randomised, small_config, small_stats
 
+from headless_eval.policies.paligemma.tokenizer import Tokenizer, train_tokenizer
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.policy import Pi0Policy
-from headless_eval.policies.pi0.tokenizer import Tokenizer, train_tokenizer
 
 
 @pytest.fixture(autouse=True)

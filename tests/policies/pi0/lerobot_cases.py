@@ -5,7 +5,7 @@ import json
 import torch
 from safetensors.torch import load_file, save_file
 
-from headless_eval.policies.pi0.norm_stats import read_norm_stats
+from headless_eval.policies.norm_stats import read_norm_stats
 
 PREPROCESSOR = "policy_preprocessor_step_5_normalizer_processor.safetensors"
 POSTPROCESSOR = "policy_postprocessor_step_0_unnormalizer_processor.safetensors"

@@ -10,16 +10,10 @@ import pytest
 import torch
 from paths import GOLDEN
 
-from headless_eval.policies.pi0.config import (
-    CONFIGS,
-    GemmaConfig,
-    Pi0Config,
-    PolicyConfig,
-    SiglipConfig,
-    config_from_meta,
-)
+from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
+from headless_eval.policies.pi0.config import CONFIGS, Pi0Config, PolicyConfig, config_from_meta
 from headless_eval.policies.pi0.model import Pi0
-from headless_eval.policies.pi0.norm_stats import NormStats
 from headless_eval.policies.pi0.policy import Pi0Policy
 
 

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from pi0_cases import SMALL, SMALL_PI05, batch_for, randomised
 from torch import nn
 
-from headless_eval.policies.pi0.config import CONFIGS, GemmaConfig
-from headless_eval.policies.pi0.gemma import KeysValues, RMSNorm, attention_mask, grouped_attention
+from headless_eval.policies.paligemma.config import GemmaConfig
+from headless_eval.policies.paligemma.gemma import KeysValues, RMSNorm, attention_mask, grouped_attention
+from headless_eval.policies.pi0.config import CONFIGS
 from headless_eval.policies.pi0.model import Pi0, drop_unused, sample_time, slots_for, time_embedding
 
 

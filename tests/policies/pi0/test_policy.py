@@ -8,8 +8,8 @@ import torch
 from pi0_cases import SMALL, droid_observation, randomised, small_config, small_stats
 
 from headless_eval.errors import UserError
+from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.pi0.config import CONFIGS
-from headless_eval.policies.pi0.norm_stats import NormStats
 from headless_eval.policies.pi0.policy import Pi0Policy
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headless_eval.policies.pi0.norm_stats import NormStats
+from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.pi0.transforms import (
     AbsoluteActions,
     PadState,

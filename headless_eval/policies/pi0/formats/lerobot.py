@@ -11,18 +11,9 @@ from typing import Any
 
 from headless_eval.checkpoints.safetensors_file import SafetensorsFile
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.config import (
-    GEMMA_2B,
-    GEMMA_300M,
-    PI0,
-    PI05,
-    ROBOTS,
-    GemmaConfig,
-    Pi0Config,
-    PolicyConfig,
-    SiglipConfig,
-)
-from headless_eval.policies.pi0.norm_stats import NormStats, make_norm_stats
+from headless_eval.policies.norm_stats import NormStats, make_norm_stats
+from headless_eval.policies.paligemma.config import GEMMA_2B, GEMMA_300M, GemmaConfig, SiglipConfig
+from headless_eval.policies.pi0.config import PI0, PI05, ROBOTS, Pi0Config, PolicyConfig
 
 _MODELS = {"pi0": PI0, "pi05": PI05}
 _VARIANTS = {"gemma_2b": GEMMA_2B, "gemma_300m": GEMMA_300M}

@@ -11,8 +11,8 @@ from headless_eval import load_policy
 from headless_eval.cli.main import main
 from headless_eval.config.run import RunConfig
 from headless_eval.errors import UserError
+from headless_eval.policies.paligemma.config import GemmaConfig
 from headless_eval.policies.pi0 import engine as engines
-from headless_eval.policies.pi0.config import GemmaConfig
 from headless_eval.policies.pi0.engine import make_engine
 from headless_eval.policies.pi0.engine.compiled import parts
 from headless_eval.policies.pi0.engine.compiled.engine import CompiledEngine

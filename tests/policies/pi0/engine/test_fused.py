@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.config import GemmaConfig, Pi0Config, SiglipConfig
+from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
+from headless_eval.policies.paligemma.gemma import AdaptiveRMSNorm
+from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.engine import make_engine
-from headless_eval.policies.pi0.gemma import AdaptiveRMSNorm
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.quant import quantize_
 from headless_eval.quant.precision import Precision

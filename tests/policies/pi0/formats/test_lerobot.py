@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from headless_eval import load_policy
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.config import GEMMA_2B, ROBOTS
+from headless_eval.policies.norm_stats import read_norm_stats, write_norm_stats
+from headless_eval.policies.paligemma.config import GEMMA_2B
+from headless_eval.policies.pi0.config import ROBOTS
 from headless_eval.policies.pi0.formats.lerobot import is_lerobot, read_lerobot_config
-from headless_eval.policies.pi0.norm_stats import read_norm_stats, write_norm_stats
 from headless_eval.policies.registry import find_config
 
 

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headless_eval.policies.pi0.config import GemmaConfig, Pi0Config
+from headless_eval.policies.paligemma.config import GemmaConfig
+from headless_eval.policies.paligemma.gemma import attention_mask, rotation
+from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.engine.compiled.rounding import Rounding
-from headless_eval.policies.pi0.gemma import attention_mask, rotation
 
 _EPSILON = 1e-6
 

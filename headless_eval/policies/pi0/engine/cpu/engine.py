@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headless_eval.policies.paligemma.gemma import rotation
 from headless_eval.policies.pi0.engine.packing import joined
-from headless_eval.policies.pi0.gemma import rotation
 from headless_eval.policies.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.quant import Handle
 from headless_eval.quant.precision import Precision

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headless_eval.errors import UserError
+from headless_eval.policies.paligemma.gemma import KeysValues, attention_mask, grouped_attention, rotation
 from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.engine.fused.flow_step import CAPABILITY, FlowStep, Weight
 from headless_eval.policies.pi0.engine.fused.kernels_attention import attend
@@ -35,7 +36,6 @@ from headless_eval.policies.pi0.engine.fused.kernels_rows import (
     rounded,
 )
 from headless_eval.policies.pi0.engine.packing import joined
-from headless_eval.policies.pi0.gemma import KeysValues, attention_mask, grouped_attention, rotation
 from headless_eval.policies.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.quant.precision import Precision
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headless_eval.policies.pi0.config import SiglipConfig
+from headless_eval.policies.paligemma.config import SiglipConfig
 
 _EPSILON = 1e-6
 

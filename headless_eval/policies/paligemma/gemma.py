@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headless_eval.policies.pi0.config import GemmaConfig
+from headless_eval.policies.paligemma.config import GemmaConfig
 
 _EPSILON = 1e-6
 _ROPE_BASE = 10_000.0

@@ -5,7 +5,7 @@ import pytest
 import sentencepiece
 
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.tokenizer import Tokenizer, train_tokenizer
+from headless_eval.policies.paligemma.tokenizer import Tokenizer, train_tokenizer
 
 PROMPTS = ["put the cube in the bowl", "put the can in the mug", "put banana in the bin"]
 
