@@ -14,11 +14,11 @@ from headless_eval.errors import UserError
 from headless_eval.policies.paligemma.config import GemmaConfig
 from headless_eval.policies.pi0 import engine as engines
 from headless_eval.policies.pi0.engine import make_engine
-from headless_eval.policies.pi0.engine.compiled import parts
+from headless_eval.policies.pi0.engine.compiled import compilation
 from headless_eval.policies.pi0.engine.compiled.engine import CompiledEngine
 from headless_eval.policies.pi0.engine.compiled.rounding import rounded
 from headless_eval.policies.pi0.engine.cpu import engine as cpu
-from headless_eval.policies.pi0.engine.packing import joined
+from headless_eval.policies.pi0.engine.joined_weights import joined
 from headless_eval.quant import fake_quantize, quantize_
 from headless_eval.quant.precision import DTYPES, MODES, Precision, Scope
 from headless_eval.results.differences import differences
@@ -360,8 +360,8 @@ SCOPES = (r".*", r"layers\.1\.|action_out|dense", r"layers\.0\.|state_proj|embed
 def test_traced_parts_give_the_models_actions(name, monkeypatch):
     """The parts of the GPU's engine as graphs, without what the compiler makes of them."""
     lowered = []
-    monkeypatch.setattr(parts, "_compiled", {})
-    monkeypatch.setattr(parts, "_lower", lambda graph, examples: lowered.append(graph) or graph)
+    monkeypatch.setattr(compilation, "_compiled", {})
+    monkeypatch.setattr(compilation, "_lower", lambda graph, examples: lowered.append(graph) or graph)
     for config in (SMALL, SMALL_PI05):
         for scope in SCOPES[: 1 if name == "float32" else 3]:
             precision = Precision.parse(name, Scope(scope))
@@ -374,7 +374,7 @@ def test_a_compiler_that_does_not_work_is_one_line(monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
 
-    monkeypatch.setattr(parts, "_compiled", {})
+    monkeypatch.setattr(compilation, "_compiled", {})
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", broken)
     with pytest.raises(UserError, match=r"\(RuntimeError: Failed to find C compiler.\); use --engine eager"):
         sampled(CompiledEngine(randomised(SMALL), Precision()), batch_for(SMALL))

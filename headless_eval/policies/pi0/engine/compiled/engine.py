@@ -6,17 +6,18 @@ inference, prefix and all flow steps, is one CUDA graph.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from headless_eval.policies.pi0.engine.compiled import layers
-from headless_eval.policies.pi0.engine.compiled.parts import Part
+from headless_eval.policies.pi0.engine.compiled import functions
+from headless_eval.policies.pi0.engine.compiled.compilation import CompiledFunction
 from headless_eval.policies.pi0.engine.compiled.rounding import ROUNDED, Rounding
-from headless_eval.policies.pi0.engine.packing import joined
+from headless_eval.policies.pi0.engine.joined_weights import joined
+from headless_eval.policies.pi0.layers import LayerTable, layer_names, single_names
 from headless_eval.policies.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.quant import Handle
 from headless_eval.quant.precision import Precision
@@ -97,15 +98,19 @@ class CompiledEngine:
             plan = self._plans.get(key) or self._new_plan(key, given)
             return plan(given)
 
-    def part(self, function: Callable[..., Any], prefix: str = "", *names: str) -> Part:
-        """Return a function of ``layers`` compiled, with the rounding of these modules below ``prefix``, or of all.
+    def compiled(self, function: Callable[..., Any], names: Mapping[str, str]) -> CompiledFunction:
+        """Return one of ``functions`` compiled, with the rounding of the modules that it stands for.
 
-        Parts that round the same share what is compiled, so nothing that they do not round may tell them apart.
+        Functions that round the same roles share what is compiled, so nothing that they do not round may tell
+        them apart.
+
+        Args:
+            function: one of ``functions``.
+            names: by role, the dotted names of the modules.
         """
-        leaves = frozenset(name.removeprefix(prefix) for name in self._rounded if name.startswith(prefix))
-        leaves = leaves.intersection(names) if names else leaves
-        rounding = Rounding(self._dtype, leaves) if leaves else Rounding()
-        return Part(function, self.config, rounding, prefix, self._handle)
+        roles = frozenset(role for role, name in names.items() if name in self._rounded)
+        rounding = Rounding(self._dtype, roles) if roles else Rounding()
+        return CompiledFunction(function, self.config, rounding, names, self._handle)
 
     def _new_plan(self, key: tuple[int, ...], given: Inputs) -> "_Plan":
         with self._lock:
@@ -118,49 +123,40 @@ class CompiledEngine:
 
 
 class _Weights:
-    """The weights as the parts take them, those of one product joined."""
+    """The weights as the compiled functions take them, those of one product joined."""
 
-    def __init__(self, model: Any) -> None:
-        config = model.config
-        vision, language, expert = model.vision, model.language, model.expert
-        self.patches = _of(vision.patch_embedding, vision.position_embedding)
+    def __init__(self, model: Pi0) -> None:
+        table = LayerTable(model)
+        vision, language, expert = (table.towers[tower] for tower in ("vision", "language", "expert"))
+        single = table.single
+        self.patches = _of(single["patches"], single["positions"])
         self.vision = [
             (
-                *_of(layer.layer_norm1),
-                *_joined(*(getattr(layer.self_attn, f"{name}_proj") for name in "qkv")),
-                *_of(layer.self_attn.out_proj, layer.layer_norm2, layer.mlp.fc1, layer.mlp.fc2),
+                *_of(layer["norm1"]),
+                *_joined(layer["query"], layer["key"], layer["value"]),
+                *_of(layer["out"], layer["norm2"], layer["up"], layer["down"]),
             )
-            for layer in vision.layers
+            for layer in vision
         ]
-        self.seen = _of(vision.post_layernorm, model.image_projector)
-        self.prompt = _of(language.embed_tokens)
+        self.seen = _of(single["vision_norm"], single["projector"])
+        self.prompt = _of(single["words"])
         self.language = [
-            (
-                *_of(layer.input_layernorm),
-                *_projections(layer),
-                *_of(layer.post_attention_layernorm),
-                *_mlp(layer),
-            )
-            for layer in language.layers[:-1]
+            (*_of(layer["norm1"]), *_projections(layer), *_of(layer["norm2"]), *_mlp(layer))
+            for layer in language[:-1]
         ]
-        last = language.layers[-1]
-        self.language_end = (
-            *_of(last.input_layernorm),
-            *_joined(last.self_attn.k_proj, last.self_attn.v_proj),
-        )
-        self.expert = [(*_projections(layer), *_mlp(layer)) for layer in expert.layers]
+        last = language[-1]
+        self.language_end = (*_of(last["norm1"]), *_joined(last["key"], last["value"]))
+        self.expert = [(*_projections(layer), *_mlp(layer)) for layer in expert]
         self.norms: list[tuple[Tensor, ...]] = []
         self.norm: tuple[Tensor, ...] = ()
-        self.action_in, self.action_out = _of(model.action_in_proj), _of(model.action_out_proj)
+        self.action_in, self.action_out = _of(single["action_in"]), _of(single["action_out"])
         self.state: tuple[Tensor, ...] = ()
         self.mix: tuple[Tensor, ...] = ()
-        if not config.pi05:
-            self.norms = [
-                _of(layer.input_layernorm, layer.post_attention_layernorm) for layer in expert.layers
-            ]
-            self.norm = _of(expert.norm)
-            self.state = _of(model.state_proj)
-            self.mix = _of(model.action_time_mlp_in, model.action_time_mlp_out)
+        if not model.config.pi05:
+            self.norms = [_of(layer["norm1"], layer["norm2"]) for layer in expert]
+            self.norm = _of(single["expert_norm"])
+            self.state = _of(single["state"])
+            self.mix = _of(single["mix_in"], single["mix_out"])
 
 
 def _of(*modules: nn.Module) -> tuple[Tensor, ...]:
@@ -173,17 +169,16 @@ def _joined(*modules: nn.Linear) -> tuple[Tensor, ...]:
     return (joined(modules), torch.cat(biases)) if biases else (joined(modules),)
 
 
-def _projections(layer: Any) -> tuple[Tensor, ...]:
-    of = layer.self_attn
-    return *_joined(of.q_proj, of.k_proj, of.v_proj), *_of(of.o_proj)
+def _projections(layer: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    return *_joined(layer["query"], layer["key"], layer["value"]), *_of(layer["out"])
 
 
-def _mlp(layer: Any) -> tuple[Tensor, ...]:
-    return *_joined(layer.mlp.gate_proj, layer.mlp.up_proj), *_of(layer.mlp.down_proj)
+def _mlp(layer: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    return *_joined(layer["gate"], layer["up"]), *_of(layer["down"])
 
 
 class _Plan:
-    """One inference, part by part, for one number of samples, views, prompt slots and flow steps."""
+    """One inference, function by function, for one number of samples, views, prompt slots and flow steps."""
 
     def __init__(self, engine: CompiledEngine, key: tuple[int, ...], given: Inputs) -> None:
         self.batch, self.views, self.slots, self.steps = key
@@ -191,22 +186,24 @@ class _Plan:
         self.device, self.dtype = engine.model.device, engine.model.dtype
         config, weights = self.config, self.weights
         depth = config.gemma.depth
-        self.patches = engine.part(layers.patches, "vision.", "patch_embedding", "position_embedding")
+        self.patches = engine.compiled(functions.patches, single_names("patches", "positions"))
         self.vision = [
-            engine.part(layers.vision_layer, f"vision.layers.{index}.")
+            engine.compiled(functions.vision_layer, layer_names("vision", index))
             for index in range(config.siglip.depth)
         ]
-        self.seen = engine.part(layers.seen, "", "vision.post_layernorm", "image_projector")
-        self.prompt = engine.part(layers.prompt, "language.", "embed_tokens")
+        self.seen = engine.compiled(functions.seen, single_names("vision_norm", "projector"))
+        self.prompt = engine.compiled(functions.prompt, single_names("words"))
         self.language = [
-            engine.part(layers.prefix_layer, f"language.layers.{index}.") for index in range(depth - 1)
+            engine.compiled(functions.prefix_layer, layer_names("language", index))
+            for index in range(depth - 1)
         ]
-        self.language_end = engine.part(layers.prefix_end, f"language.layers.{depth - 1}.")
-        self.expert = [engine.part(layers.expert_layer, f"expert.layers.{index}.") for index in range(depth)]
-        self.state = engine.part(layers.state_token, "", "state_proj")
-        mix = ("action_time_mlp_in", "action_time_mlp_out")
-        self.begin = engine.part(layers.step_begin, "", "action_in_proj", *mix)
-        self.end = engine.part(layers.step_end, "", "expert.norm", "action_out_proj")
+        self.language_end = engine.compiled(functions.prefix_end, layer_names("language", depth - 1))
+        self.expert = [
+            engine.compiled(functions.expert_layer, layer_names("expert", index)) for index in range(depth)
+        ]
+        self.state = engine.compiled(functions.state_token, single_names("state"))
+        self.begin = engine.compiled(functions.step_begin, single_names("action_in", "mix_in", "mix_out"))
+        self.end = engine.compiled(functions.step_end, single_names("expert_norm", "action_out"))
         embeddings, modulations = engine.model.condition(flow_times(self.steps, self.device))
         self.number = torch.tensor(float(self.steps), device=self.device)
         # What the expert's norms and the first projection take, step by step.
@@ -239,15 +236,15 @@ class _Plan:
                 seen = layer(seen, *of)
             seen = self.seen(seen, *weights.seen)
             x = torch.cat([seen.view(self.batch, -1, seen.shape[-1]), x], dim=1)
-        suffix = layers.suffix_tokens(config)
+        suffix = functions.suffix_tokens(config)
         shape = (self.batch, config.gemma.num_kv_heads, x.shape[1] + suffix, config.gemma.head_dim)
         depth = config.gemma.depth
         stored = torch.empty(2 * depth, *shape, dtype=self.dtype, device=self.device).unbind()
-        around = layers.around_prefix(config, given.mask, self.dtype)
+        around = functions.around_prefix(config, given.mask, self.dtype)
         for index, (layer, of) in enumerate(zip(self.language, weights.language, strict=True)):
             x = layer(x, *around, stored[2 * index], stored[2 * index + 1], *of)
         self.language_end(x, *around[:2], stored[-2], stored[-1], *weights.language_end)
-        around = layers.around_suffix(config, given.mask, self.dtype)
+        around = functions.around_suffix(config, given.mask, self.dtype)
         first = () if config.pi05 else (self.state(given.state, *weights.state),)
         x_t = given.noise
         for step in range(self.steps):

@@ -20,19 +20,19 @@ class Rounding:
 
     Args:
         dtype: one of ``DTYPES``; None where nothing is rounded.
-        leaves: the modules whose outputs are, by their names in the part.
+        roles: of the modules whose outputs are.
         seen: those that tracing the part has come across, filled in by it.
     """
 
     dtype: str | None = None
-    leaves: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
     seen: set[str] = field(default_factory=set, compare=False)
 
-    def __call__(self, leaf: str, x: Tensor) -> Tensor:
+    def __call__(self, role: str, x: Tensor) -> Tensor:
         """Return a module's output (samples, tokens, features), or (samples, features), as the next one gets it."""
-        if self.dtype is None or leaf not in self.leaves:
+        if self.dtype is None or role not in self.roles:
             return x
-        self.seen.add(leaf)
+        self.seen.add(role)
         return rounded(x, self.dtype)
 
 
@@ -111,9 +111,9 @@ def _(x: Tensor) -> Tensor:
 @torch.library.custom_op("headless_eval::round_scaled", mutates_args=(), device_types="cuda")
 def round_scaled(x: Tensor, dtype: str) -> Tensor:
     """Return x (samples, ..., features) rounded with a scale for every sample."""
-    from headless_eval.policies.pi0.engine.compiled import scaled
+    from headless_eval.policies.pi0.engine.compiled import kernels_rounding
 
-    return scaled.round_scaled(x, dtype)
+    return kernels_rounding.round_scaled(x, dtype)
 
 
 @round_scaled.register_fake

@@ -1,5 +1,6 @@
 // A whole inference of π0 or π0.5 on one CPU thread: prefix, then all flow steps, outputs of modules rounded on
-// the way. cpu.py compiles it with the machine's C compiler and says what the arguments hold.
+// the way. engine.py compiles it with the machine's C compiler; interface.h, which it writes for that from
+// interface.py, says what the arguments hold and numbers the types and modules.
 //
 // Matrices are rows of floats. A linear layer's weight is kept as (in, out), so that a product walks along it.
 // Compiled without contraction: what rounds has to do so as PyTorch does, operation by operation.
@@ -7,6 +8,8 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "interface.h"
 
 #define EPSILON 1e-6f
 
@@ -138,13 +141,9 @@ static void product(const float *x, long x_row, int rows, const float *w, long w
         }
 }
 
-typedef struct {
-    const float *weight, *bias; // (in, out); null where there is none
-    int64_t in, out;
-} Linear;
-
 static void linear(const float *x, int rows, const Linear *of, float *y) {
-    product(x, of->in, rows, of->weight, of->out, (int)of->in, (int)of->out, of->bias, y, of->out);
+    product(x, of->inputs, rows, of->weight, of->outputs, (int)of->inputs, (int)of->outputs, of->bias, y,
+            of->outputs);
 }
 
 // Functions of single numbers, in the form that compilers turn into vector operations
@@ -184,9 +183,7 @@ INLINE float gelu(float x) {
 
 INLINE float silu(float x) { return x / (1.0f + exponential(-x)); }
 
-// Rounding; see quant/casts.py for what and engine/rounding.py for how
-
-enum { NONE, FLOAT16, BFLOAT16, FLOAT8_E4M3, FLOAT8_E5M2, UINT32, INT32, BOOLEAN, INT8, INT4 };
+// Rounding; see quant/casts.py for what and engine/compiled/rounding.py for how
 
 INLINE float sign_of(float x, float sign) {
     return from_bits((to_bits(x) & 0x7FFFFFFFu) | (to_bits(sign) & 0x80000000u));
@@ -348,57 +345,10 @@ void headless_eval_round(int kind, float *x, int64_t row, int rows, int cols) {
     round_group(kind, x, (long)row, rows, cols);
 }
 
-// What cpu.py hands over
-
-typedef struct {
-    const float *norm1, *shift1, *norm2, *shift2;
-    Linear qkv, out, fc1, fc2;
-    int64_t leaf; // the number of its first module; they follow in the order of the code below
-} VisionLayer;
-
-typedef struct {
-    const float *norm1, *norm2; // null for adaptive norms
-    Linear qkv, out, gate_up, down;
-    int64_t leaf;
-} GemmaLayer;
-
-typedef struct {
-    int64_t width, mlp, heads, kv_heads, size;
-} Gemma;
-
-typedef struct {
-    int64_t pi05, depth, horizon, action_dim, vision_depth, vision_width, vision_heads, vision_mlp, patch, grid;
-    Gemma gemma, expert;
-    float embed_scale;
-    int32_t rounding;
-    const uint8_t *rounds; // by number of module: whether its output is rounded
-    uint8_t *fired;        // set where it has been
-    const VisionLayer *vision;
-    const GemmaLayer *language, *actions;
-    Linear patches, projector, state, action_in, mix_in, mix_out, action_out;
-    const float *positions, *vision_norm, *vision_shift, *table, *norm;
-    // The numbers of the modules above.
-    int64_t patches_leaf, positions_leaf, vision_norm_leaf, projector_leaf, table_leaf, state_leaf, action_in_leaf;
-    int64_t mix_in_leaf, mix_out_leaf, norm_leaf, action_out_leaf;
-} Model;
-
-typedef struct {
-    int64_t batch, views, slots, steps;
-    const float *images, *state; // (batch, views, 3, h, w), (batch, A)
-    const int64_t *tokens;       // (batch, slots)
-    const uint8_t *mask;         // (batch, L): which of the prefix's tokens count
-    const float *tables;         // (batch, L + S, 2, size): cosines, signed sines
-    const float *times;          // (steps, width), for π0
-    const float *modulations;    // (2 depth + 1, steps, 3, width): scale, shift, gate, for π0.5
-    float *actions;              // (batch, H, A): noise, in the end the actions
-    float *keys, *values;        // (depth, batch, kv heads, size, L + S) and (..., L + S, size)
-    float *scratch;
-} Inference;
-
+// Round the output of a module if it is one of those that are rounded.
 static void round_leaf(const Model *m, int64_t leaf, float *x, long row, int samples, int tokens, int cols) {
     if (m->rounding == NONE || !m->rounds[leaf]) return;
-    int by_token = m->rounding >= INT8;
-    int groups = by_token ? samples * tokens : samples, rows = by_token ? 1 : tokens;
+    int groups = m->by_token ? samples * tokens : samples, rows = m->by_token ? 1 : tokens;
     for (int group = 0; group < groups; group++)
         round_group(m->rounding, x + (long)group * rows * row, row, rows, cols);
     if (!m->fired[leaf]) m->fired[leaf] = 1;
@@ -478,9 +428,9 @@ typedef struct {
 static void rotate_and_store(const Model *m, const Gemma *of, int64_t leaf, float *qkv, int width, int asked,
                              int batch, int tokens, int start, const float *tables, Stored to) {
     int size = (int)of->size, stored = (int)of->kv_heads * size;
-    if (asked) round_leaf(m, leaf + 1, qkv, width, batch, tokens, asked);
-    round_leaf(m, leaf + 2, qkv + asked, width, batch, tokens, stored);
-    round_leaf(m, leaf + 3, qkv + asked + stored, width, batch, tokens, stored);
+    if (asked) round_leaf(m, leaf + GEMMA_QUERY, qkv, width, batch, tokens, asked);
+    round_leaf(m, leaf + GEMMA_KEY, qkv + asked, width, batch, tokens, stored);
+    round_leaf(m, leaf + GEMMA_VALUE, qkv + asked + stored, width, batch, tokens, stored);
     for (int b = 0; b < batch; b++)
         for (int t = 0; t < tokens; t++) {
             float *row = qkv + ((long)b * tokens + t) * width;
@@ -520,21 +470,21 @@ static void attend(const Gemma *of, const float *qkv, int width, int batch, int 
 
 static void gated_mlp(const Model *m, const GemmaLayer *layer, const float *y, int batch, int tokens, float *both,
                       float *change) {
-    int rows = batch * tokens, mlp = (int)layer->down.in, width = (int)layer->down.out;
+    int rows = batch * tokens, mlp = (int)layer->down.inputs, width = (int)layer->down.outputs;
     linear(y, rows, &layer->gate_up, both);
-    round_leaf(m, layer->leaf + 6, both, 2 * mlp, batch, tokens, mlp);
-    round_leaf(m, layer->leaf + 7, both + mlp, 2 * mlp, batch, tokens, mlp);
+    round_leaf(m, layer->leaf + GEMMA_GATE, both, 2 * mlp, batch, tokens, mlp);
+    round_leaf(m, layer->leaf + GEMMA_UP, both + mlp, 2 * mlp, batch, tokens, mlp);
     for (int r = 0; r < rows; r++) {
         float *gate = both + (long)r * 2 * mlp;
         for (int i = 0; i < mlp; i++) gate[i] = gelu(gate[i]);
     }
-    round_leaf(m, layer->leaf + 8, both, 2 * mlp, batch, tokens, mlp);
+    round_leaf(m, layer->leaf + GEMMA_ACTIVATION, both, 2 * mlp, batch, tokens, mlp);
     for (int r = 0; r < rows; r++) {
         float *gate = both + (long)r * 2 * mlp;
         for (int i = 0; i < mlp; i++) gate[i] *= gate[mlp + i];
     }
     product(both, 2 * mlp, rows, layer->down.weight, width, mlp, width, layer->down.bias, change, width);
-    round_leaf(m, layer->leaf + 9, change, width, batch, tokens, width);
+    round_leaf(m, layer->leaf + GEMMA_DOWN, change, width, batch, tokens, width);
 }
 
 // Images (samples, 3, h, w) to tokens (samples * patches, width of the language model)
@@ -552,17 +502,17 @@ static void see(const Model *m, const Inference *in, float *x, float *y, float *
             }
     }
     linear(big, rows, &m->patches, x);
-    round_leaf(m, m->patches_leaf, x, width, samples, count, width);
+    round_leaf(m, m->leaves[LEAF_PATCHES], x, width, samples, count, width);
     memcpy(y, m->positions, (long)count * width * sizeof(float));
-    round_leaf(m, m->positions_leaf, y, width, 1, count, width);
+    round_leaf(m, m->leaves[LEAF_POSITIONS], y, width, 1, count, width);
     for (int sample = 0; sample < samples; sample++) add(x + (long)sample * count * width, y, count, width, 0);
     for (int index = 0; index < m->vision_depth; index++) {
         const VisionLayer *layer = m->vision + index;
         layer_norm(x, rows, width, layer->norm1, layer->shift1, y);
-        round_leaf(m, layer->leaf, y, width, samples, count, width);
+        round_leaf(m, layer->leaf + VISION_NORM1, y, width, samples, count, width);
         linear(y, rows, &layer->qkv, big);
         for (int part = 0; part < 3; part++)
-            round_leaf(m, layer->leaf + 1 + part, big + part * width, 3 * width, samples, count, width);
+            round_leaf(m, layer->leaf + VISION_QUERY + part, big + part * width, 3 * width, samples, count, width);
         float *turned = scores + (long)count * count;
         for (int sample = 0; sample < samples; sample++)
             for (int h = 0; h < heads; h++) {
@@ -577,22 +527,22 @@ static void see(const Model *m, const Inference *in, float *x, float *y, float *
                         y + (long)sample * count * width + h * size, width);
             }
         linear(y, rows, &layer->out, big);
-        round_leaf(m, layer->leaf + 4, big, width, samples, count, width);
+        round_leaf(m, layer->leaf + VISION_OUT, big, width, samples, count, width);
         add(x, big, rows, width, 0);
         layer_norm(x, rows, width, layer->norm2, layer->shift2, y);
-        round_leaf(m, layer->leaf + 5, y, width, samples, count, width);
-        linear(y, rows, &layer->fc1, big);
-        round_leaf(m, layer->leaf + 6, big, mlp, samples, count, mlp);
+        round_leaf(m, layer->leaf + VISION_NORM2, y, width, samples, count, width);
+        linear(y, rows, &layer->up, big);
+        round_leaf(m, layer->leaf + VISION_UP, big, mlp, samples, count, mlp);
         for (long i = 0; i < (long)rows * mlp; i++) big[i] = gelu(big[i]);
-        round_leaf(m, layer->leaf + 7, big, mlp, samples, count, mlp);
-        linear(big, rows, &layer->fc2, y);
-        round_leaf(m, layer->leaf + 8, y, width, samples, count, width);
+        round_leaf(m, layer->leaf + VISION_ACTIVATION, big, mlp, samples, count, mlp);
+        linear(big, rows, &layer->down, y);
+        round_leaf(m, layer->leaf + VISION_DOWN, y, width, samples, count, width);
         add(x, y, rows, width, 0);
     }
     layer_norm(x, rows, width, m->vision_norm, m->vision_shift, y);
-    round_leaf(m, m->vision_norm_leaf, y, width, samples, count, width);
+    round_leaf(m, m->leaves[LEAF_VISION_NORM], y, width, samples, count, width);
     linear(y, rows, &m->projector, seen);
-    round_leaf(m, m->projector_leaf, seen, (int)m->gemma.width, samples, count, (int)m->gemma.width);
+    round_leaf(m, m->leaves[LEAF_PROJECTOR], seen, (int)m->gemma.width, samples, count, (int)m->gemma.width);
 }
 
 static Stored stored_by(const Model *m, const Inference *in, int index, int places) {
@@ -608,9 +558,9 @@ static void read_prefix(const Model *m, const Inference *in, const float *seen, 
     for (int b = 0; b < batch; b++) {
         float *row = y + (long)b * slots * width;
         for (int t = 0; t < slots; t++)
-            memcpy(row + (long)t * width, m->table + in->tokens[b * slots + t] * width, width * sizeof(float));
+            memcpy(row + (long)t * width, m->words + in->tokens[b * slots + t] * width, width * sizeof(float));
     }
-    round_leaf(m, m->table_leaf, y, width, batch, slots, width);
+    round_leaf(m, m->leaves[LEAF_WORDS], y, width, batch, slots, width);
     for (int b = 0; b < batch; b++) {
         float *row = x + (long)b * tokens * width;
         memcpy(row, seen + (long)b * views_tokens * width, (long)views_tokens * width * sizeof(float));
@@ -620,19 +570,19 @@ static void read_prefix(const Model *m, const Inference *in, const float *seen, 
     for (int index = 0; index < m->depth; index++) {
         const GemmaLayer *layer = m->language + index;
         Stored to = stored_by(m, in, index, places);
-        int last = index == m->depth - 1, out = (int)layer->qkv.out;
+        int last = index == m->depth - 1, out = (int)layer->qkv.outputs;
         int asked = last ? 0 : (int)(m->gemma.heads * m->gemma.size);
         rms_norm(x, rows, width, layer->norm1, 0, y);
-        round_leaf(m, layer->leaf, y, width, batch, tokens, width);
+        round_leaf(m, layer->leaf + GEMMA_NORM1, y, width, batch, tokens, width);
         linear(y, rows, &layer->qkv, big);
         rotate_and_store(m, &m->gemma, layer->leaf, big, out, asked, batch, tokens, 0, in->tables, to);
         if (last) return;
         attend(&m->gemma, big, out, batch, tokens, to, tokens, in->mask, tokens, 0, scores, y);
         linear(y, rows, &layer->out, big);
-        round_leaf(m, layer->leaf + 4, big, width, batch, tokens, width);
+        round_leaf(m, layer->leaf + GEMMA_OUT, big, width, batch, tokens, width);
         add(x, big, rows, width, 0);
         rms_norm(x, rows, width, layer->norm2, 0, y);
-        round_leaf(m, layer->leaf + 5, y, width, batch, tokens, width);
+        round_leaf(m, layer->leaf + GEMMA_NORM2, y, width, batch, tokens, width);
         gated_mlp(m, layer, y, batch, tokens, big, y);
         add(x, y, rows, width, 0);
     }
@@ -644,7 +594,7 @@ static void flow(const Model *m, const Inference *in, int step, const float *sta
     int batch = (int)in->batch, horizon = (int)m->horizon, own = m->pi05 ? horizon : horizon + 1;
     int width = (int)m->expert.width, dims = (int)m->action_dim, rows = batch * own, places = before + own;
     linear(in->actions, batch * horizon, &m->action_in, y);
-    round_leaf(m, m->action_in_leaf, y, width, batch, horizon, width);
+    round_leaf(m, m->leaves[LEAF_ACTION_IN], y, width, batch, horizon, width);
     if (m->pi05) {
         memcpy(x, y, (long)rows * width * sizeof(float));
     } else {
@@ -653,10 +603,10 @@ static void flow(const Model *m, const Inference *in, int step, const float *sta
             memcpy(big + (long)r * 2 * width + width, in->times + (long)step * width, width * sizeof(float));
         }
         linear(big, batch * horizon, &m->mix_in, y);
-        round_leaf(m, m->mix_in_leaf, y, width, batch, horizon, width);
+        round_leaf(m, m->leaves[LEAF_MIX_IN], y, width, batch, horizon, width);
         for (long i = 0; i < (long)batch * horizon * width; i++) y[i] = silu(y[i]);
         linear(y, batch * horizon, &m->mix_out, big);
-        round_leaf(m, m->mix_out_leaf, big, width, batch, horizon, width);
+        round_leaf(m, m->leaves[LEAF_MIX_OUT], big, width, batch, horizon, width);
         for (int b = 0; b < batch; b++) {
             memcpy(x + (long)b * own * width, state + (long)b * width, width * sizeof(float));
             memcpy(x + ((long)b * own + 1) * width, big + (long)b * horizon * width,
@@ -669,33 +619,33 @@ static void flow(const Model *m, const Inference *in, int step, const float *sta
     for (int index = 0; index < m->depth; index++) {
         const GemmaLayer *layer = m->actions + index;
         Stored to = stored_by(m, in, index, places);
-        int out = (int)layer->qkv.out;
+        int out = (int)layer->qkv.outputs;
         rms_norm(x, rows, width, at ? at : layer->norm1, at ? at + width : 0, y);
-        if (!at) round_leaf(m, layer->leaf, y, width, batch, own, width);
+        if (!at) round_leaf(m, layer->leaf + GEMMA_NORM1, y, width, batch, own, width);
         linear(y, rows, &layer->qkv, big);
         int asked = (int)(m->expert.heads * m->expert.size);
         rotate_and_store(m, &m->expert, layer->leaf, big, out, asked, batch, own, before, in->tables, to);
         attend(&m->expert, big, out, batch, own, to, places, in->mask, before, !m->pi05, scores, y);
         linear(y, rows, &layer->out, big);
-        round_leaf(m, layer->leaf + 4, big, width, batch, own, width);
+        round_leaf(m, layer->leaf + GEMMA_OUT, big, width, batch, own, width);
         add(x, big, rows, width, at ? at + 2 * width : 0);
         if (at) at += next;
         rms_norm(x, rows, width, at ? at : layer->norm2, at ? at + width : 0, y);
-        if (!at) round_leaf(m, layer->leaf + 5, y, width, batch, own, width);
+        if (!at) round_leaf(m, layer->leaf + GEMMA_NORM2, y, width, batch, own, width);
         gated_mlp(m, layer, y, batch, own, big, y);
         add(x, y, rows, width, at ? at + 2 * width : 0);
         if (at) at += next;
     }
-    rms_norm(x, rows, width, at ? at : m->norm, at ? at + width : 0, y);
-    if (!at) round_leaf(m, m->norm_leaf, y, width, batch, own, width);
+    rms_norm(x, rows, width, at ? at : m->expert_norm, at ? at + width : 0, y);
+    if (!at) round_leaf(m, m->leaves[LEAF_EXPERT_NORM], y, width, batch, own, width);
     for (int b = 0; b < batch; b++)
         product(y + ((long)b * own + own - horizon) * width, width, horizon, m->action_out.weight, dims, width, dims,
                 m->action_out.bias, big + (long)b * horizon * dims, dims);
-    round_leaf(m, m->action_out_leaf, big, dims, batch, horizon, dims);
+    round_leaf(m, m->leaves[LEAF_ACTION_OUT], big, dims, batch, horizon, dims);
     for (long i = 0; i < (long)batch * horizon * dims; i++) in->actions[i] -= big[i] / (float)in->steps;
 }
 
-// Scratch: x and y of `widest` numbers a token, big of `biggest`, and scores; see cpu.py.
+// Scratch: x and y of `widest` numbers a token, big of `biggest`, and scores; see engine.py.
 void headless_eval_infer(const Model *m, const Inference *in, int64_t wide, int64_t big_size, int64_t scores_size) {
     float *x = in->scratch, *y = x + wide, *seen = y + wide, *big = seen + wide, *scores = big + big_size;
     float *state = scores + scores_size;
@@ -705,7 +655,7 @@ void headless_eval_infer(const Model *m, const Inference *in, int64_t wide, int6
     read_prefix(m, in, seen, views_tokens, before + own, x, y, big, scores);
     if (!m->pi05) {
         linear(in->state, batch, &m->state, state);
-        round_leaf(m, m->state_leaf, state, width, batch, 1, width);
+        round_leaf(m, m->leaves[LEAF_STATE], state, width, batch, 1, width);
     }
     for (int step = 0; step < in->steps; step++) flow(m, in, step, state, before, x, y, big, scores);
 }

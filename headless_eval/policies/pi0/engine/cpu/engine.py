@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from headless_eval.policies.paligemma.gemma import rotation
-from headless_eval.policies.pi0.engine.packing import joined
+from headless_eval.policies.pi0.engine.cpu import interface
+from headless_eval.policies.pi0.engine.joined_weights import joined
+from headless_eval.policies.pi0.layers import SINGLE, LayerTable, layer_names
 from headless_eval.policies.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.quant import Handle
+from headless_eval.quant.dtypes import per_channel
 from headless_eval.quant.precision import Precision
 
 _SOURCE = Path(__file__).with_name("cpu.c")
@@ -43,103 +46,12 @@ _TUNED: tuple[list[str], ...] = (
     ["-mcpu=native"],
     [],
 )  # compilers differ in which they know
-_KINDS = ("float16", "bfloat16", "float8_e4m3", "float8_e5m2", "uint32", "int32", "boolean", "int8", "int4")
 _KEPT = 64
-
-_VISION = [
-    "layer_norm1",
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.out_proj",
-    "layer_norm2",
-    "mlp.fc1",
-    "mlp.act_fn",
-    "mlp.fc2",
-]
-_GEMMA = [
-    "input_layernorm",
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "post_attention_layernorm",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-    "mlp.act_fn",
-    "mlp.down_proj",
-]
-_SINGLE = [
-    "vision.patch_embedding",
-    "vision.position_embedding",
-    "vision.post_layernorm",
-    "image_projector",
-    "language.embed_tokens",
-    "state_proj",
-    "action_in_proj",
-    "action_time_mlp_in",
-    "action_time_mlp_out",
-    "expert.norm",
-    "action_out_proj",
-]
-
-
-class _Linear(ctypes.Structure):
-    _fields_ = [
-        ("weight", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("inputs", ctypes.c_int64),
-        ("outputs", ctypes.c_int64),
-    ]
-
-
-class _VisionLayer(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("norm1", "shift1", "norm2", "shift2")),
-        *((name, _Linear) for name in ("qkv", "out", "fc1", "fc2")),
-        ("leaf", ctypes.c_int64),
-    ]
-
-
-class _GemmaLayer(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("norm1", "norm2")),
-        *((name, _Linear) for name in ("qkv", "out", "gate_up", "down")),
-        ("leaf", ctypes.c_int64),
-    ]
-
-
-class _Gemma(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("width", "mlp", "heads", "kv_heads", "size")]
-
-
-class _Model(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("pi05", "depth", "horizon", "action_dim", "vision_depth")),
-        *((name, ctypes.c_int64) for name in ("vision_width", "vision_heads", "vision_mlp", "patch", "grid")),
-        ("gemma", _Gemma),
-        ("expert", _Gemma),
-        ("embed_scale", ctypes.c_float),
-        ("rounding", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("rounds", "fired", "vision", "language", "actions")),
-        *((name, _Linear) for name in ("patches", "projector", "state", "action_in", "mix_in", "mix_out")),
-        ("action_out", _Linear),
-        *((name, ctypes.c_void_p) for name in ("positions", "vision_norm", "vision_shift", "table", "norm")),
-        ("leaves", ctypes.c_int64 * len(_SINGLE)),
-    ]
-
-
-class _Inference(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("batch", "views", "slots", "steps")),
-        *((name, ctypes.c_void_p) for name in ("images", "state", "tokens", "mask", "tables", "times")),
-        *((name, ctypes.c_void_p) for name in ("modulations", "actions", "keys", "values", "scratch")),
-    ]
 
 
 def why_not(model: Pi0, precision: Precision) -> str | None:
     """Return why the engine cannot compute this model, on a CPU, in this precision; None if it can."""
-    if precision.activations and precision.dtype not in _KINDS:
+    if precision.activations and precision.dtype not in interface.DTYPES:
         return f"it does not round activations to {precision.dtype}"
     if {parameter.dtype for parameter in model.parameters()} != {torch.float32}:
         return "on a CPU it computes weights of float32 alone"
@@ -153,7 +65,7 @@ def why_not(model: Pi0, precision: Precision) -> str | None:
 def round_(x: Tensor, dtype: str) -> None:
     """Round a matrix of float32 in place as the engine does outputs, all with one scale if there is one."""
     rows, cols = x.shape
-    library().headless_eval_round(1 + _KINDS.index(dtype), x.data_ptr(), x.stride(0), rows, cols)
+    library().headless_eval_round(1 + interface.DTYPES.index(dtype), x.data_ptr(), x.stride(0), rows, cols)
 
 
 class CpuEngine:
@@ -188,7 +100,9 @@ class CpuEngine:
         self._fired = np.zeros(len(self._leaves), np.uint8)
         self._noted = not self._rounds.any()
         self._model.rounds, self._model.fired = self._rounds.ctypes.data, self._fired.ctypes.data
-        self._model.rounding = 1 + _KINDS.index(precision.dtype) if self._rounds.any() else 0
+        if self._rounds.any():
+            self._model.rounding = 1 + interface.DTYPES.index(precision.dtype)
+            self._model.by_token = per_channel(precision.dtype)
 
     def close(self) -> None:
         """Do nothing: what it keeps goes with it."""
@@ -235,7 +149,7 @@ class CpuEngine:
             self._rotations(mask),
             times,
         ]
-        inference = _Inference(
+        inference = interface.Inference(
             batch,
             views,
             slots,
@@ -312,16 +226,16 @@ class CpuEngine:
         self._kept.append(tensor)
         return tensor.data_ptr()
 
-    def _linear(self, *modules: nn.Linear) -> _Linear:
+    def _linear(self, *modules: nn.Linear) -> Any:
         weight = joined(modules)
         self._kept.append(weight)
         biases: list[Tensor] = [module.bias for module in modules if module.bias is not None]
         bias = self._at(torch.cat(biases)) if biases else None
-        return _Linear(weight.data_ptr(), bias, weight.shape[1], weight.shape[0])
+        return interface.Linear(weight.data_ptr(), bias, weight.shape[1], weight.shape[0])
 
-    def _numbered(self, prefix: str, names: list[str]) -> int:
+    def _numbered(self, names: Iterable[str]) -> int:
         start = len(self._leaves)
-        self._leaves += [prefix + name for name in names]
+        self._leaves += names
         return start
 
     def _array(self, kind: Any, layers: list[Any]) -> int:
@@ -329,67 +243,75 @@ class CpuEngine:
         self._kept.append(array)
         return ctypes.addressof(array)
 
-    def _describe(self) -> _Model:
-        model: Any = self.model
-        config, vision, language, expert = self.config, model.vision, model.language, model.expert
-        c, s = config, config.siglip
-        it = _Model(
-            c.pi05, c.gemma.depth, c.action_horizon, c.action_dim, s.depth, s.width, s.num_heads, s.mlp_dim
+    def _describe(self) -> Any:
+        table = LayerTable(self.model)
+        c, s, single = self.config, self.config.siglip, table.single
+        it = interface.Model(
+            pi05=c.pi05,
+            depth=c.gemma.depth,
+            horizon=c.action_horizon,
+            action_dim=c.action_dim,
+            vision_depth=s.depth,
+            vision_width=s.width,
+            vision_heads=s.num_heads,
+            vision_mlp=s.mlp_dim,
+            patch=s.patch_size,
+            grid=s.image_size // s.patch_size,
+            embed_scale=c.gemma.width**0.5,
         )
-        it.patch, it.grid, it.embed_scale = s.patch_size, s.image_size // s.patch_size, c.gemma.width**0.5
         for name, of in (("gemma", c.gemma), ("expert", c.expert)):
-            setattr(it, name, _Gemma(of.width, of.mlp_dim, of.num_heads, of.num_kv_heads, of.head_dim))
+            setattr(
+                it, name, interface.Gemma(of.width, of.mlp_dim, of.num_heads, of.num_kv_heads, of.head_dim)
+            )
         it.vision = self._array(
-            _VisionLayer, [self._vision_layer(index, layer) for index, layer in enumerate(vision.layers)]
+            interface.VisionLayer,
+            [self._vision_layer(index, layer) for index, layer in enumerate(table.towers["vision"])],
         )
-        for name, where, layers in (
-            ("language", "language", language.layers),
-            ("actions", "expert", expert.layers),
-        ):
-            built = [
-                self._gemma_layer(f"{where}.layers.{index}.", layer) for index, layer in enumerate(layers)
-            ]
-            setattr(it, name, self._array(_GemmaLayer, built))
-        patches = vision.patch_embedding
+        for name, tower in (("language", "language"), ("actions", "expert")):
+            built = [self._gemma_layer(tower, *numbered) for numbered in enumerate(table.towers[tower])]
+            setattr(it, name, self._array(interface.GemmaLayer, built))
+        patches = single["patches"]
         weight = patches.weight.flatten(1).t()
-        it.patches = _Linear(self._at(weight), self._at(patches.bias), *weight.shape)
-        it.projector = self._linear(model.image_projector)
-        it.action_in, it.action_out = self._linear(model.action_in_proj), self._linear(model.action_out_proj)
+        it.patches = interface.Linear(self._at(weight), self._at(patches.bias), *weight.shape)
+        for role in ("projector", "action_in", "action_out"):
+            setattr(it, role, self._linear(single[role]))
         if not c.pi05:
-            it.state, it.norm = self._linear(model.state_proj), self._at(expert.norm.weight)
-            it.mix_in = self._linear(model.action_time_mlp_in)
-            it.mix_out = self._linear(model.action_time_mlp_out)
-        it.positions = self._at(vision.position_embedding.weight)
-        it.vision_norm = self._at(vision.post_layernorm.weight)
-        it.vision_shift = self._at(vision.post_layernorm.bias)
-        it.table = self._at(language.embed_tokens.weight)
-        start = self._numbered("", _SINGLE)
-        it.leaves = (ctypes.c_int64 * len(_SINGLE))(*range(start, start + len(_SINGLE)))
+            for role in ("state", "mix_in", "mix_out"):
+                setattr(it, role, self._linear(single[role]))
+            it.expert_norm = self._at(single["expert_norm"].weight)
+        it.positions = self._at(single["positions"].weight)
+        it.vision_norm = self._at(single["vision_norm"].weight)
+        it.vision_shift = self._at(single["vision_norm"].bias)
+        it.words = self._at(single["words"].weight)
+        start = self._numbered(SINGLE.values())
+        it.leaves[:] = range(start, start + len(SINGLE))
         return it
 
-    def _vision_layer(self, index: int, layer: Any) -> _VisionLayer:
-        of, mlp = layer.self_attn, layer.mlp
-        norms = (layer.layer_norm1, layer.layer_norm2)
-        return _VisionLayer(
-            *(self._at(part) for norm in norms for part in (norm.weight, norm.bias)),
-            self._linear(of.q_proj, of.k_proj, of.v_proj),
-            *(self._linear(module) for module in (of.out_proj, mlp.fc1, mlp.fc2)),
-            self._numbered(f"vision.layers.{index}.", _VISION),
-        )
+    def _vision_layer(self, index: int, layer: Mapping[str, Any]) -> Any:
+        built = interface.VisionLayer(leaf=self._numbered(layer_names("vision", index).values()))
+        built.norm1, built.shift1 = self._at(layer["norm1"].weight), self._at(layer["norm1"].bias)
+        built.norm2, built.shift2 = self._at(layer["norm2"].weight), self._at(layer["norm2"].bias)
+        built.qkv = self._linear(layer["query"], layer["key"], layer["value"])
+        for role in ("out", "up", "down"):
+            setattr(built, role, self._linear(layer[role]))
+        return built
 
-    def _gemma_layer(self, prefix: str, layer: Any) -> _GemmaLayer:
-        built = _GemmaLayer(leaf=self._numbered(prefix, _GEMMA))
-        of = layer.self_attn
-        if isinstance(getattr(layer.input_layernorm, "weight", None), Tensor):
-            built.norm1 = self._at(layer.input_layernorm.weight)
-        if not hasattr(of, "q_proj"):
-            built.qkv = self._linear(of.k_proj, of.v_proj)
+    def _gemma_layer(self, tower: str, index: int, layer: Mapping[str, Any]) -> Any:
+        built = interface.GemmaLayer(leaf=self._numbered(layer_names(tower, index).values()))
+        adaptive = "modulation1" in layer
+        if not adaptive:
+            built.norm1 = self._at(layer["norm1"].weight)
+        if "query" not in layer:
+            built.qkv = self._linear(layer["key"], layer["value"])
             return built
-        if built.norm1:
-            built.norm2 = self._at(layer.post_attention_layernorm.weight)
-        built.qkv, built.out = self._linear(of.q_proj, of.k_proj, of.v_proj), self._linear(of.o_proj)
-        built.gate_up = self._linear(layer.mlp.gate_proj, layer.mlp.up_proj)
-        built.down = self._linear(layer.mlp.down_proj)
+        if not adaptive:
+            built.norm2 = self._at(layer["norm2"].weight)
+        built.qkv, built.out = (
+            self._linear(layer["query"], layer["key"], layer["value"]),
+            self._linear(layer["out"]),
+        )
+        built.gate_up = self._linear(layer["gate"], layer["up"])
+        built.down = self._linear(layer["down"])
         return built
 
 
@@ -430,7 +352,7 @@ def _compiler() -> str:
 
 def _library_path() -> Path:
     """Return where the library for this source, compiler and processor is kept: below ``$XDG_CACHE_HOME``."""
-    digest = hashlib.sha256(_SOURCE.read_bytes())
+    digest = hashlib.sha256(_SOURCE.read_bytes() + interface.header().encode())
     for what in (_compiler(), " ".join(_FLAGS), platform.machine(), _processor()):
         digest.update(f"{what}\n".encode())
     version = subprocess.run([_compiler(), "--version"], capture_output=True, check=False)
@@ -456,8 +378,9 @@ def _build(path: Path) -> None:
         raise OSError(f"no room for it in {path.parent}") from None
     try:
         built = Path(folder) / path.name
+        (Path(folder) / "interface.h").write_text(interface.header(), encoding="utf-8")
         for tuned in _TUNED:
-            command = [_compiler(), *_FLAGS, *tuned, str(_SOURCE), "-o", str(built), "-lm"]
+            command = [_compiler(), *_FLAGS, *tuned, "-I", folder, str(_SOURCE), "-o", str(built), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 os.replace(built, path)

@@ -15,7 +15,7 @@ output and activations one per token; a flow step at a small batch, where only t
 activations in bfloat16.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,7 +35,8 @@ from headless_eval.policies.pi0.engine.fused.kernels_rows import (
     rotate_and_store,
     rounded,
 )
-from headless_eval.policies.pi0.engine.packing import joined
+from headless_eval.policies.pi0.engine.joined_weights import joined
+from headless_eval.policies.pi0.layers import LayerTable
 from headless_eval.policies.pi0.model import Pi0, drop_unused, flow_times
 from headless_eval.quant.precision import Precision
 
@@ -125,24 +126,22 @@ class Product:
 class _GemmaLayer:
     """A layer's products and the weights of its norms; of a last prefix layer there is less."""
 
-    def __init__(self, layer: Any, dtype: torch.dtype, kind: torch.dtype | None):
-        attention = layer.self_attn
-        names = ("q_proj", "k_proj", "v_proj") if hasattr(attention, "q_proj") else ("k_proj", "v_proj")
-        self.qkv = Product([getattr(attention, name) for name in names], dtype, kind)
-        if len(names) == 3:
-            self.out = Product([attention.o_proj], dtype, kind)
-            self.gate_up = Product([layer.mlp.gate_proj, layer.mlp.up_proj], dtype, kind)
-            self.down = Product([layer.mlp.down_proj], dtype, kind)
+    def __init__(self, layer: Mapping[str, Any], dtype: torch.dtype, kind: torch.dtype | None):
+        roles = ("query", "key", "value") if "query" in layer else ("key", "value")
+        self.qkv = Product([layer[role] for role in roles], dtype, kind)
+        if len(roles) == 3:
+            self.out = Product([layer["out"]], dtype, kind)
+            self.gate_up = Product([layer["gate"], layer["up"]], dtype, kind)
+            self.down = Product([layer["down"]], dtype, kind)
 
 
 class _VisionLayer:
-    def __init__(self, layer: Any, dtype: torch.dtype, kind: torch.dtype | None):
-        attention = layer.self_attn
-        self.norms = [(of.weight.float(), of.bias.float()) for of in (layer.layer_norm1, layer.layer_norm2)]
-        self.qkv = Product([attention.q_proj, attention.k_proj, attention.v_proj], dtype, kind)
-        self.out = Product([attention.out_proj], dtype, kind)
-        self.fc1 = Product([layer.mlp.fc1], dtype, kind)
-        self.fc2 = Product([layer.mlp.fc2], dtype, kind)
+    def __init__(self, layer: Mapping[str, Any], dtype: torch.dtype, kind: torch.dtype | None):
+        self.norms = [(of.weight.float(), of.bias.float()) for of in (layer["norm1"], layer["norm2"])]
+        self.qkv = Product([layer["query"], layer["key"], layer["value"]], dtype, kind)
+        self.out = Product([layer["out"]], dtype, kind)
+        self.fc1 = Product([layer["up"]], dtype, kind)
+        self.fc2 = Product([layer["down"]], dtype, kind)
 
 
 class _Steps:
@@ -156,10 +155,9 @@ class _Steps:
         model, dtype = engine.model, engine.dtype
         self.embeddings, modulations = model.condition(flow_times(steps, model.device))
         if modulations is None:
-            norms: list[Any] = []
-            for layer in model.expert.layers:
-                norms += [layer.input_layernorm, layer.post_attention_layernorm]
-            scale = torch.stack([1 + of.weight.float() for of in [*norms, model.expert.norm]])[None]
+            norms = [layer[role] for layer in engine.table.towers["expert"] for role in ("norm1", "norm2")]
+            norms.append(engine.table.single["expert_norm"])
+            scale = torch.stack([1 + of.weight.float() for of in norms])[None]
             self.shift = None
             gate = torch.ones_like(scale)
         else:
@@ -240,6 +238,7 @@ class Fused:
         self.model, self.config = model, model.config
         self.dtype, self.kind = NATIVE[precision.dtype] if execution == "native" else (model.dtype, None)
         self.early = torch.cuda.get_device_capability(model.device) >= CAPABILITY
+        self.table = LayerTable(model)
         self._graphs: dict[tuple[int, ...], _Graph] = {}
         self._steps: dict[int, _Steps] = {}
         self._pool = torch.cuda.graph_pool_handle()
@@ -247,34 +246,29 @@ class Fused:
             self._pack()
 
     def _pack(self) -> None:
-        model, dtype, kind = self.model, self.dtype, self.kind
-        layers: Any = model.language.layers
-        self.language = [_GemmaLayer(layer, dtype, kind) for layer in layers]
+        dtype, kind, towers, single = self.dtype, self.kind, self.table.towers, self.table.single
+        self.language = [_GemmaLayer(layer, dtype, kind) for layer in towers["language"]]
         self.language_norms = [
-            [
-                1 + of.weight.float()
-                for of in (layer.input_layernorm, getattr(layer, "post_attention_layernorm", None))
-                if of is not None
-            ]
-            for layer in layers
+            [1 + layer[role].weight.float() for role in ("norm1", "norm2") if role in layer]
+            for layer in towers["language"]
         ]
-        self.expert = [_GemmaLayer(layer, dtype, kind) for layer in model.expert.layers]
-        self.vision = [_VisionLayer(layer, dtype, kind) for layer in model.vision.layers]
-        last = model.vision.post_layernorm
+        self.expert = [_GemmaLayer(layer, dtype, kind) for layer in towers["expert"]]
+        self.vision = [_VisionLayer(layer, dtype, kind) for layer in towers["vision"]]
+        last = single["vision_norm"]
         self.vision_norm = (last.weight.float(), last.bias.float())
-        patches: Any = model.vision.patch_embedding
+        patches = single["patches"]
         weight = patches.weight.flatten(1).to(dtype)
         self.patches = F.pad(weight, (0, -weight.shape[1] % 8)), patches.bias.to(dtype)
-        self.positions = model.vision.position_embedding.weight.to(dtype)
-        self.projector = _cast(model.image_projector, dtype)
-        self.action_in = _cast(model.action_in_proj, dtype)
-        self.action_out = _cast(model.action_out_proj, dtype)
+        self.positions = single["positions"].weight.to(dtype)
+        self.projector = _cast(single["projector"], dtype)
+        self.action_in = _cast(single["action_in"], dtype)
+        self.action_out = _cast(single["action_out"], dtype)
         if not self.config.pi05:
-            self.state_in = _cast(model.state_proj, dtype)
-            weight, bias = _cast(model.action_time_mlp_in, dtype)
+            self.state_in = _cast(single["state"], dtype)
+            weight, bias = _cast(single["mix_in"], dtype)
             width = self.config.expert.width
             self.mix_in = (weight[:, :width].contiguous(), weight[:, width:].contiguous(), bias)
-            self.mix_out = _cast(model.action_time_mlp_out, dtype)
+            self.mix_out = _cast(single["mix_out"], dtype)
 
     def close(self) -> None:
         """Free the graphs and what they hold."""
@@ -402,7 +396,7 @@ class Fused:
         """Fill the keys and values; return those of the keys."""
         config = self.config
         scale = config.gemma.width**0.5
-        embedded = F.embedding(graph.prompt, self.model.language.embed_tokens.weight).to(self.dtype) * scale
+        embedded = F.embedding(graph.prompt, self.table.single["words"].weight).to(self.dtype) * scale
         parts = [embedded]
         if graph.views:
             seen = F.linear(self._see(graph.images.flatten(0, 1)), *self.projector)

@@ -1,7 +1,7 @@
 """The model's layers as functions of tensors alone, for a compiler: one function for all layers of a kind.
 
 They compute what the modules of ``pi0.model`` do, with joint projections (queries, keys and values; gate and up),
-and with keys and values in one place that prefix and suffix write to. ``q`` rounds what a module of the given name
+and with keys and values in one place that prefix and suffix write to. ``q`` rounds what the module of the given role
 would put out.
 """
 
@@ -27,7 +27,7 @@ def patches(
     grid = images.shape[-1] // side
     x = images.unflatten(3, (grid, side)).unflatten(2, (grid, side)).permute(0, 2, 4, 1, 3, 5)
     x = F.linear(x.reshape(len(images), grid * grid, -1), weight.flatten(1), bias)
-    return q("patch_embedding", x) + q("position_embedding", at[None])
+    return q("patches", x) + q("positions", at[None])
 
 
 def vision_layer(
@@ -49,30 +49,30 @@ def vision_layer(
 ) -> Tensor:
     """Map (N, P, W) to the same shape."""
     width = x.shape[-1:]
-    y = q("layer_norm1", F.layer_norm(x, width, norm1, shift1, _EPSILON))
+    y = q("norm1", F.layer_norm(x, width, norm1, shift1, _EPSILON))
     parts = F.linear(y, qkv, qkv_bias).chunk(3, dim=-1)
     heads = [
-        q(f"self_attn.{name}_proj", part).unflatten(-1, (config.siglip.num_heads, -1)).transpose(1, 2)
-        for name, part in zip("qkv", parts, strict=True)
+        q(role, part).unflatten(-1, (config.siglip.num_heads, -1)).transpose(1, 2)
+        for role, part in zip(("query", "key", "value"), parts, strict=True)
     ]
     mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-    x = x + q("self_attn.out_proj", F.linear(mixed, out, out_bias))
-    y = q("layer_norm2", F.layer_norm(x, width, norm2, shift2, _EPSILON))
-    y = q("mlp.act_fn", F.gelu(q("mlp.fc1", F.linear(y, fc1, fc1_bias)), approximate="tanh"))
-    return x + q("mlp.fc2", F.linear(y, fc2, fc2_bias))
+    x = x + q("out", F.linear(mixed, out, out_bias))
+    y = q("norm2", F.layer_norm(x, width, norm2, shift2, _EPSILON))
+    y = q("activation", F.gelu(q("up", F.linear(y, fc1, fc1_bias)), approximate="tanh"))
+    return x + q("down", F.linear(y, fc2, fc2_bias))
 
 
 def seen(
     q: Rounding, config: Pi0Config, x: Tensor, norm: Tensor, shift: Tensor, weight: Tensor, bias: Tensor
 ) -> Tensor:
     """Map the vision tower's tokens (N, P, W) to those of the language model."""
-    y = q("vision.post_layernorm", F.layer_norm(x, x.shape[-1:], norm, shift, _EPSILON))
-    return q("image_projector", F.linear(y, weight, bias))
+    y = q("vision_norm", F.layer_norm(x, x.shape[-1:], norm, shift, _EPSILON))
+    return q("projector", F.linear(y, weight, bias))
 
 
 def prompt(q: Rounding, config: Pi0Config, tokens: Tensor, table: Tensor) -> Tensor:
     """Map tokens (B, T) to embedded ones."""
-    return q("embed_tokens", F.embedding(tokens, table)) * math.sqrt(config.gemma.width)
+    return q("words", F.embedding(tokens, table)) * math.sqrt(config.gemma.width)
 
 
 def around_prefix(config: Pi0Config, mask: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,12 +118,12 @@ def prefix_layer(
     down: Tensor,
 ) -> Tensor:
     """Map tokens (B, L, W) to the same shape, leaving their keys and values in the first L places."""
-    y = q("input_layernorm", _norm(x, norm1))
+    y = q("norm1", _norm(x, norm1))
     queries = _attend_to(q, config.gemma, F.linear(y, qkv), cos, sin, keys, values, 0)
     places = x.shape[1]
     mixed = attention(queries, keys[:, :, :places], values[:, :, :places], mask)
-    x = x + q("self_attn.o_proj", F.linear(mixed, out))
-    return x + _mlp(q, q("post_attention_layernorm", _norm(x, norm2)), gate_up, down)
+    x = x + q("out", F.linear(mixed, out))
+    return x + _mlp(q, q("norm2", _norm(x, norm2)), gate_up, down)
 
 
 def prefix_end(
@@ -138,7 +138,7 @@ def prefix_end(
     kv: Tensor,
 ) -> None:
     """Leave the keys and values of the last layer's tokens (B, L, W) in the first L places."""
-    y = q("input_layernorm", _norm(x, norm1))
+    y = q("norm1", _norm(x, norm1))
     _attend_to(q, config.gemma, F.linear(y, kv), cos, sin, keys, values, 0)
 
 
@@ -160,32 +160,32 @@ def expert_layer(
     """Map tokens (B, S, W) to the same shape; ``norms`` are two weights, or two times scale, shift and gate."""
     first, second = norms[: len(norms) // 2], norms[len(norms) // 2 :]
     y = _norm(x, *first[:2])
-    y = y if config.pi05 else q("input_layernorm", y)
+    y = y if config.pi05 else q("norm1", y)
     before = keys.shape[2] - x.shape[1]
     queries = _attend_to(q, config.expert, F.linear(y, qkv), cos, sin, keys, values, before)
-    change = q("self_attn.o_proj", F.linear(attention(queries, keys, values, mask), out))
+    change = q("out", F.linear(attention(queries, keys, values, mask), out))
     x = _add(x, change, *first[2:])
     y = _norm(x, *second[:2])
-    y = y if config.pi05 else q("post_attention_layernorm", y)
+    y = y if config.pi05 else q("norm2", y)
     return _add(x, _mlp(q, y, gate_up, down), *second[2:])
 
 
 def state_token(q: Rounding, config: Pi0Config, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Map π0's state (B, A) to its token (B, 1, W)."""
-    return q("state_proj", F.linear(state, weight, bias))[:, None]
+    return q("state", F.linear(state, weight, bias))[:, None]
 
 
 def step_begin(
     q: Rounding, config: Pi0Config, x_t: Tensor, weight: Tensor, bias: Tensor, *of_pi0: Tensor
 ) -> Tensor:
     """Map noisy actions (B, H, A) to the suffix's tokens; π0 also gives state, time and the weights that mix it in."""
-    x = q("action_in_proj", F.linear(x_t.to(weight.dtype), weight, bias))
+    x = q("action_in", F.linear(x_t.to(weight.dtype), weight, bias))
     if config.pi05:
         return x
     state, time, mix_in, mix_in_bias, mix_out, mix_out_bias = of_pi0
     x = torch.cat([x, time.expand(x.shape)], dim=-1)
-    x = F.silu(q("action_time_mlp_in", F.linear(x, mix_in, mix_in_bias)))
-    return torch.cat([state, q("action_time_mlp_out", F.linear(x, mix_out, mix_out_bias))], dim=1)
+    x = F.silu(q("mix_in", F.linear(x, mix_in, mix_in_bias)))
+    return torch.cat([state, q("mix_out", F.linear(x, mix_out, mix_out_bias))], dim=1)
 
 
 def step_end(
@@ -200,8 +200,8 @@ def step_end(
 ) -> Tensor:
     """Follow the velocity that the suffix's tokens (B, S, W) tell for one of so many steps."""
     y = _norm(x, *norm[:2])
-    y = y if config.pi05 else q("expert.norm", y)
-    velocity = q("action_out_proj", F.linear(y[:, -config.action_horizon :], weight, bias))
+    y = y if config.pi05 else q("expert_norm", y)
+    velocity = q("action_out", F.linear(y[:, -config.action_horizon :], weight, bias))
     return x_t - velocity.to(torch.float32) / steps
 
 
@@ -229,12 +229,12 @@ def _attend_to(
     size, stored = config.head_dim, config.num_kv_heads * config.head_dim
     asked, k, v = projected.split([projected.shape[-1] - 2 * stored, stored, stored], dim=-1)
     end = start + projected.shape[1]
-    k = _rotate(q("self_attn.k_proj", k).unflatten(-1, (-1, size)), cos, sin)
+    k = _rotate(q("key", k).unflatten(-1, (-1, size)), cos, sin)
     keys[:, :, start:end] = k.transpose(1, 2)
-    values[:, :, start:end] = q("self_attn.v_proj", v).unflatten(-1, (-1, size)).transpose(1, 2)
+    values[:, :, start:end] = q("value", v).unflatten(-1, (-1, size)).transpose(1, 2)
     if not asked.shape[-1]:
         return None
-    return _rotate(q("self_attn.q_proj", asked).unflatten(-1, (-1, size)), cos, sin)
+    return _rotate(q("query", asked).unflatten(-1, (-1, size)), cos, sin)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -259,5 +259,5 @@ def attention(queries: Tensor | None, keys: Tensor, values: Tensor, mask: Tensor
 
 def _mlp(q: Rounding, x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
-    gate = q("mlp.act_fn", F.gelu(q("mlp.gate_proj", gate), approximate="tanh"))
-    return q("mlp.down_proj", F.linear(gate * q("mlp.up_proj", up), down))
+    gate = q("activation", F.gelu(q("gate", gate), approximate="tanh"))
+    return q("down", F.linear(gate * q("up", up), down))

@@ -1,7 +1,7 @@
-"""Parts of the model compiled: traced once with fixed shapes, then called without Python's guards or hooks."""
+"""Functions compiled by torch: traced once with fixed shapes, then called without Python's guards or hooks."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,14 +18,14 @@ _compiled: dict[Any, tuple[Callable[..., Any], frozenset[str]]] = {}
 _lock = threading.RLock()
 
 
-class Part:
-    """A function of ``layers``, compiled when it is first called; always called with the same shapes.
+class CompiledFunction:
+    """A function of ``functions``, compiled when it is first called; always called with the same shapes.
 
     Args:
         function: takes a rounding, the configuration, and tensors.
         config: the model's.
         rounding: what is rounded in it.
-        prefix: what the names of the modules it stands for begin with.
+        names: by role, the dotted names of the modules it stands for.
         handle: is told which of them have been rounded.
     """
 
@@ -34,11 +34,11 @@ class Part:
         function: Callable[..., Any],
         config: Pi0Config,
         rounding: Rounding,
-        prefix: str = "",
+        names: Mapping[str, str],
         handle: Handle | None = None,
     ):
         self._of = (function, rounding, config)
-        self._prefix, self._handle = prefix, handle
+        self._names, self._handle = names, handle
         self._run: Callable[..., Any] | None = None
 
     def __call__(self, *tensors: Tensor) -> Any:
@@ -56,15 +56,15 @@ class Part:
                 _compiled[key] = _compile(*self._of, tensors)
             self._run, seen = _compiled[key]
         if self._handle is not None:
-            self._handle.note(self._prefix + leaf for leaf in seen)
+            self._handle.note(self._names[role] for role in seen)
         return self._run
 
 
 def _compile(
     function: Callable[..., Any], rounding: Rounding, config: Pi0Config, tensors: tuple[Tensor, ...]
 ) -> tuple[Callable[..., Any], frozenset[str]]:
-    """Return the function compiled, and the modules whose rounding is in what was compiled."""
-    noting = Rounding(rounding.dtype, rounding.leaves)
+    """Return the function compiled, and the roles of the modules whose rounding is in what was compiled."""
+    noting = Rounding(rounding.dtype, rounding.roles)
 
     def part(*given: Tensor) -> Any:
         return function(noting, config, *given)
