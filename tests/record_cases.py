@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from headless_eval.contracts.simulator import Task
+from headless_eval.contracts.variant import Variant
 from headless_eval.results import EpisodeRecord
 from headless_eval.results.manifest import build_manifest
 
@@ -12,8 +13,8 @@ TASKS = [
     Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450),
 ]
 CONFIGURATIONS = [
-    SimpleNamespace(name="float32", dtype="float32", mode="weights_only", scope=".*"),
-    SimpleNamespace(name="boolean_both", dtype="boolean", mode="both", scope=".*"),
+    Variant(SimpleNamespace(name="float32", dtype="float32", mode="weights_only", scope=".*")),
+    Variant(SimpleNamespace(name="boolean_both", dtype="boolean", mode="both", scope=".*")),
 ]
 
 
@@ -21,7 +22,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "suite": "droid",
         "tasks": TASKS,
-        "configurations": CONFIGURATIONS,
+        "variants": CONFIGURATIONS,
         "episodes": 5,
         "seed": 7,
         "settings": {"slots": 4},

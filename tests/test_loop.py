@@ -476,7 +476,7 @@ def test_time_of_a_batch_is_divided_over_its_members():
 def test_journal_is_complete_at_each_moment(tmp_path):
     manifest = {
         "suite": "toy",
-        "configurations": [{"name": precision.name} for precision in PRECISIONS],
+        "variants": [{"name": precision.name} for precision in PRECISIONS],
         "tasks": [{"id": task.id, "key": task.key, "name": task.name} for task in TASKS],
     }
     count = 0

@@ -104,7 +104,7 @@ class GateConfig:
     """Folder of the run."""
 
     max_drop: Annotated[float, flag("DROP", "0.05")] = 0.05
-    """The drop of the success rate against float32 that is allowed."""
+    """The drop of the success rate against the baseline that is allowed."""
 
     junit: Annotated[Path | None, flag("FILE", "none")] = None
     """Write the judgements as JUnit XML."""
@@ -134,7 +134,7 @@ class ExportConfig:
     lerobot: Annotated[Path | None, flag("OUT", "none")] = None
     """Folder for a LeRobot dataset (v2.1) of one run's episodes, simulated again; instead of a table."""
 
-    configuration: Annotated[tuple[str, ...], flag("NAME ...", "float32")] = ()
+    configuration: Annotated[tuple[str, ...], flag("NAME ...", "the baseline")] = ()
     """With --lerobot: the configurations whose episodes to write."""
 
     def run(self) -> int:
@@ -150,7 +150,7 @@ class ExportConfig:
             raise UserError("--lerobot writes a dataset and no table: leave --output and --format out")
         if len(self.directories) != 1:
             raise UserError("--lerobot takes the folder of one run")
-        from headless_eval.export.lerobot import CONFIGURATIONS, export_lerobot
+        from headless_eval.export.lerobot import export_lerobot
 
-        print(export_lerobot(self.directories[0], self.lerobot, self.configuration or CONFIGURATIONS))
+        print(export_lerobot(self.directories[0], self.lerobot, self.configuration))
         return 0

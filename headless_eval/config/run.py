@@ -5,11 +5,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from headless_eval.contracts.variant import Variant
+from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.quant.precision import Precision, Scope, configurations
 from headless_eval.shared.flags import flag
+from headless_eval.shared.suggest import unknown
 
 EngineChoice = Literal["auto", "eager", "compiled", "fused"]
 ExecutionChoice = Literal["simulated", "native"]
@@ -55,6 +56,9 @@ class RunConfig:
 
     bits: Annotated[tuple[str, ...], flag("REGEX=BITS ...", "the method's")] = ()
     """Bits of layers by name, under a method: mlp=w8a8, expert=w8, vision=a16; the first that matches counts."""
+
+    baseline: Annotated[str, flag("NAME")] = DEFAULT_BASELINE
+    """What the others are compared with, such as bfloat16_weights_only."""
 
     calibration: Annotated[Path | None, flag("FILE", "the run makes its own")] = None
     """What `calibrate` wrote, for methods that need it."""
@@ -120,7 +124,7 @@ class RunConfig:
     """Episodes at once, in one process; changes the speed, never a result."""
 
     sequential: Annotated[float | None, flag("MARGIN", "off")] = None
-    """Stop a precision once it is decided: worse than float32, or not worse by MARGIN (0.05 is 5 points)."""
+    """Stop a precision once it is decided: worse than the baseline, or not worse by MARGIN (0.05 is 5 points)."""
 
     videos: VideoChoice = "all"
     """Which episodes to keep as H.264; errors count among the failures here."""
@@ -185,14 +189,19 @@ class RunConfig:
                 raise UserError(
                     f"--{name} is for methods, and --dtypes names none: add one, such as duquant_w4a8"
                 )
+        names = [variant.name for variant in self.variants]
+        if self.baseline != DEFAULT_BASELINE and self.baseline not in names:
+            raise unknown("baseline", self.baseline, names)
         if self.sequential is None:
             return
         if not 0 < self.sequential < 1:
             raise UserError(
                 f"--sequential is {self.sequential:g}; it must be above 0 and below 1 (0.05 is 5 points)"
             )
-        if precisions[0].dtype != "float32":
-            raise UserError("--sequential compares with float32, which is missing: add it to --dtypes")
+        if self.baseline not in names:
+            raise UserError(
+                f"--sequential compares with {self.baseline}, which is missing: add it to --dtypes"
+            )
 
     @classmethod
     def of_flags(cls, flags: Any) -> "RunConfig":
@@ -208,8 +217,9 @@ class RunConfig:
 
     @property
     def variants(self) -> list[Variant]:
-        """The variants to run, float32 first."""
-        return [Variant(precision) for precision in self.precisions]
+        """The variants to run, the baseline first, then float32."""
+        variants = [Variant(precision) for precision in self.precisions]
+        return sorted(variants, key=lambda variant: variant.name != self.baseline)
 
     @property
     def needs_calibration(self) -> bool:

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
+UNQUANTIZED = "float32"
+"""The dtype of the precision at which a model is as it was loaded; its mode and scope mean nothing."""
+
+DEFAULT_BASELINE = UNQUANTIZED
+"""The variant that the others are compared with unless a run names another: the policy as it was loaded."""
+
 
 class PrecisionLike(Protocol):
     """A numerical precision, as far as records and manifests care; ``quant.Precision`` is one."""

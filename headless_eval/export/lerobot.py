@@ -22,16 +22,14 @@ from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
 from headless_eval.sims.registry import find_suite
 
-CONFIGURATIONS = ("float32",)
 
-
-def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = CONFIGURATIONS) -> Path:
-    """Write the episodes of some configurations that ended without an error as a LeRobot dataset.
+def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = ()) -> Path:
+    """Write the episodes of some variants that ended without an error as a LeRobot dataset.
 
     Args:
         folder: of the run.
         output: of the dataset; if it exists, it is empty. It is there whole or not at all.
-        configurations: their names.
+        configurations: the variants' names; by default the baseline.
 
     Returns:
         The dataset's folder.
@@ -43,10 +41,10 @@ def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = C
     _check_free(output)
     run = RunDirectory.open(folder)
     config = config_from(run.manifest, folder)
-    names = [entry["name"] for entry in run.manifest["configurations"]]
+    configurations = configurations or (run.baseline,)
     for name in configurations:
-        if name not in names:
-            raise unknown("configuration", name, names)
+        if name not in run.variants:
+            raise unknown("configuration", name, run.variants)
     records = [
         record
         for record in run.records()

@@ -8,7 +8,7 @@ from typing import Any
 
 from headless_eval.errors import UserError
 from headless_eval.results import EpisodeRecord, RunDirectory
-from headless_eval.results.record import BASELINE, FIELDS, OPTIONAL
+from headless_eval.results.record import FIELDS, OPTIONAL
 from headless_eval.shared.files import replacing
 from headless_eval.shared.program import install
 
@@ -66,7 +66,7 @@ def _rows(run: RunDirectory) -> Iterator[dict[str, Any]]:
 
 def _fields(record: EpisodeRecord) -> dict[str, Any]:
     fields = record.to_dict()
-    if record.configuration == BASELINE:
+    if not record.quantized:
         fields["mode"] = None
     error = fields.pop("error") or {}
     del fields["actions"]

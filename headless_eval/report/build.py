@@ -18,7 +18,7 @@ def summarize_run(run: RunDirectory) -> Summary:
 
 
 def _summarize(run: RunDirectory, records: Sequence[EpisodeRecord]) -> Summary:
-    summary = summarize(run.manifest["suite"], records)
+    summary = summarize(run.manifest["suite"], records, run.baseline)
     stopping = run.stopping()
     return replace(summary, stops=stopping.stops) if stopping else summary
 

@@ -1,10 +1,10 @@
-"""What the four charts of a run show: success by precision, for each mode and overall. Drawing is done elsewhere."""
+"""What the four charts of a run show: success by variant, for each mode and overall. Drawing is done elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.report.summary import Row, Summary
-from headless_eval.results.record import BASELINE
 
 MODES = {
     "weights_only": "Weights only",
@@ -36,7 +36,8 @@ class Chart:
         labels: of the groups.
         series: the bars, each with its Wilson interval.
         points: per group the rows of single tasks, where one bar stands for all; else empty.
-        reference: float32's rate over all tasks, if it ran.
+        reference: the baseline's rate over all tasks, if it ran.
+        baseline: the baseline's name.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Chart:
     series: Sequence[Series]
     points: Sequence[Sequence[Row]] = field(default=())
     reference: float | None = None
+    baseline: str = DEFAULT_BASELINE
 
     def group(self, index: int) -> list[tuple[Series, Row]]:
         """Return the bars of a group that exist: a mode that did not run for a dtype leaves no hole."""
@@ -72,11 +74,12 @@ def charts(summary: Summary) -> dict[str, Chart | str]:
 
 
 def _mode_chart(summary: Summary, mode: str) -> Chart | str:
-    """Groups: the precisions of one mode after float32; bars: tasks."""
-    found = [row for row in summary.overall if row.configuration != BASELINE and row.mode == mode]
+    """Groups: the quantized variants of one mode after the baseline; bars: tasks."""
+    baseline, others = _baseline_and_others(summary)
+    found = [row for row in others if row.quantized and row.mode == mode]
     if not found:
         return f"{MODES[mode]}: no precision ran in this mode."
-    groups = [row for row in summary.overall if row.configuration == BASELINE] + found
+    groups = baseline + found
     per_task = {(row.configuration, row.task): row for row in summary.rows}
     points: list[list[Row]] = []
     if 1 < len(summary.tasks) <= COLOURS:
@@ -95,30 +98,35 @@ def _mode_chart(summary: Summary, mode: str) -> Chart | str:
                 for group in groups
             ]
     labels = [_label(group, mode) for group in groups]
-    return Chart(mode, MODES[mode], labels, series, points, _reference(summary))
+    return Chart(mode, MODES[mode], labels, series, points, _reference(summary), summary.baseline)
 
 
 def _overall_chart(summary: Summary) -> Chart | str:
     """Groups: dtypes; bars: modes, all tasks together."""
     if not summary.overall:
         return "No episode has run."
-    baseline = [row for row in summary.overall if row.configuration == BASELINE]
-    others = [row for row in summary.overall if row.configuration != BASELINE]
+    baseline, others = _baseline_and_others(summary)
     labels = list(dict.fromkeys(_label(row, row.mode) for row in others))
     series = [Series("", None, [*baseline, *[None] * len(labels)])] if baseline else []
-    for index, (mode, name) in enumerate(MODES.items()):
-        rows = {_label(row, mode): row for row in others if row.mode == mode}
+    for index, (mode, name) in enumerate({**MODES, "": "Unquantized"}.items()):
+        rows = {_label(row, mode): row for row in others if (row.mode if row.quantized else "") == mode}
         if rows:
             gap: list[Row | None] = [None] * len(baseline)
             series.append(Series(name, index, gap + [rows.get(label) for label in labels]))
     labels = [*(_label(row, "") for row in baseline), *labels]
-    return Chart("overall", "All modes", labels, series, reference=_reference(summary))
+    return Chart("overall", "All modes", labels, series, (), _reference(summary), summary.baseline)
+
+
+def _baseline_and_others(summary: Summary) -> tuple[list[Row], list[Row]]:
+    """Return the baseline's row, if it ran, and those of the other variants."""
+    found = [row for row in summary.overall if row.configuration == summary.baseline]
+    return found, [row for row in summary.overall if row.configuration != summary.baseline]
 
 
 def _reference(summary: Summary) -> float | None:
-    return next((row.rate for row in summary.overall if row.configuration == BASELINE), None)
+    return next((row.rate for row in _baseline_and_others(summary)[0]), None)
 
 
 def _label(row: Row, mode: str) -> str:
-    """Return a configuration's name without its mode."""
+    """Return a variant's name without its mode."""
     return row.configuration.replace(f"_{mode}", "", 1) if mode else row.configuration

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headless_eval.report.summary import Row, Summary
-from headless_eval.results.record import BASELINE, EpisodeRecord
+from headless_eval.results.record import EpisodeRecord
 from headless_eval.shared.files import replacing
 
 COLUMNS = (
@@ -37,7 +37,7 @@ def write_csv(path: Path, records: Sequence[EpisodeRecord]) -> None:
 def write_suite_json(
     path: Path, records: Sequence[EpisodeRecord], summary: Summary, manifest: Mapping[str, Any]
 ) -> None:
-    """Write ``<suite>_results.json``: totals over all configurations and the list of results.
+    """Write ``<suite>_results.json``: totals over all variants and the list of results.
 
     Episodes that ended in an error are in the list, in ``total_errors``, and in no other total.
     """
@@ -61,7 +61,7 @@ def write_suite_json(
 
 
 def write_rates_json(path: Path, summary: Summary) -> None:
-    """Write ``results.json``: per configuration the rate of each task, and the mean of those rates.
+    """Write ``results.json``: per variant the rate of each task, and the mean of those rates.
 
     A rate is None where every episode ended in an error; the mean is over the tasks that have one.
     """
@@ -88,7 +88,7 @@ def _rate(row: Row) -> dict[str, Any]:
 def _fields(record: EpisodeRecord) -> dict[str, Any]:
     """Return a record's fields under the names of the results files; the model as it is has no mode."""
     fields = record.to_dict()
-    if record.configuration == BASELINE:
+    if not record.quantized:
         fields["mode"] = None
     fields["episode_idx"] = fields.pop("episode")
     return {name: fields[name] for name in COLUMNS + TIMING_COLUMNS if name in fields} | {

@@ -1,4 +1,4 @@
-"""A regression gate: does a precision succeed less often than it may?"""
+"""A regression gate: does a variant succeed less often than it may?"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 from headless_eval.errors import UserError
 from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import RunDirectory
-from headless_eval.results.record import BASELINE
 from headless_eval.results.stopping import Stop
 from headless_eval.shared.files import replacing
 
@@ -17,7 +16,7 @@ Outcome = Literal["passed", "failed", "error"]
 
 @dataclass(frozen=True)
 class Judged:
-    """A configuration before the gate.
+    """A variant before the gate.
 
     Args:
         configuration: its name.
@@ -34,9 +33,9 @@ class Judged:
 
 
 def gate(folder: Path, max_drop: float = 0.05, junit: Path | None = None) -> int:
-    """Judge each configuration of a run, print the judgements, and write them as JUnit XML if asked.
+    """Judge each variant of a run, print the judgements, and write them as JUnit XML if asked.
 
-    A configuration fails if the observed drop of its success rate against float32 is above ``max_drop`` and
+    A variant fails if the observed drop of its success rate against the baseline is above ``max_drop`` and
     significant: McNemar's exact test on the same episodes, p at most 0.05 after Holm.
 
     Args:
@@ -59,12 +58,12 @@ def gate(folder: Path, max_drop: float = 0.05, junit: Path | None = None) -> int
         seconds[record.configuration] = seconds.get(record.configuration, 0.0) + record.total_s
     manifest = run.manifest
     wanted = len(manifest["tasks"]) * int(manifest.get("episodes") or 0)
-    names = [entry["name"] for entry in manifest["configurations"]]
-    if BASELINE not in names or len(names) < 2:
+    names = run.variants
+    if run.baseline not in names or len(names) < 2:
         raise UserError(
-            f"{folder} has nothing to judge: {BASELINE} and another precision have to be in the run"
+            f"{folder} has nothing to judge: {run.baseline} and another precision have to be in the run"
         )
-    summary = summarize(manifest["suite"], records)
+    summary = summarize(manifest["suite"], records, run.baseline)
     stopping = run.stopping()
     stops = stopping.stops if stopping else {}
     judged = [
@@ -91,9 +90,9 @@ def _judge(
         return _judge_stop(row, stop, max_drop)
     if row.episodes < wanted:
         return "error", f"{row.episodes} of {wanted} episodes have run"
-    if name == BASELINE:
+    if name == summary.baseline:
         return "passed", f"{row.successes} of {row.episodes} succeed; what the others are compared with"
-    return _judge_drop(row, max_drop)
+    return _judge_drop(row, summary.baseline, max_drop)
 
 
 def _judge_stop(row: Row, stop: Stop, max_drop: float) -> tuple[Outcome, str]:
@@ -107,10 +106,10 @@ def _judge_stop(row: Row, stop: Stop, max_drop: float) -> tuple[Outcome, str]:
     return "passed", facts
 
 
-def _judge_drop(row: Row, max_drop: float) -> tuple[Outcome, str]:
+def _judge_drop(row: Row, baseline: str, max_drop: float) -> tuple[Outcome, str]:
     one = row.comparison
     if one is None:
-        return "error", f"there is no {BASELINE} episode to compare with"
+        return "error", f"there is no {baseline} episode to compare with"
     p_value = one.p_value if one.p_holm is None else one.p_holm
     low, high = (100 * value for value in one.interval)
     facts = f"{100 * one.difference:+.1f} points [{low:+.1f}, {high:+.1f}] over {one.pairs} pairs, p {p_value:.2g}"
@@ -122,7 +121,7 @@ def _judge_drop(row: Row, max_drop: float) -> tuple[Outcome, str]:
 
 
 def _write_junit(path: Path, folder: Path, judged: list[Judged]) -> None:
-    """Write a test suite with a test case per configuration, as continuous-integration servers read it."""
+    """Write a test suite with a test case per variant, as continuous-integration servers read it."""
     counts = {
         "tests": len(judged),
         "failures": sum(one.outcome == "failed" for one in judged),

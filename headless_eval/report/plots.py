@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, and only the end of a 
 # Okabe and Ito's palette, told apart with every common colour blindness; purple and grey for its yellow and black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#5C5C5C")
 INK, _BASELINE_COLOUR, FAINT = "#333333", "#9A9A9A", "#7A7A7A"
-_REFERENCE = "float32, all tasks"
 _DPI = 200
 
 
@@ -56,7 +55,8 @@ def _bar_figure(suite: str, chart: Chart) -> Figure:
 
     if chart.reference is not None:
         dashes = (0, (4, 3))
-        axes.axhline(chart.reference, color=INK, linewidth=0.9, linestyle=dashes, zorder=1, label=_REFERENCE)
+        name = f"{chart.baseline}, all tasks"
+        axes.axhline(chart.reference, color=INK, linewidth=0.9, linestyle=dashes, zorder=1, label=name)
     for group in range(len(labels)):
         present = chart.group(group)
         size = min(0.8 / max(1, len(present)), 0.4)
@@ -99,7 +99,7 @@ def _draw_legend(figure: Figure, axes: Axes, chart: Chart) -> None:
     from matplotlib.patches import Patch
 
     handles: list = [Patch(color=_colour(one.colour), label=one.label) for one in chart.series if one.label]
-    handles += [line for line in axes.get_lines() if line.get_label() == _REFERENCE]
+    handles += [line for line in axes.get_lines() if line.get_label() == f"{chart.baseline}, all tasks"]
     # matplotlib does not wrap legends; a letter is about 0.058 inches wide, a handle with its space 0.42.
     widths = [0.42 + 0.058 * len(str(handle.get_label())) for handle in handles]
     room = figure.get_figwidth()

@@ -1,11 +1,11 @@
 """What a number of episodes can show: the power of the exact McNemar test on pairs.
 
-The model: each pair is lost (only float32 succeeds) with one probability, gained (only the other precision
+The model: each pair is lost (only the baseline succeeds) with one probability, gained (only the other variant
 succeeds) with another, independently of all other pairs. Then the count of unequal pairs is binomial, and given
 it, the count of lost ones is: the power is exact, summed over both (Duffy, "Asymptotic and exact power for the
 McNemar test and its analogue with R controls per case", Biometrics 40 (1984) 1007-1015).
 
-What has to be assumed is how often episodes are gained: closed loops are chaotic, so that a precision without
+What has to be assumed is how often episodes are gained: closed loops are chaotic, so that a variant without
 any effect on success still loses and gains some. Here the rate of gains is taken as known, and a drop adds to it
 on the side of the losses: lost = gained + drop.
 """
@@ -62,7 +62,7 @@ def detectable_drop(
     Args:
         pairs: how many.
         gained: probability that a pair is gained; losses are this and the drop.
-        highest: the success rate of float32, which no loss can exceed.
+        highest: the success rate of the baseline, which no loss can exceed.
         alpha: level of the two-sided test.
         power: chance to find the drop.
 

@@ -1,4 +1,4 @@
-"""How sure a success rate is, and whether a precision differs from float32 on the same episodes."""
+"""How sure a success rate is, and whether a variant differs from the baseline on the same episodes."""
 
 import math
 from collections.abc import Sequence

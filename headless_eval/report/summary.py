@@ -1,9 +1,10 @@
-"""What a run's records say: success per configuration and task, compared with float32 in pairs."""
+"""What a run's records say: success per variant and task, compared with the baseline in pairs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from headless_eval.contracts.variant import DEFAULT_BASELINE, UNQUANTIZED
 from headless_eval.report.power import detectable_drop, pairs_needed
 from headless_eval.report.statistics import (
     Interval,
@@ -12,23 +13,23 @@ from headless_eval.report.statistics import (
     newcombe_paired_interval,
     wilson_interval,
 )
-from headless_eval.results.record import BASELINE, ERROR, EpisodeRecord
+from headless_eval.results.record import ERROR, EpisodeRecord
 from headless_eval.results.sequential import ALPHA
 from headless_eval.results.stopping import Stop
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A configuration against float32, over the (task, episode) pairs that ended without error in both.
+    """A variant against the baseline, over the (task, episode) pairs that ended without error in both.
 
     Args:
         pairs: how many there are.
-        gained: episodes that succeed here and fail at float32.
-        lost: episodes that fail here and succeed at float32.
-        difference: success rate here minus that of float32, over these pairs.
+        gained: episodes that succeed here and fail for the baseline.
+        lost: episodes that fail here and succeed for the baseline.
+        difference: success rate here minus that of the baseline, over these pairs.
         interval: Newcombe's 95 % interval of the difference.
         p_value: McNemar's exact two-sided test that the rates are equal.
-        p_holm: the same after Holm's correction over all configurations; None for a single task, which is not
+        p_holm: the same after Holm's correction over all variants; None for a single task, which is not
             among the hypotheses tested.
         detectable: the smallest drop that these pairs show with 80 % power (``detectable_drop``); None if not
             even the largest possible, or for a single task.
@@ -58,19 +59,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration on one task, or on all.
+    """One variant on one task, or on all.
 
     Args:
         configuration: its name.
-        dtype: its numerical type.
-        mode: what of the model it covers.
+        dtype: the numerical type of its precision.
+        mode: what of the model the precision covers.
         task: the task's key, or None for all tasks together.
         episodes: episodes that ended in success or failure.
         successes: how many of them succeeded.
         errors: episodes that broke; they are not among ``episodes``.
         rate: successes / episodes, or None without episodes.
         interval: Wilson's 95 % interval of the rate, or None without episodes.
-        comparison: against float32; None for float32 itself and where no pair exists.
+        comparison: against the baseline; None for the baseline itself and where no pair exists.
     """
 
     configuration: str
@@ -84,17 +85,23 @@ class Row:
     interval: Interval | None
     comparison: Comparison | None
 
+    @property
+    def quantized(self) -> bool:
+        """Whether the precision changes the model; else its mode means nothing."""
+        return self.dtype != UNQUANTIZED
+
 
 @dataclass(frozen=True)
 class Summary:
-    """All rows of a run, in the order of its records; each configuration's overall row follows its tasks.
+    """All rows of a run, in the order of its records; each variant's overall row follows its tasks.
 
     Args:
         suite: the suite's name.
         tasks: key -> name of each task, in order.
-        configurations: names, in order.
-        rows: per configuration its tasks, then all of them together.
-        stops: in a sequential run, how the test of each configuration but float32 stands.
+        configurations: the variants' names, in order.
+        rows: per variant its tasks, then all of them together.
+        baseline: the name of the variant that the others are compared with; it need not have run.
+        stops: in a sequential run, how the test of each variant but the baseline stands.
         scoped: what the hashes of scopes in names stand for, in a sentence; empty if there are none.
     """
 
@@ -102,14 +109,15 @@ class Summary:
     tasks: dict[str, str]
     configurations: tuple[str, ...]
     rows: tuple[Row, ...]
+    baseline: str = DEFAULT_BASELINE
     stops: Mapping[str, Stop] = field(default_factory=dict)
     scoped: str = ""
 
     def row(self, configuration: str, task: str | None = None) -> Row:
-        """Return the row of a configuration and a task's key, or of all tasks.
+        """Return the row of a variant and a task's key, or of all tasks.
 
         Raises:
-            KeyError: if there is none.
+            KeyError: there is no such row.
         """
         for row in self.rows:
             if row.configuration == configuration and row.task == task:
@@ -118,7 +126,7 @@ class Summary:
 
     @property
     def overall(self) -> tuple[Row, ...]:
-        """The rows over all tasks, one per configuration."""
+        """The rows over all tasks, one per variant."""
         return tuple(row for row in self.rows if row.task is None)
 
     @property
@@ -148,12 +156,13 @@ class Summary:
         return sum(row.errors for row in self.overall)
 
 
-def summarize(suite: str, records: Iterable[EpisodeRecord]) -> Summary:
+def summarize(suite: str, records: Iterable[EpisodeRecord], baseline: str = DEFAULT_BASELINE) -> Summary:
     """Count, estimate and compare.
 
     Args:
         suite: the suite's name.
         records: one per trial (``RunDirectory.records``); their order becomes the summary's.
+        baseline: the name of the variant that the others are compared with.
     """
     tasks: dict[str, str] = {}
     cells: dict[tuple[str, str], list[EpisodeRecord]] = defaultdict(list)
@@ -167,20 +176,25 @@ def summarize(suite: str, records: Iterable[EpisodeRecord]) -> Summary:
     for configuration in configurations:
         done = [(task, cells[configuration, task]) for task in tasks if (configuration, task) in cells]
         for task, mine in done:
-            rows.append(_row(task, mine, cells.get((BASELINE, task), [])))
+            rows.append(_row(task, mine, baseline, cells.get((baseline, task), [])))
         everything = [record for _, mine in done for record in mine]
-        baseline = [record for task, _ in done for record in cells.get((BASELINE, task), [])]
-        rows.append(_row(None, everything, baseline))
+        reference = [record for task, _ in done for record in cells.get((baseline, task), [])]
+        rows.append(_row(None, everything, baseline, reference))
     return Summary(
-        suite, tasks, tuple(configurations), tuple(_judge_together(rows)), scoped=told_scopes(configurations)
+        suite,
+        tasks,
+        tuple(configurations),
+        tuple(_judge_together(rows, baseline)),
+        baseline,
+        scoped=told_scopes(configurations),
     )
 
 
 def told_scopes(scopes: Mapping[str, str]) -> str:
-    """Return what the hashes of scopes in the names of configurations stand for; empty if there are none.
+    """Return what the hashes of scopes in the names of variants stand for; empty if there are none.
 
     Args:
-        scopes: configuration -> its scope as text.
+        scopes: variant's name -> its scope as text.
     """
     told = {
         f"scope_{name.partition('_scope_')[2]}": scope for name, scope in scopes.items() if "_scope_" in name
@@ -189,9 +203,9 @@ def told_scopes(scopes: Mapping[str, str]) -> str:
 
 
 def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:
-    """Return for each configuration compared how many pairs show a drop in success rate with 80 % power.
+    """Return for each variant compared how many pairs show a drop in success rate with 80 % power.
 
-    The level is that of Holm's strictest step, 0.05 over the number of configurations.
+    The level is that of Holm's strictest step, 0.05 over the number of variants compared.
 
     Args:
         summary: of a run.
@@ -202,7 +216,7 @@ def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:
 
 
 def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord]) -> Comparison | None:
-    """Compare two configurations on the trials that both finished; None if there is no such trial."""
+    """Compare two variants on the trials that both finished; None if there is no such trial."""
     other = {
         (record.task_id, record.episode): record.success for record in baseline if record.status != ERROR
     }
@@ -224,20 +238,22 @@ def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord])
     )
 
 
-def _judge_together(rows: Sequence[Row]) -> list[Row]:
+def _judge_together(rows: Sequence[Row], baseline: str) -> list[Row]:
     """Complete the comparisons over all tasks, which are one family of hypotheses."""
-    baseline = next((row.rate for row in rows if row.task is None and row.configuration == BASELINE), None)
+    highest = next((row.rate for row in rows if row.task is None and row.configuration == baseline), None)
     family = {index: row.comparison for index, row in enumerate(rows) if row.task is None and row.comparison}
     adjusted = dict(zip(family, holm([one.p_value for one in family.values()]), strict=True))
     judged = list(rows)
     for index, one in family.items():
-        # Holm's strictest step, so that the drop is found whatever the other configurations show.
-        drop = detectable_drop(one.pairs, one.gain_rate, baseline or 0.0, ALPHA / len(family))
+        # Holm's strictest step, so that the drop is found whatever the other variants show.
+        drop = detectable_drop(one.pairs, one.gain_rate, highest or 0.0, ALPHA / len(family))
         judged[index] = replace(rows[index], comparison=replace(one, p_holm=adjusted[index], detectable=drop))
     return judged
 
 
-def _row(task: str | None, records: Sequence[EpisodeRecord], baseline: Sequence[EpisodeRecord]) -> Row:
+def _row(
+    task: str | None, records: Sequence[EpisodeRecord], baseline: str, reference: Sequence[EpisodeRecord]
+) -> Row:
     first = records[0]
     errors = sum(record.status == ERROR for record in records)
     successes = sum(record.success for record in records)
@@ -252,5 +268,5 @@ def _row(task: str | None, records: Sequence[EpisodeRecord], baseline: Sequence[
         errors=errors,
         rate=successes / episodes if episodes else None,
         interval=wilson_interval(successes, episodes) if episodes else None,
-        comparison=None if first.configuration == BASELINE else compare(records, baseline),
+        comparison=None if first.configuration == baseline else compare(records, reference),
     )

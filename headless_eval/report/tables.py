@@ -9,9 +9,9 @@ _MAX_TASK_COLUMNS = 6
 
 
 def rich_table(summary: Summary) -> Listing | Text:
-    """Return the summary for a terminal: a row per configuration; its tasks as columns, where they fit.
+    """Return the summary for a terminal: a row per variant; its tasks as columns, where they fit.
 
-    Configurations that differ from float32 are red if worse and green if better: p at most 0.05 after Holm.
+    Variants that differ from the baseline are red if worse and green if better: p at most 0.05 after Holm.
     """
     if not summary.rows:
         return Text("No episode has run.")
@@ -19,7 +19,7 @@ def rich_table(summary: Summary) -> Listing | Text:
     header = ["precision", *tasks, "success", "rate %"]
     compared = any(row.comparison for row in summary.rows)
     if compared:
-        header += ["Δ float32", "p", "sees"]
+        header += [f"Δ {summary.baseline}", "p", "sees"]
     if summary.errors:
         header.append("errors")
 
@@ -38,7 +38,8 @@ def rich_table(summary: Summary) -> Listing | Text:
         header,
         rows,
         title=f"{summary.suite}: success by precision",
-        legend=_LEGEND | {"errors": f"Episodes with an error ({summary.errors}) count nowhere else."},
+        legend=_legend(summary.baseline)
+        | {"errors": f"Episodes with an error ({summary.errors}) count nowhere else."},
         note=" ".join(f"{sentence}." for sentence in (summary.stopped, summary.scoped) if sentence),
         spare=(tasks,),
         styles=[_style(row.comparison) for row in summary.overall],
@@ -46,10 +47,10 @@ def rich_table(summary: Summary) -> Listing | Text:
 
 
 def detection_text(summary: Summary, drop: float) -> str:
-    """Return, in lines, how many episodes each configuration needs to show a drop (above 0, at most 1)."""
+    """Return, in lines, how many episodes each variant needs to show a drop (above 0, at most 1)."""
     needed = pairs_to_detect(summary, drop)
     if not needed:
-        return "To detect a drop there is nothing to compare: float32 and another precision must have run."
+        return f"To detect a drop there is nothing to compare: {summary.baseline} and another precision must have run."
     lines = [
         f"To detect a drop of {100 * drop:g} points with 80 % power at a level of {0.05 / len(needed):.2g}, "
         "each needs this many paired episodes:"
@@ -75,12 +76,14 @@ def format_points(difference: float) -> str:
     return f"{points:+d}".replace("-", "−") if points else "0"
 
 
-_LEGEND = {
-    "rate %": "In brackets 95 % intervals: of the rate after Wilson.",
-    "Δ float32": "Δ float32: paired difference in percentage points, interval after Newcombe.",
-    "p": "p: McNemar's exact test, after Holm.",
-    "sees": "Sees: smallest drop, in points, that these episodes show with 80 % power; – if they are too few for any.",
-}
+def _legend(baseline: str) -> dict[str, str]:
+    return {
+        "rate %": "In brackets 95 % intervals: of the rate after Wilson.",
+        f"Δ {baseline}": f"Δ {baseline}: paired difference in percentage points, interval after Newcombe.",
+        "p": "p: McNemar's exact test, after Holm.",
+        "sees": "Sees: smallest drop, in points, that these episodes show with 80 % power; – if they are too few for "
+        "any.",
+    }
 
 
 def _count(row: Row | None) -> str:

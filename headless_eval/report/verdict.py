@@ -1,16 +1,15 @@
-"""What a run says of each precision, in one sentence."""
+"""What a run says of each variant, in one sentence."""
 
 from typing import Literal, NamedTuple
 
 from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
-from headless_eval.results.record import BASELINE
 
 Kind = Literal["reference", "worse", "better", "undecided", "same", "nothing"]
 
 
 class Verdict(NamedTuple):
-    """A sentence about a configuration, and what kind of news it is.
+    """A sentence about a variant, and what kind of news it is.
 
     ``undecided``: no difference was shown, which is not to say that there is none; ``same``: it succeeded and
     failed in the same episodes; ``nothing``: it cannot be compared.
@@ -22,11 +21,11 @@ class Verdict(NamedTuple):
 
 
 def verdicts(summary: Summary) -> list[Verdict]:
-    """Return a verdict on each configuration, in order; each sentence goes on from the configuration's name."""
-    return [Verdict(row.configuration, *_judge(row)) for row in summary.overall]
+    """Return a verdict on each variant, in order; each sentence goes on from the variant's name."""
+    return [Verdict(row.configuration, *_judge(row, summary.baseline)) for row in summary.overall]
 
 
-def _judge(row: Row) -> tuple[Kind, str]:
+def _judge(row: Row, baseline: str) -> tuple[Kind, str]:
     if row.rate is None or row.interval is None:
         return "nothing", f"ended in an error in all of its {_episodes(row.errors)}."
     low, high = row.interval
@@ -34,11 +33,11 @@ def _judge(row: Row) -> tuple[Kind, str]:
         f"succeeds in {row.successes} of {_episodes(row.episodes)}: {100 * row.rate:.0f}\u00a0% "
         f"(95\u00a0% interval {100 * low:.0f} to {100 * high:.0f}\u00a0%)"
     )
-    if row.configuration == BASELINE:
+    if row.configuration == baseline:
         return "reference", f"{rate}. It is what the others are compared with."
     one = row.comparison
     if one is None:
-        return "nothing", f"{rate}; no {BASELINE} episode is there to compare with."
+        return "nothing", f"{rate}; no {baseline} episode is there to compare with."
     p_value = one.p_value if one.p_holm is None else one.p_holm
     change = (
         f"{format_points(one.difference)} points "
@@ -46,17 +45,17 @@ def _judge(row: Row) -> tuple[Kind, str]:
     )
     pairs = f"{one.pairs:,} paired episodes" if one.pairs != 1 else "1 paired episode"
     if one.decided == "worse":
-        return "worse", f"succeeds less often than {BASELINE}: {change} over {pairs}."
+        return "worse", f"succeeds less often than {baseline}: {change} over {pairs}."
     if one.decided == "better":
-        return "better", f"succeeds more often than {BASELINE}: {change} over {pairs}."
+        return "better", f"succeeds more often than {baseline}: {change} over {pairs}."
     sees = (
         f"{pairs} are too few to show any drop"
         if one.detectable is None
         else f"{pairs} would show a drop of {100 * one.detectable:.0f} points or more"
     )
     if one.gained == one.lost == 0:
-        return "same", f"succeeds and fails in the same episodes as {BASELINE}; {sees}."
-    return "undecided", f"is not shown to differ from {BASELINE}: {change}; {sees}."
+        return "same", f"succeeds and fails in the same episodes as {baseline}; {sees}."
+    return "undecided", f"is not shown to differ from {baseline}: {change}; {sees}."
 
 
 def _episodes(count: int) -> str:

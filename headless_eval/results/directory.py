@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
@@ -21,8 +22,8 @@ from headless_eval.results.record import EpisodeRecord
 from headless_eval.results.stopping import Stopping, stopping_of
 from headless_eval.shared.files import replacing, try_folder
 
-FORMAT = 1
-"""The version of the folder's layout, kept in the manifest."""
+FORMAT = 2
+"""The version of the folder's layout, kept in the manifest: 1 called the variants configurations."""
 
 _JOURNAL = "journal.jsonl"
 _MANIFEST = "manifest.json"
@@ -119,6 +120,16 @@ class RunDirectory:
         """What the run is: command, settings, versions, hardware, hashes, status."""
         return self._manifest
 
+    @property
+    def variants(self) -> list[str]:
+        """The names of the run's variants, in their order."""
+        return [entry["name"] for entry in self._manifest["variants"]]
+
+    @property
+    def baseline(self) -> str:
+        """The name of the variant that the others are compared with; it need not have run."""
+        return str(self._manifest.get("baseline", DEFAULT_BASELINE))
+
     def append(self, record: EpisodeRecord, actions: np.ndarray | None = None) -> None:
         """Add an episode to the journal; when this returns, the disk has it.
 
@@ -163,23 +174,21 @@ class RunDirectory:
         return read_journal(self.path / _JOURNAL)
 
     def records(self) -> list[EpisodeRecord]:
-        """Return the last record of each trial, in order of configuration, task and episode.
+        """Return the last record of each trial, in order of variant, task and episode.
 
-        Configurations and tasks come in the manifest's order, whatever order they ran in. In a sequential run
-        what lies beyond the pair that decided a configuration is left out.
+        Variants and tasks come in the manifest's order, whatever order they ran in. In a sequential run
+        what lies beyond the pair that decided a variant is left out.
 
         Raises:
             UserError: if the journal is damaged other than in its last line.
         """
         stopping = self.stopping()
-        configurations = {
-            entry["name"]: index for index, entry in enumerate(self._manifest["configurations"])
-        }
+        variants = {name: index for index, name in enumerate(self.variants)}
         tasks = {entry["id"]: index for index, entry in enumerate(self._manifest["tasks"])}
 
         def order(record: EpisodeRecord) -> tuple[int, str, int, int, int]:
             return (
-                configurations.get(record.configuration, len(configurations)),
+                variants.get(record.configuration, len(variants)),
                 record.configuration,
                 tasks.get(record.task_id, len(tasks)),
                 record.task_id,
@@ -304,6 +313,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: {damage}; restore it or start a new run")
     if manifest["format"] > FORMAT:
         raise UserError(f"{folder} was written by a later version of headless-eval: update to read it")
+    if "variants" not in manifest:  # format 1
+        renamed = {"configurations": "variants"}
+        manifest = {renamed.get(key, key): value for key, value in manifest.items()} | {"format": FORMAT}
     return manifest
 
 
@@ -316,7 +328,10 @@ def _manifest_damage(manifest: Any) -> str | None:
         return "'suite' is not a name"
     if not isinstance(manifest.get("format"), int):
         return "'format' is not a number"
-    for key, kinds in (("configurations", {"name": str}), ("tasks", {"id": int, "key": str, "name": str})):
+    if not isinstance(manifest.get("baseline", DEFAULT_BASELINE), str):
+        return "'baseline' is not a name"
+    variants = "variants" if "variants" in manifest else "configurations"  # format 1
+    for key, kinds in ((variants, {"name": str}), ("tasks", {"id": int, "key": str, "name": str})):
         entries = manifest.get(key)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             return f"{key!r} is not a list of objects"

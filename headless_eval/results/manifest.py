@@ -9,43 +9,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from headless_eval.contracts.simulator import Task
+from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("torch", "mujoco", "numpy", "scipy", "safetensors", "sentencepiece", "pillow", "imageio-ffmpeg")
-
-
-class Configuration(Protocol):
-    """A precision, as far as the manifest cares."""
-
-    @property
-    def name(self) -> str:
-        """Its name, which is also that of its results."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """The numerical type."""
-        ...
-
-    @property
-    def mode(self) -> str:
-        """What is quantized."""
-        ...
-
-    @property
-    def scope(self) -> Any:
-        """Which modules it covers; kept as text."""
-        ...
 
 
 def build_manifest(
     *,
     suite: str,
     tasks: Sequence[Task],
-    configurations: Sequence[Configuration],
+    variants: Sequence[Variant],
     episodes: int,
     seed: int,
     settings: Mapping[str, Any],
@@ -53,20 +30,22 @@ def build_manifest(
     simulator: Mapping[str, Any],
     gl_renderer: str | None = None,
     command: Sequence[str] | None = None,
+    baseline: str = DEFAULT_BASELINE,
 ) -> dict[str, Any]:
     """Gather the manifest of a run that starts now.
 
     Args:
         suite: the suite's name.
         tasks: its tasks that will run, in order; results keep that order.
-        configurations: the precisions, in order; results keep that order.
-        episodes: episodes per task and configuration.
+        variants: what is compared, in order; results keep that order.
+        episodes: episodes per task and variant.
         seed: the run's seed.
         settings: every other setting of the run, ready for JSON.
         policy: what the policy says of itself, hash of its weights included.
         simulator: what ``Simulator.describe()`` returns.
         gl_renderer: the OpenGL renderer's name, where there is one.
         command: the command line; by default this process's.
+        baseline: the name of the variant that the others are compared with.
 
     Returns:
         A dict ready for JSON.
@@ -74,7 +53,8 @@ def build_manifest(
     return {
         "suite": suite,
         "tasks": [_task(task) for task in tasks],
-        "configurations": [_configuration(configuration) for configuration in configurations],
+        "variants": [_variant(variant) for variant in variants],
+        "baseline": baseline,
         "episodes": episodes,
         "seed": seed,
         "headless": True,
@@ -140,13 +120,9 @@ def _task(task: Task) -> dict[str, Any]:
     }
 
 
-def _configuration(configuration: Configuration) -> dict[str, str]:
-    return {
-        "name": configuration.name,
-        "dtype": configuration.dtype,
-        "mode": configuration.mode,
-        "scope": str(configuration.scope),
-    }
+def _variant(variant: Variant) -> dict[str, Any]:
+    entry = {"name": variant.name, "dtype": variant.dtype, "mode": variant.mode, "scope": variant.scope}
+    return entry | ({"settings": dict(variant.settings)} if variant.settings else {})
 
 
 def _version(distribution: str) -> str | None:

@@ -6,13 +6,11 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from headless_eval.contracts.variant import UNQUANTIZED
 from headless_eval.errors import UserError
 
 SUCCESS, FAILURE, ERROR = "success", "failure", "error"
 STATUSES = (SUCCESS, FAILURE, ERROR)
-
-BASELINE = "float32"
-"""The configuration that every other is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,11 @@ class EpisodeRecord:
             raise ValueError(
                 f"a record has an error if its status is 'error', and only then: {self.status!r}"
             )
+
+    @property
+    def quantized(self) -> bool:
+        """Whether its variant's precision changes the model; else mode and scope mean nothing."""
+        return self.dtype != UNQUANTIZED
 
     @property
     def trial(self) -> tuple[str, int, int]:

@@ -16,13 +16,13 @@ import numpy as np
 Decision = Literal["continue", "worse", "not_worse"]
 
 ALPHA = 0.05
-"""The level of every test of a run's configurations, of this one as of those that look once."""
+"""The level of every test of a run's variants, of this one as of those that look once."""
 
 _STAKES = (np.arange(100) + 0.5) / 100
 
 
 class SequentialTest:
-    """Decides whether a precision succeeds less often than float32, pair by pair.
+    """Decides whether a variant succeeds less often than the baseline, pair by pair.
 
     Two hypotheses are bet against at once. ``worse`` says that success drops, and is wrong with probability alpha
     at most if at no pair the expected drop is above 0. ``not_worse`` says that it does not drop by ``margin``, and
@@ -33,7 +33,7 @@ class SequentialTest:
     The state follows from the pairs alone: to go on after an interruption, feed the journal's pairs again.
 
     Args:
-        alpha: the chance of a wrong decision of either kind that is accepted; with several configurations,
+        alpha: the chance of a wrong decision of either kind that is accepted; with several variants,
             divide it by their number.
         margin: the drop that would matter, above 0 and below 1; None never decides ``not_worse``.
 

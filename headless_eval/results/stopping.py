@@ -1,28 +1,30 @@
-"""Which configurations of a run are decided, from its journal: the same whatever order its episodes end in."""
+"""Which variants of a run are decided, from its journal: the same whatever order its episodes end in."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headless_eval.results.record import BASELINE, ERROR, EpisodeRecord
+from headless_eval.contracts.variant import DEFAULT_BASELINE
+from headless_eval.results.record import ERROR, EpisodeRecord
 from headless_eval.results.sequential import ALPHA, Decision, SequentialTest
 
-Trial = tuple[str, int, int]  # configuration, task id, episode
+Trial = tuple[str, int, int]  # variant, task id, episode
 
 
 @dataclass(frozen=True)
 class Stop:
-    """How a configuration's test stands; once decided, how it ended.
+    """How a variant's test stands; once decided, how it ended.
 
     Args:
-        decision: ``worse`` than float32, ``not_worse`` by the margin, or ``continue`` if it is open.
+        decision: ``worse`` than the baseline, ``not_worse`` by the margin, or ``continue`` if it is open.
         margin: the drop of the success rate that would matter.
         pairs: how many were used.
         evidence_worse: the e-value against "success does not drop".
         evidence_not_worse: the e-value against "success drops by the margin or more".
         last_task: id of the task of the pair that decided; None while it is open.
         last_episode: the episode of that pair; None while it is open.
+        baseline: the baseline's name.
     """
 
     decision: Decision
@@ -32,38 +34,47 @@ class Stop:
     evidence_not_worse: float
     last_task: int | None = None
     last_episode: int | None = None
+    baseline: str = DEFAULT_BASELINE
 
     @property
     def sentence(self) -> str:
         """The decision in words."""
         by = f" by {100 * self.margin:g} points" if self.decision == "not_worse" else ""
         how = {"worse": "worse than", "not_worse": "not worse than", "continue": "undecided against"}
-        return f"{how[self.decision]} {BASELINE}{by} after {self.pairs} pair{'' if self.pairs == 1 else 's'}"
+        pairs = f"{self.pairs} pair{'' if self.pairs == 1 else 's'}"
+        return f"{how[self.decision]} {self.baseline}{by} after {pairs}"
 
 
 class Stopping:
-    """Feeds each configuration's test with pairs, always in the order of episode, then task.
+    """Feeds each variant's test with pairs, always in the order of episode, then task.
 
     A pair is fed when all pairs before it in that order are in, so that neither slots nor interruptions change
     which pair decides. A trial is in when its record is there; one that ended as an error makes no pair, and
     holds up the others while it has an attempt left. The state follows from the journal alone.
 
     Args:
-        configurations: names, in order.
+        variants: names, in order.
         tasks: their ids, in order.
         margin: the drop of the success rate that would matter, above 0 and below 1.
         retries: how often an error is tried again.
+        baseline: the name of the variant that the others are compared with.
 
     Attributes:
-        alpha: 0.05 over the number of configurations that are compared with float32.
+        alpha: 0.05 over the number of variants that are compared with the baseline.
     """
 
     def __init__(
-        self, configurations: Sequence[str], tasks: Sequence[int], margin: float, retries: int = 0
+        self,
+        variants: Sequence[str],
+        tasks: Sequence[int],
+        margin: float,
+        retries: int = 0,
+        baseline: str = DEFAULT_BASELINE,
     ) -> None:
-        self._names = {name: index for index, name in enumerate(configurations)}
+        self._names = {name: index for index, name in enumerate(variants)}
         self._tasks = {task: index for index, task in enumerate(tasks)}
-        compared = [name for name in configurations if name != BASELINE]
+        self._baseline = baseline
+        compared = [name for name in variants if name != baseline]
         self.alpha = ALPHA / max(1, len(compared))
         self._margin, self._retries = margin, retries
         self._tests = {name: SequentialTest(self.alpha, margin) for name in compared}
@@ -73,30 +84,30 @@ class Stopping:
         self._last: dict[str, tuple[int, int]] = {}
 
     def order(self, trial: Trial) -> tuple[int, int, int]:
-        """Return what sorts trials: by configuration, episode and task."""
+        """Return what sorts trials: by variant, episode and task."""
         name, task, episode = trial
         return self._names.get(name, len(self._names)), *self._place(task, episode)
 
     def wanted(self, trial: Trial) -> bool:
-        """Return whether a trial counts: its configuration is open, or was decided by its pair or a later one."""
+        """Return whether a trial counts: its variant is open, or was decided by its pair or a later one."""
         name, task, episode = trial
         return name not in self._last or self._place(task, episode) <= self._last[name]
 
     def add(self, record: EpisodeRecord) -> list[str]:
-        """Take a record of the journal, in the order of writing; return the configurations decided by it."""
+        """Take a record of the journal, in the order of writing; return the variants decided by it."""
         trial = record.trial
         self._attempts[trial] += 1
         if record.status != ERROR:
             self._outcomes[trial] = record.success
         elif self._attempts[trial] > self._retries:
             self._outcomes[trial] = None
-        # A record of float32 can be what several configurations wait for.
-        names = list(self._tests) if record.configuration == BASELINE else [record.configuration]
+        # A record of the baseline can be what several variants wait for.
+        names = list(self._tests) if record.configuration == self._baseline else [record.configuration]
         return [name for name in names if name in self._tests and name not in self._last and self._feed(name)]
 
     @property
     def stops(self) -> dict[str, Stop]:
-        """How each configuration other than float32 stands."""
+        """How each variant but the baseline stands."""
         ids = list(self._tasks)
         found = {}
         for name, test in self._tests.items():
@@ -109,6 +120,7 @@ class Stopping:
                 evidence_not_worse=test.evidence_not_worse,
                 last_task=None if task is None else ids[task],
                 last_episode=episode,
+                baseline=self._baseline,
             )
         return found
 
@@ -120,7 +132,7 @@ class Stopping:
         ids = list(self._tasks)
         while True:
             episode, task = divmod(self._next[name], len(ids))
-            reference, other = (BASELINE, ids[task], episode), (name, ids[task], episode)
+            reference, other = (self._baseline, ids[task], episode), (name, ids[task], episode)
             if reference not in self._outcomes or other not in self._outcomes:
                 return False
             self._next[name] += 1
@@ -142,6 +154,7 @@ def stopping_of(manifest: Mapping[str, Any]) -> Stopping:
     margin, retries = settings["sequential"], settings.get("retries", 0)
     if not isinstance(margin, float) or not 0 < margin < 1:
         raise ValueError(f"its setting 'sequential' is {margin!r:.60}")
-    names = [entry["name"] for entry in manifest["configurations"]]
+    names = [entry["name"] for entry in manifest["variants"]]
     tasks = [entry["id"] for entry in manifest["tasks"]]
-    return Stopping(names, tasks, margin, retries if isinstance(retries, int) else 0)
+    retries = retries if isinstance(retries, int) else 0
+    return Stopping(names, tasks, margin, retries, manifest.get("baseline", DEFAULT_BASELINE))

@@ -28,7 +28,8 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
     return build_manifest(
         suite=config.suite,
         tasks=evaluator.tasks,
-        configurations=config.precisions,
+        variants=config.variants,
+        baseline=config.baseline,
         episodes=config.episodes,
         seed=config.seed,
         settings=settings,

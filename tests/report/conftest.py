@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headless_eval.contracts.simulator import Task
+from headless_eval.contracts.variant import Variant
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.manifest import build_manifest
 
@@ -76,7 +77,7 @@ def make_run(
     manifest: dict[str, Any] = build_manifest(
         suite="droid",
         tasks=tasks,
-        configurations=names,
+        variants=[Variant(name) for name in names],
         episodes=5,
         seed=7,
         settings={},

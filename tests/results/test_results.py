@@ -306,6 +306,24 @@ class TestFolder:
         monkeypatch.undo()
         RunDirectory.create(tmp_path / "run", manifest()).close()
 
+    def test_a_folder_of_format_1_is_read_and_rewritten(self, run: RunDirectory) -> None:
+        run.close()
+        path = run.path / "manifest.json"
+        old = json.loads(path.read_text()) | {"format": 1}
+        old["configurations"] = old.pop("variants")
+        del old["baseline"]
+        path.write_text(json.dumps(old))
+        with RunDirectory.open(run.path, write=True) as run:
+            assert run.variants == [entry["name"] for entry in old["configurations"]]
+            assert run.baseline == "float32"
+            run.update_manifest(status="interrupted")
+        new = json.loads(path.read_text())
+        assert (new["format"], new["variants"]) == (2, old["configurations"])
+        assert "configurations" not in new
+        path.write_text(json.dumps(old | {"configurations": [{}]}))
+        with pytest.raises(UserError, match="an entry of 'configurations' has no 'name'"):
+            RunDirectory.open(run.path)
+
     def test_what_is_no_run_is_refused(self, run: RunDirectory, tmp_path: Path) -> None:
         run.close()
         path = run.path / "manifest.json"
@@ -315,7 +333,7 @@ class TestFolder:
             ("[]", "not a JSON object"),
             (json.dumps(good | {"suite": "../../x"}), "'suite' is not a name"),
             (json.dumps(good | {"tasks": [1]}), "'tasks' is not a list of objects"),
-            (json.dumps(good | {"configurations": [{}]}), "an entry of 'configurations' has no 'name'"),
+            (json.dumps(good | {"variants": [{}]}), "an entry of 'variants' has no 'name'"),
             (json.dumps({key: good[key] for key in good if key != "format"}), "'format' is not a number"),
             (json.dumps(good | {"format": 99}), "later version"),
         ]
@@ -358,7 +376,7 @@ class TestManifest:
     def test_says_what_ran_and_where(self) -> None:
         kept = json.loads(json.dumps(manifest(gl_renderer="llvmpipe", command=["headless-eval", "run"])))
         assert kept["tasks"][0] == dataclasses.asdict(TASKS[0])
-        assert kept["configurations"][1] == vars(CONFIGURATIONS[1])
+        assert kept["variants"][1] == vars(CONFIGURATIONS[1].precision)
         assert (kept["suite"], kept["episodes"], kept["seed"], kept["headless"]) == ("droid", 5, 7, True)
         assert kept["policy"]["fingerprint"] == "f" * 64
         assert kept["command"] == ["headless-eval", "run"]

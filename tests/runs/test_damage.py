@@ -98,7 +98,7 @@ REFUSED = {
     ),
     "later format": (entries(format=99), "later version"),
     "no tasks": (entries(tasks=None), "'tasks'"),
-    "configurations without names": (entries(configurations=[{}]), "'name'"),
+    "configurations without names": (entries(variants=[{}]), "'name'"),
     "a suite that leads elsewhere": (entries(suite="../../etc"), "'suite' is not a name"),
     "no settings": (entries(settings=None), "states no settings"),
     "settings of another type": (settings(episodes="three"), "'episodes'"),

@@ -50,7 +50,8 @@ def write_page(
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),
                 files=sections.files(manifest),
-                data=embed(records),
+                baseline=escape(summary.baseline),
+                data=embed(records, summary.baseline),
             )
         )
 

@@ -87,7 +87,7 @@ def heat_map(summary: Summary) -> Markup:
 
 
 def forest_plot(summary: Summary) -> Markup | None:
-    """Draw each configuration's paired difference to float32 with its interval; None without any."""
+    """Draw each configuration's paired difference to the baseline with its interval; None without any."""
     rows = [(row.configuration, row.comparison) for row in summary.overall if row.comparison]
     if not rows:
         return None
@@ -151,7 +151,7 @@ def forest_plot(summary: Summary) -> Markup | None:
         role="img",
         height=bottom + _AXIS,
         class_="chart forest",
-        aria_label="Difference of success to float32 in percentage points, with 95 % intervals",
+        aria_label=f"Difference of success to {summary.baseline} in percentage points, with 95 % intervals",
     )
 
 
@@ -236,7 +236,7 @@ def _legend(chart: Chart) -> Markup:
     if chart.reference is not None:
         line = tag("line", x1=1, x2=18, y1=6, y2=6, class_="reference")
         sample = tag("svg", line, width=19, height=11, class_="swatch", aria_hidden="true")
-        entries.append(tag("li", sample, "float32, all tasks"))
+        entries.append(tag("li", sample, f"{chart.baseline}, all tasks"))
     return tag("ul", *entries, class_="legend")
 
 

@@ -6,8 +6,9 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
+from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.report.page.markup import Markup
-from headless_eval.results.record import BASELINE, EpisodeRecord
+from headless_eval.results.record import EpisodeRecord
 
 _LETTERS = {"success": "s", "failure": "f", "error": "e"}
 
@@ -18,10 +19,10 @@ MAX_ERRORS = 4_000_000
 """Characters of different errors that a page holds; the journal has them all."""
 
 
-def embed(records: Sequence[EpisodeRecord]) -> Markup:
+def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) -> Markup:
     """Return the data of the table of episodes as JSON that may stand in an HTML element.
 
-    It holds ``configurations``, ``tasks`` (key, name, instruction), ``baseline`` (index of float32 or -1),
+    It holds ``configurations`` (names), ``tasks`` (key, name, instruction), ``baseline`` (index of its name, or -1),
     ``blocks``, and ``errors`` (type, message, traceback), each different one once. A block has columns for its
     episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video``
     (``+`` the usual name, ``-`` none, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1
@@ -29,6 +30,7 @@ def embed(records: Sequence[EpisodeRecord]) -> Markup:
 
     Args:
         records: sorted as ``RunDirectory.records`` returns them.
+        baseline: the name of the variant that the others are compared with.
     """
     configurations: dict[str, int] = {}
     tasks: dict[int, int] = {}
@@ -60,7 +62,7 @@ def embed(records: Sequence[EpisodeRecord]) -> Markup:
     content = {
         "configurations": list(configurations),
         "tasks": described,
-        "baseline": configurations.get(BASELINE, -1),
+        "baseline": configurations.get(baseline, -1),
         "blocks": blocks,
         "errors": errors.kept,
     }

@@ -13,7 +13,7 @@ from headless_eval.report.page.markup import Markup, join, tag
 from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
 from headless_eval.report.verdict import verdicts
-from headless_eval.results.record import BASELINE, EpisodeRecord
+from headless_eval.results.record import EpisodeRecord
 
 _SIGNS = {"reference": "●", "worse": "▼", "better": "▲", "undecided": "○", "same": "=", "nothing": "–"}
 _STATES = {
@@ -36,7 +36,7 @@ def title(manifest: Mapping[str, Any]) -> str:
 
 
 def header(manifest: Mapping[str, Any], summary: Summary) -> Markup:
-    """Return the heading, the facts of the run and a verdict on each configuration."""
+    """Return the heading, the facts of the run and a verdict on each variant."""
     counts = [
         _count(summary.episodes + summary.errors, "episode"),
         _count(len(summary.configurations), "precision"),
@@ -73,11 +73,11 @@ def header(manifest: Mapping[str, Any], summary: Summary) -> Markup:
 
 
 def summary_table(summary: Summary) -> Markup:
-    """Return the table with a row per configuration."""
+    """Return the table with a row per variant."""
     errors = summary.errors > 0
     compared = any(row.comparison for row in summary.overall)
     heads = ["Precision", "Success", "Rate, 95 % interval"]
-    heads += ["Δ float32, points", "p", "Would show"] if compared else []
+    heads += [f"Δ {summary.baseline}, points", "p", "Would show"] if compared else []
     heads += ["Errors"] if errors else []
     rows = []
     for row in summary.overall:
@@ -104,9 +104,9 @@ def summary_table(summary: Summary) -> Markup:
     note = "Intervals of the rate after Wilson."
     if compared:
         note += (
-            f" Δ: success minus that of {BASELINE} over the same episodes, with Newcombe's interval. p: McNemar's exact"
-            " test after Holm's correction over all precisions. Would show: the smallest drop that these pairs show"
-            " with 80 % power, in points; – if they are too few for any."
+            f" Δ: success minus that of {summary.baseline} over the same episodes, with Newcombe's interval."
+            " p: McNemar's exact test after Holm's correction over all precisions. Would show: the smallest drop that"
+            " these pairs show with 80 % power, in points; – if they are too few for any."
         )
     note += " Episodes that ended in an error count nowhere else." if errors else ""
     note += "".join(f" {sentence}." for sentence in (summary.stopped, summary.scoped) if sentence)
@@ -129,7 +129,9 @@ def forest(summary: Summary) -> Markup:
     """Return the plot of paired differences, or why there is none."""
     drawing = drawings.forest_plot(summary)
     if drawing is None:
-        return tag("p", f"Nothing to compare: {BASELINE} and another precision must have run.", class_="note")
+        return tag(
+            "p", f"Nothing to compare: {summary.baseline} and another precision must have run.", class_="note"
+        )
     note = (
         "Points: percentage points of success gained (right) or lost (left) on the same episodes, with Newcombe's 95 %"
         " interval. Red and green: different after Holm's correction. Grey band: a drop in it could have gone unseen"
@@ -139,7 +141,7 @@ def forest(summary: Summary) -> Markup:
 
 
 def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Markup:
-    """Return where the time went: of the whole run from its manifest, and per configuration from its episodes."""
+    """Return where the time went: of the whole run from its manifest, and per variant from its episodes."""
     if not records:
         return tag("p", "No episode has run.", class_="note")
     sums = time_per_configuration(records)
