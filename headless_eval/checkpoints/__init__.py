@@ -1,1 +1,1 @@
-"""Bytes on disk to tensors; no model is known here."""
+"""Checkpoints: finding, fetching and reading arrays on disk, whatever model they belong to."""

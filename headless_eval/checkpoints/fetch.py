@@ -1,4 +1,4 @@
-"""Copying checkpoints from where they are published into openpi's cache."""
+"""Downloads of published checkpoints into openpi's cache."""
 
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,20 @@ _LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "hf": "huggingface_hu
 
 
 def fetch(address: str, target: Path | None = None) -> Path:
-    """Copy a folder or file to openpi's cache, continuing where an earlier try broke off.
+    """Download a folder or file to openpi's cache, continuing an earlier download that broke off.
 
-    A file under way is ``NAME.partial``; it gets its name when it has its whole length. A file that is there with
-    that length is kept.
+    An unfinished file is called ``NAME.partial``; it gets its name when it has its whole length. Files that already
+    have that length are kept.
 
     Args:
         address: such as ``gs://openpi-assets/checkpoints/pi05_droid``.
-        target: where to; by default ``cached_path(address)``.
+        target: where the copy goes; by default ``cached_path(address)``.
 
     Returns:
-        Where the copy is.
+        The path of the copy.
 
     Raises:
-        UserError: there is nothing at the address, it cannot be reached, or the copy cannot be written.
+        UserError: the address is empty or cannot be reached, its library is missing, or the copy cannot be written.
     """
     protocol, separator, rest = address.partition("://")
     if not separator or not rest.strip("/"):
@@ -84,7 +84,7 @@ def _open(address: str, protocol: str) -> tuple[Any, str]:
 
 
 def _files(filesystem: Any, root: str) -> dict[str, int]:
-    """Return all files below, or the file itself, with their sizes; smallest first, so that mistakes show early."""
+    """Return the files of a folder, or the file itself, with sizes in bytes; smallest first: mistakes show early."""
     found = filesystem.find(root, detail=True)
     sizes = {path: int(entry["size"]) for path, entry in found.items() if entry["type"] == "file"}
     return dict(sorted(sizes.items(), key=lambda item: (item[1], item[0])))

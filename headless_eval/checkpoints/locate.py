@@ -1,4 +1,4 @@
-"""Where checkpoints lie: folders, openpi's cache and Hugging Face's, without opening a connection."""
+"""Locations of checkpoints: folders, openpi's cache and Hugging Face's. Opens no connection."""
 
 import os
 import re
@@ -27,13 +27,14 @@ def huggingface_cache() -> Path:
 
 
 def find_checkpoint(checkpoint: Path | str) -> Path:
-    """Return the folder of a checkpoint: itself, the cached copy of an address, or a hub id's last snapshot.
+    """Return the folder of a checkpoint.
 
     Args:
-        checkpoint: a folder, ``gs://...`` already fetched, or ``owner/name`` already in Hugging Face's cache.
+        checkpoint: a folder; an address such as ``gs://...`` that has been fetched; or a hub id ``owner/name`` in
+            Hugging Face's cache, of which the last snapshot counts.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder does not exist, or the address or hub id has no copy in its cache.
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
@@ -58,7 +59,7 @@ def find_checkpoint(checkpoint: Path | str) -> Path:
 
 
 def _snapshot(repository: Path) -> Path | None:
-    """Return the snapshot that ``main`` stands for, or else the newest one."""
+    """Return the snapshot that ``main`` refers to, else the newest; None for a repository without snapshots."""
     main = repository / "refs" / "main"
     if main.is_file():
         named = repository / "snapshots" / main.read_text(encoding="utf-8").strip()

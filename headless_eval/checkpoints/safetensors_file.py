@@ -1,7 +1,7 @@
-"""safetensors files read tensor by tensor, without mapping them into memory.
+"""safetensors files, read tensor by tensor without mapping them into memory.
 
-The library maps a file into memory, where every page read stays counted as long as there is room: a checkpoint
-would take twice its size.
+The safetensors library maps a file into memory, and every page that it has read counts as used memory until the system
+needs the room: a checkpoint would take twice its size.
 """
 
 import json
@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from headless_eval.checkpoints.sources import Fill, Source
+from headless_eval.checkpoints.sources import Fill, StoredArray
 from headless_eval.errors import UserError
 
 _DTYPES = {
@@ -31,13 +31,13 @@ _DTYPES = {
 
 
 class SafetensorsFile:
-    """The header of one file.
+    """One safetensors file, of which the header has been read.
 
     Attributes:
         shapes: each tensor's shape by its name.
 
     Raises:
-        UserError: it cannot be read, is truncated, or is something else.
+        UserError: the file cannot be read, is truncated, or is no safetensors file.
     """
 
     def __init__(self, path: Path):
@@ -52,11 +52,11 @@ class SafetensorsFile:
             name: tuple(entry["shape"]) for name, entry in self._entries.items()
         }
 
-    def source(self, name: str) -> Source:
-        """Return where a tensor lies; reading it raises a UserError if the file ends before it does.
+    def source(self, name: str) -> StoredArray:
+        """Return a tensor of the file, to be read later; reading raises a UserError if the file has become shorter.
 
         Raises:
-            UserError: its type is unknown.
+            UserError: the tensor's type is unknown.
         """
         entry = self._entries[name]
         if entry["dtype"] not in _DTYPES:
@@ -65,8 +65,8 @@ class SafetensorsFile:
         return _Span(self.path, start, self.shapes[name], _DTYPES[entry["dtype"]])
 
 
-class _Span(Source):
-    """A tensor's bytes in a file, which are those that it has in memory."""
+class _Span(StoredArray):
+    """A tensor whose bytes in the file are those that it has in memory."""
 
     def __init__(self, path: Path, start: int, shape: tuple[int, ...], dtype: torch.dtype):
         super().__init__(shape, dtype)

@@ -1,4 +1,4 @@
-"""Arrays on disk, and their way onto a GPU."""
+"""Stored arrays: reading them from disk on a CPU, and uploading them to a GPU."""
 
 import math
 from abc import ABC, abstractmethod
@@ -20,8 +20,8 @@ _LANES = 6
 _PIECE = 2**24  # bytes; each lane has two such pieces of pinned memory
 
 
-class Source(ABC):
-    """An array where it lies, of which one parameter or several are parts.
+class StoredArray(ABC):
+    """An array on disk, of which one or several parameters of a model are parts.
 
     Attributes:
         shape: of the array.
@@ -38,13 +38,13 @@ class Source(ABC):
 
     @abstractmethod
     def open(self) -> AbstractContextManager[Fill]:
-        """Give what fills a piece of memory (uint8, one axis) from a byte of the array on.
+        """Open the array, and return a function that fills memory (uint8, one axis) from a given byte of it on.
 
-        From call to call that byte may only go up: what is compressed comes in its order.
+        That byte may only increase from call to call, as compressed arrays can only be read forwards.
         """
 
     def tiles(self) -> "Sequence[Tile]":
-        """Return the arrays that it is made of, where it is stored in pieces; it may be its own only one."""
+        """Return the pieces that the array is stored in; by default the array itself."""
         return [Tile(self, (0,) * len(self.shape))]
 
     def read(self) -> Tensor:
@@ -52,25 +52,25 @@ class Source(ABC):
         return next(part for *_, part in arrays({self: [()]}, torch.device("cpu")))
 
     def place(self, index: Index) -> int:
-        """Return the byte at which a part begins that is given by its place along the first axes."""
+        """Return the byte at which the part with this index along the first axes begins."""
         strides = (math.prod(self.shape[axis + 1 :]) for axis in range(len(index)))
         return self.dtype.itemsize * sum(at * stride for at, stride in zip(index, strides, strict=True))
 
 
 @dataclass(frozen=True)
 class Tile:
-    """An array that is a part of another one of as many axes.
+    """An array that is a piece of a larger one with the same number of axes.
 
     Attributes:
-        source: the tile; along each axis it may reach beyond the end of what it is a part of.
-        begin: where it begins there, along each axis.
+        source: the tile; along each axis it may reach beyond the end of the larger array.
+        begin: where it begins in the larger array, along each axis.
     """
 
-    source: Source
+    source: StoredArray
     begin: tuple[int, ...]
 
     def inside(self, index: Index) -> Index | None:
-        """Return the place in the tile of a part given by its place in the whole; None if it holds nothing of it."""
+        """Return the index in the tile of a part given by its index in the larger array; None if it lies outside."""
         inside = tuple(at - begin for at, begin in zip(index, self.begin, strict=False))
         return (
             inside
@@ -85,14 +85,19 @@ def as_bytes(array: Tensor) -> Tensor:
 
 
 def arrays(
-    wanted: Mapping[Source, Collection[Index]], device: torch.device
-) -> Iterator[tuple[Source, Index, Tensor]]:
-    """Bring parts of arrays onto a device, put together where they lie in tiles.
+    wanted: Mapping[StoredArray, Collection[Index]], device: torch.device
+) -> Iterator[tuple[StoredArray, Index, Tensor]]:
+    """Read parts of arrays onto a device; parts stored in several tiles are put together.
 
-    On a CPU they come one array after another, on a GPU as they get there.
+    Args:
+        wanted: indices along the first axes of the parts of each array; ``()`` for the whole array.
+        device: where the parts go.
+
+    Yields:
+        The array, the index and the part: on a CPU one array after another, on a GPU in the order of arrival.
     """
-    pieces: dict[Source, dict[Index, tuple[Source, Index, tuple[int, ...]]]] = {}
-    missing: Counter[tuple[Source, Index]] = Counter()
+    pieces: dict[StoredArray, dict[Index, tuple[StoredArray, Index, tuple[int, ...]]]] = {}
+    missing: Counter[tuple[StoredArray, Index]] = Counter()
     for source, indices in wanted.items():
         for tile in source.tiles():
             for index in indices:
@@ -100,7 +105,7 @@ def arrays(
                 if inside is not None:
                     pieces.setdefault(tile.source, {})[inside] = source, index, tile.begin[len(index) :]
                     missing[source, index] += 1
-    begun: dict[tuple[Source, Index], Tensor] = {}
+    begun: dict[tuple[StoredArray, Index], Tensor] = {}
     for stored, inside, piece in upload(pieces, device) if device.type == "cuda" else read(pieces):
         source, index, begin = pieces[stored][inside]
         shape = source.shape[len(index) :]
@@ -109,7 +114,7 @@ def arrays(
         else:
             if (source, index) not in begun:
                 begun[source, index] = torch.empty(shape, dtype=source.dtype, device=device)
-            # The slice ends where the whole does, the tile may not.
+            # The slice ends where the larger array does; the tile may reach further.
             room = begun[source, index][
                 tuple(slice(at, at + size) for at, size in zip(begin, piece.shape, strict=True))
             ]
@@ -120,8 +125,8 @@ def arrays(
         del piece  # before the next one comes
 
 
-def read(wanted: Mapping[Source, Collection[Index]]) -> Iterator[tuple[Source, Index, Tensor]]:
-    """Read parts of arrays, one after another, each into memory of its own."""
+def read(wanted: Mapping[StoredArray, Collection[Index]]) -> Iterator[tuple[StoredArray, Index, Tensor]]:
+    """Read parts of arrays one after another, each into newly allocated memory."""
     for source, indices in wanted.items():
         with source.open() as fill:
             for index in sorted(indices, key=source.place):
@@ -132,16 +137,16 @@ def read(wanted: Mapping[Source, Collection[Index]]) -> Iterator[tuple[Source, I
 
 
 def upload(
-    wanted: Mapping[Source, Collection[Index]], device: torch.device
-) -> Iterator[tuple[Source, Index, Tensor]]:
-    """Bring parts of arrays onto a GPU, several arrays at a time, in the order in which they get there; largest first.
+    wanted: Mapping[StoredArray, Collection[Index]], device: torch.device
+) -> Iterator[tuple[StoredArray, Index, Tensor]]:
+    """Upload parts of arrays to a GPU, several arrays at a time, largest first; yield them in the order of arrival.
 
-    Bytes go through pinned memory that is used again and again: memory fresh from the system costs more time than
-    reading does, and a copy from memory that is not pinned waits for another one.
+    Bytes go through pinned memory that is reused: allocating memory takes longer than reading, and memory that is not
+    pinned is first copied into pinned memory.
     """
     stream = torch.cuda.current_stream(device)
     waiting = deque(sorted(wanted, key=lambda source: -source.nbytes))
-    arrived: Queue[tuple[Source, Index, Tensor, torch.cuda.Event] | Exception | None] = Queue(2)
+    arrived: Queue[tuple[StoredArray, Index, Tensor, torch.cuda.Event] | Exception | None] = Queue(2)
     given_up = Event()
 
     def work() -> None:
@@ -174,15 +179,15 @@ def upload(
                 source, index, part, there = came
                 stream.wait_event(there)
                 yield source, index, part
-                del came, part  # the caller has what it needs of it
+                del came, part  # so that only the caller keeps the memory
         finally:
             given_up.set()
-            while running:  # none waits for room for ever
+            while running:  # empty the queue, or a thread would wait for room in it for ever
                 running -= arrived.get() is None
 
 
 class _Lane:
-    """One thread's pinned memory, of which one half is filled while the other is copied from."""
+    """One thread's pinned memory: while one half is filled, the other is copied to the GPU."""
 
     def __init__(self, stream: torch.cuda.Stream):
         self._main, self._stream = stream, torch.cuda.Stream(stream.device)
@@ -190,8 +195,8 @@ class _Lane:
             (torch.empty(_PIECE, dtype=torch.uint8, pin_memory=True), torch.cuda.Event()) for _ in range(2)
         ]
 
-    def bring(self, source: Source, index: Index, fill: Fill) -> tuple[Tensor, torch.cuda.Event]:
-        """Return a part of an array on the GPU, and the event after which it will be there."""
+    def bring(self, source: StoredArray, index: Index, fill: Fill) -> tuple[Tensor, torch.cuda.Event]:
+        """Return a part of an array on the GPU, and the event that marks its arrival."""
         with torch.cuda.stream(self._main):
             shape = source.shape[len(index) :]
             part = torch.empty(shape, dtype=source.dtype, device=self._main.device)

@@ -1,1 +1,1 @@
-"""What every room may use: files, terminal, nearest names, TOML."""
+"""Helpers for all other packages: files, terminal output, suggestions of names, TOML."""

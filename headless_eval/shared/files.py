@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and whether a folder takes any."""
+"""Atomic replacement of files, and a check whether a folder can be written."""
 
 import os
 import tempfile
@@ -10,16 +10,16 @@ from typing import IO, Any
 
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a new file that takes the place of ``path`` when the block ends without an exception.
+    """Open a new file that replaces ``path`` when the block ends without an exception.
 
-    A reader sees the old content or the new, never a part; the content is on disk before the name is.
+    A reader sees the old content or the new, never a part; the content is flushed to disk before the file is renamed.
 
     Args:
         path: the file to write; its folder must exist.
         mode: ``"w"`` for UTF-8 text with line ends as written, ``"wb"`` for bytes.
 
     Raises:
-        OSError: if it cannot be written; ``path`` is then as it was.
+        OSError: the file cannot be written; ``path`` then keeps its old content.
     """
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -35,10 +35,10 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def try_folder(folder: Path) -> None:
-    """Find out whether files can be made in a folder, which need not be there; nothing of the trial stays.
+    """Check that files can be made in a folder, which need not exist. Nothing that the check makes is left behind.
 
     Raises:
-        OSError: they cannot.
+        OSError: no file can be made in the folder.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     made = []
@@ -49,5 +49,5 @@ def try_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     finally:
         for path in reversed(made):
-            with suppress(OSError):  # another process may use it by now
+            with suppress(OSError):  # another process may have put a file there
                 path.rmdir()

@@ -1,4 +1,4 @@
-"""What this program is called by in the user's shell, and how what it lacks is installed."""
+"""Commands to show to users: this program as their shell calls it, and how to install a missing package."""
 
 import shlex
 import shutil
@@ -9,7 +9,7 @@ _NAME = "headless-eval"
 
 
 def program() -> str:
-    """Return the command's name if the shell finds this environment's, else its path: a hint has to work as it is."""
+    """Return this program's name if the shell finds it, else its path, so that a shown command can be pasted."""
     here = Path(sys.executable).with_name(_NAME)
     found = shutil.which(_NAME)
     if not here.is_file() or (found is not None and here.samefile(found)):
@@ -18,10 +18,10 @@ def program() -> str:
 
 
 def command(*arguments: object) -> str:
-    """Return the command with arguments, as a shell takes it."""
+    """Return this program's command with arguments, quoted for a shell."""
     return shlex.join([program(), *map(str, arguments)])
 
 
 def install(package: str) -> str:
-    """Return the command that installs a package, or an extra of this one, into the environment that runs."""
+    """Return the command that installs a package, or an extra of ours, into the running environment."""
     return shlex.join([sys.executable, "-m", "pip", "install", package])

@@ -1,4 +1,4 @@
-"""Standard error, of libraries that write to it from C++ too."""
+"""Silencing of standard error, including libraries that write to it from C++."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_stderr() -> Iterator[None]:
-    """Throw away what the process writes to its standard error, from whatever language."""
+    """Discard everything that the process writes to standard error, from whatever language, within the block."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

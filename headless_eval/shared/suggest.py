@@ -1,4 +1,4 @@
-"""Messages about names that are not known."""
+"""Error messages for unknown names, with a suggestion."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,12 +7,12 @@ from headless_eval.errors import UserError
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for a name that is none of ``known``: it suggests the nearest and lists them all.
+    """Return the error for an unknown name: it suggests the nearest of the known ones and lists them all.
 
     Args:
-        what: what was named, such as ``"suite"``.
-        name: the name given.
-        known: the names there are.
+        what: the kind of thing that was named, such as ``"suite"``.
+        name: the unknown name.
+        known: all valid names.
     """
     names = list(known)
     near = [known for known in names if known.startswith(name) and name]

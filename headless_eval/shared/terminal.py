@@ -1,4 +1,4 @@
-"""What commands print for people: as wide as the terminal, and where there is none as wide as it is; never cut off."""
+"""Tables and consoles for people: fitted to the terminal's width; without a terminal, lines are never wrapped."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ _ENDLESS = 10_000
 
 
 def new_console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """Return a console; without a terminal its lines have no end, unless ``$COLUMNS`` says where."""
+    """Return a console. Without a terminal its lines are never wrapped, unless ``$COLUMNS`` gives a width."""
     console = Console(stderr=stderr, quiet=quiet, markup=False)  # a path may have brackets
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         console.width = _ENDLESS
@@ -24,19 +24,19 @@ def new_console(*, stderr: bool = False, quiet: bool = False) -> Console:
 
 @dataclass(frozen=True)
 class Listing:
-    """A table between its title and what explains its columns.
+    """A table with a title above and explanations of its columns below.
 
-    On a terminal that is too narrow it goes without some columns, then without gaps; then cells are folded.
+    On a terminal that is too narrow, some columns are left out, then the gaps between columns; then cells are folded.
 
     Args:
         header: the columns' heads.
-        rows: their cells.
-        left: how many columns are names, at the left; the others are right-aligned numbers.
-        title: above the table.
-        legend: explanations by the head of a column; only those of columns that are shown are.
-        note: what else there is to say below.
-        spare: sets of columns to go without, by their heads, in this order.
-        styles: of the rows, if not plain.
+        rows: the cells of each row.
+        left: how many columns at the left are names; the others are right-aligned numbers.
+        title: text above the table.
+        legend: explanations by a column's head; those of columns that are left out are not printed.
+        note: text below the table, after the explanations.
+        spare: sets of columns that may be left out, by their heads, in this order.
+        styles: a style for each row; empty: plain rows.
         sections: the indices of rows with a gap above them.
     """
 
@@ -61,14 +61,14 @@ class Listing:
             yield Text(below, "table.caption")
 
     def explained(self, columns: Iterable[str]) -> str:
-        """Return what explains a table of these columns, in one line."""
+        """Return the explanations of these columns and the note, in one line."""
         shown = set(columns)
         return " ".join(
             [*(text for head, text in self.legend.items() if text and head in shown), self.note]
         ).strip()
 
     def _until_one_fits(self, width: int) -> Iterator[tuple[list[int], Table]]:
-        """Yield tables, each narrower than the one before, with the columns that are in them."""
+        """Yield tables, each narrower than the one before, with the indices of their columns; the last fits best."""
         kept = list(range(len(self.header)))
         for without in ((), *self.spare):
             kept = [index for index in kept if self.header[index] not in without]
@@ -79,7 +79,7 @@ class Listing:
         table = self._table(kept, gap=0)
         yield kept, table
         if _width(table) > width:
-            # Names are folded only where little would be left for the rest.
+            # Names are folded only where they would leave little width for the other columns.
             names = sum(
                 max(len(row[index]) for row in [self.header, *self.rows]) for index in kept[: self.left]
             )
@@ -103,13 +103,13 @@ class Listing:
 
 
 def _stripped(line: list[Segment]) -> list[Segment]:
-    """Return a line without the spaces at its end, which would be lines of their own where it is wrapped."""
+    """Return a line without the spaces at its end, which would become lines of their own where it is wrapped."""
     while line and not line[-1].text.strip():
         line = line[:-1]
     return [*line[:-1], *(Segment(segment.text.rstrip(), segment.style) for segment in line[-1:])]
 
 
 def _width(table: Table) -> int:
-    """Return how wide a table is if nothing in it is folded."""
+    """Return the width of a table whose cells are not folded, in characters."""
     endless = Console(width=_ENDLESS)
     return Measurement.get(endless, endless.options, table).maximum

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to and from tables as TOML and JSON hold them, with every name and type checked."""
+"""TOML and JSON tables to and from frozen dataclasses, with every name and type checked."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """Write a table of strings, whole numbers, truth values, lists of them, and tables; None is left out."""
+    """Return a table as TOML: strings, whole numbers, truth values, lists of these, and tables. None is left out."""
     return "\n".join(_lines(table, "")) + "\n"
 
 
@@ -28,8 +28,8 @@ def _lines(table: Mapping[str, Any], heading: str) -> list[str]:
 
 
 def from_table(cls: type[T], table: Any, where: str = "") -> T:
-    """Make a dataclass from a table; its fields are whole numbers above 0, truth values, strings, dataclasses,
-    and tuples of one type, which may be optional.
+    """Make a dataclass from a table. Its fields may be whole numbers above 0, truth values, strings, dataclasses,
+    and tuples of one type; each may be optional.
 
     Args:
         cls: the dataclass.
@@ -37,7 +37,7 @@ def from_table(cls: type[T], table: Any, where: str = "") -> T:
         where: the table's own name and a dot, for messages.
 
     Raises:
-        UserError: a key is unknown, missing or of another type, or the dataclass refuses the values.
+        UserError: a key is unknown or missing, a value has the wrong type, or the dataclass refuses the values.
     """
     if not isinstance(table, Mapping):
         raise UserError(f"{where.rstrip('.')!r} is no table")

@@ -1,4 +1,4 @@
-"""Demonstrations on disk: files of a few episodes, collected in parallel, so that a stop loses little."""
+"""Demonstrations on disk: files of a few episodes each, collected in parallel, so that an interruption loses little."""
 
 import multiprocessing
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from headless_eval.sims import gl
 
 @dataclass(frozen=True)
 class Block:
-    """A file's worth of demonstrations of one scene.
+    """The demonstrations of one scene that one file holds.
 
     The file holds, for N observations: ``exterior`` and ``wrist`` uint8 (N, size, size, 3), ``state`` float32 (N, 8),
     ``actions`` float32 (N, horizon, action dimensions) as the simulator executes them, ``valid`` bool (N, horizon) and
@@ -35,17 +35,17 @@ class Block:
 
 
 def collect_blocks(folder: Path, blocks: Sequence[Block], collector: str, workers: int) -> list[Path]:
-    """Have the blocks collected that are not on disk, in processes of their own; return all their files.
+    """Collect the blocks that are not on disk, in parallel processes; return the files of all blocks.
 
     Args:
-        folder: where they are, or will be.
-        blocks: which.
+        folder: holds the blocks' files; made where it is missing.
+        blocks: the blocks wanted.
         collector: the module whose ``collect_block((block, folder))`` writes a block and returns its number of
             episodes. It needs a simulator and OpenGL, and is imported only where a block is missing.
-        workers: processes at most.
+        workers: the largest number of processes.
 
     Raises:
-        UserError: a block is missing, and there is no OpenGL to draw one with.
+        UserError: a block is missing, and OpenGL, which is needed to collect it, is not available.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [block for block in blocks if not block.path(folder).exists()]
@@ -66,7 +66,7 @@ def collect_blocks(folder: Path, blocks: Sequence[Block], collector: str, worker
 
 
 def write_block(block: Block, folder: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> int:
-    """Write a block's observations, whole or not at all; return how many episodes it has."""
+    """Write a block's observations to its file, whole or not at all; return the block's number of episodes."""
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     part = block.path(folder).with_suffix(".part")
     save_file(arrays, part)
@@ -75,7 +75,13 @@ def write_block(block: Block, folder: Path, rows: Sequence[Mapping[str, np.ndarr
 
 
 def label(actions: Sequence[np.ndarray], own: Sequence[bool], horizon: int) -> dict[str, np.ndarray]:
-    """Return ``actions`` and ``valid`` of an observation from what follows it, up to ``horizon`` steps."""
+    """Return an observation's action chunk and which entries of the chunk are valid.
+
+    Args:
+        actions: the expert's actions from the observation on, up to ``horizon`` of them.
+        own: whether the action executed at each of these steps was the expert's.
+        horizon: length of the chunk; its end is filled with the last action, which is not valid there.
+    """
     chunk = np.stack([*actions, *[actions[-1]] * (horizon - len(actions))]).astype(np.float32)
     before = np.concatenate([[True], np.cumprod(own).astype(bool)[:-1]])
     valid = np.zeros(horizon, bool)

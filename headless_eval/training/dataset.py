@@ -1,4 +1,4 @@
-"""Demonstrations on the training device: batches, normalisation statistics, augmentation."""
+"""Training data on the device: demonstrations, their normalisation statistics, augmentation of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ class Demonstrations:
 
     Args:
         paths: the files of ``collect``.
-        device: where to keep them.
-        relative: make the arm's actions relative to the joints at observation; the gripper's stays as it is.
+        device: holds all of them in its memory.
+        relative: make the arm's actions relative to its joints at the observation; the gripper's stays absolute.
 
-    States have ``_DIMS`` numbers, and actions are filled up with zeros to as many.
+    States have ``_DIMS`` numbers; actions are padded with zeros to the same number.
     """
 
     def __init__(self, paths: Sequence[Path], device: torch.device, relative: bool = True):
@@ -55,7 +55,7 @@ class Demonstrations:
         return len(self.scene)
 
     def norm_stats(self) -> dict[str, dict[str, list[float]]]:
-        """Return mean, std, q01 and q99 of states and of valid chunk entries, as ``norm_stats.json`` has them."""
+        """Return mean, std, q01 and q99 of states and of valid chunk entries, in the form of ``norm_stats.json``."""
         return {"state": _statistics(self.state), "actions": _statistics(self.actions[self.valid])}
 
     def pictures(self, rows: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

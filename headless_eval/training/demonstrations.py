@@ -1,4 +1,4 @@
-"""Collects demonstrations of the scripted expert in the DROID scenes."""
+"""Demonstrations in the DROID scenes, by the scripted expert."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from headless_eval.training.expert import Expert, InverseKinematics
 STRIDE = 2  # control steps between two stored observations
 MAX_STEPS = 260
 AFTER_SUCCESS = 6  # control steps recorded beyond success
-# Apart from every stream of a trial (seeding.py): no evaluation seed can meet a training episode.
+# Distinct from every stream of a trial (seeding.py), so that no evaluation repeats a training episode.
 _SPAWN_KEY = 1000
 
 _START_ELSEWHERE = 0.35
@@ -44,8 +44,8 @@ def demonstrate(
 ) -> list[dict[str, np.ndarray]]:
     """Return the observations of one successful demonstration with the expert's action chunks.
 
-    The arm is disturbed in bursts; what the expert does from where it then finds itself teaches recovery. A
-    chunk's entry is valid while every executed action before it in the chunk was the expert's own.
+    The arm is disturbed in bursts, so that the expert's next actions show how to recover. An entry of a chunk is
+    valid if all executed actions before it in the chunk were the expert's own.
     """
     while True:
         rows = _attempt(scene_model, generator, horizon, image_size)

@@ -1,4 +1,4 @@
-"""What disturbs an expert, so that its demonstrations show how to recover."""
+"""Disturbance of a scripted expert's actions, so that its demonstrations show how to recover."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ class Bursts:
 
     Attributes:
         axes: how many numbers of an action, from the first on, are disturbed.
-        start: probability that a burst begins at a control step without one.
+        start: probability that a burst begins, at each control step outside bursts.
         steps: least and most control steps of a burst.
-        std: of a burst's offset, in the action's unit.
-        jitter_std: of the most jitter that an episode may have, in the action's unit.
+        std: standard deviation of a burst's offset, in the action's unit.
+        jitter_std: standard deviation of the jitter, in the action's unit; each episode draws its own up to this.
         drops: probability that a burst also opens the gripper, which is the action's last number.
-        clean: share of the episodes that are not disturbed at all.
+        clean: share of the episodes without any disturbance.
     """
 
     axes: int
@@ -29,7 +29,7 @@ class Bursts:
 
 
 class Disturbance:
-    """The disturbance of one episode."""
+    """The disturbance of one episode: bursts and jitter, drawn as its actions come."""
 
     def __init__(self, bursts: Bursts, generator: np.random.Generator):
         self._bursts, self._generator = bursts, generator
@@ -40,7 +40,7 @@ class Disturbance:
         self._drops = False
 
     def apply(self, action: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the action to execute and whether it is the expert's own, jitter aside."""
+        """Return the action to execute, and whether it is the expert's own apart from jitter."""
         bursts, generator, executed = self._bursts, self._generator, action.copy()
         if not self._active:
             return executed, True

@@ -1,4 +1,4 @@
-"""A scripted expert that puts the target into the container, replanning at every control step."""
+"""Scripted expert for the DROID scenes: it puts the target into the container, replanning at every control step."""
 
 import math
 
@@ -18,7 +18,7 @@ _OPEN_STEPS = 5
 
 
 class InverseKinematics:
-    """Damped least squares for the arm, the gripper pointing down, near the rest pose where the task is free."""
+    """Damped least squares for the arm with the gripper pointing down; its seventh freedom stays near the rest pose."""
 
     def __init__(self, scene_model: SceneModel):
         self._indices = scene_model
@@ -60,15 +60,15 @@ def down_rotation(yaw: float) -> np.ndarray:
 
 
 def wrap(angle: float, period: float = 2 * math.pi) -> float:
-    """Return the angle's representative nearest to zero."""
+    """Return the angle modulo ``period``, in the interval around zero."""
     return (angle + period / 2) % period - period / 2
 
 
 class Expert:
-    """Follows a slot's state; ``action()`` is what the expert would do there.
+    """The expert of one slot's episode; ``action()`` returns its action in the slot's present state.
 
-    The setpoint runs ahead of the measured pose by a bounded distance, so an action depends on the present state
-    and the phase alone: whatever pushed the arm aside, the next action leads back.
+    The setpoint runs ahead of the measured pose by a bounded distance, so an action depends only on the present state
+    and the phase: after any disturbance, the next action leads the arm back.
     """
 
     def __init__(self, slot: Slot, generator: np.random.Generator):
@@ -79,7 +79,7 @@ class Expert:
         self._points = np.array(self._scene.target.volume)
         self.phase = "approach"
         self._count = 0
-        # Experts differ a little in pace.
+        # The pace varies a little between episodes.
         self._reach = generator.uniform(0.040, 0.055)
 
     def action(self) -> np.ndarray:
@@ -111,7 +111,7 @@ class Expert:
         grasp[2] = max(grasp[2], target.grasp_height)
         if target.grasp_symmetry == 0:
             return grasp, 0.0
-        # The pads close along y; of the equal yaws take the one nearest to the wrist's middle.
+        # The pads close along y; of the equivalent yaws, take the one nearest to the middle of the wrist's range.
         period = 2 * math.pi / target.grasp_symmetry
         body_yaw = math.atan2(turn[1, 0], turn[0, 0])
         offset = math.pi / 2 if target.grasp_symmetry == 2 else 0.0
@@ -166,7 +166,7 @@ class Expert:
         return float(np.hypot(*(points.mean(axis=0) - now.container_pose[:3])[:2]))
 
     def _below_pads(self) -> float:
-        """Return how far the target reaches below the pads' midpoint when held."""
+        """Return how far a held target reaches below the pads' midpoint, in metres."""
         return self._scene.target.grasp_height
 
     def _rim(self, now: Situation) -> float:
@@ -178,7 +178,7 @@ class Expert:
         return max(_CARRY, self._rim(now) + self._below_pads() + 0.025)
 
     def _release_height(self, now: Situation) -> float:
-        # As low as the pads may go: their tips stay clear of the rim while they open.
+        # The lowest height at which the pads' tips stay clear of the rim while they open.
         return self._rim(now) + _PAD_REACH + 0.012
 
     def _setpoint(

@@ -1,4 +1,4 @@
-"""The finished policy: its tokenizer and its folder."""
+"""The tokenizer of a policy that is trained, made from its tasks' instructions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ from headless_eval.policies.pi0.config import PolicyConfig
 def instruction_tokens(
     config: PolicyConfig, instructions: Sequence[str], path: Path
 ) -> tuple[Tokenizer, Tensor]:
-    """Train a tokenizer on the instructions and apply it.
+    """Train a tokenizer on the instructions, write it to ``path``, and apply it to them.
 
     Returns:
-        The tokenizer, written to ``path``; and int64 (instructions, slots, 2), tokens beside 1 where used.
+        The tokenizer; and int64 (instructions, slots, 2): each slot's token, and 1 if the slot is used, else 0.
     """
     train_tokenizer(instructions, path, config.model.vocab_size)
     tokenizer = Tokenizer(path)

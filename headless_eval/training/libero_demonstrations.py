@@ -1,6 +1,6 @@
-"""Collects demonstrations of the scripted expert in one task of ``libero_object``.
+"""Demonstrations in one task of ``libero_object``, by the scripted expert.
 
-They start from placements of their own, none of the initial states that evaluations start from.
+They start from placements drawn for training, never from the initial states of evaluations.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ from headless_eval.training.sources import SOURCES
 STRIDE = 4  # control steps between two stored observations
 MAX_STEPS = 260
 AFTER_SUCCESS = 4  # control steps recorded beyond success
-# Apart from every stream of a trial (seeding.py).
+# Distinct from every stream of a trial (seeding.py).
 _SPAWN_KEY = 1001
 
-_SCATTER = 0.01  # metres, beyond the package's own placements
+_SCATTER = 0.01  # metres, added to the placements that the LIBERO package draws
 _START_ELSEWHERE = 0.35
 _DISTURBED = Bursts(axes=3, start=0.04, steps=(2, 7), std=0.6, jitter_std=0.08)
 
@@ -60,10 +60,10 @@ class Studio:
     def demonstrate(
         self, generator: np.random.Generator, horizon: int, image_size: int
     ) -> list[dict[str, np.ndarray]]:
-        """Return the observations of a demonstration with the expert's action chunks; none if it failed.
+        """Return the observations of a demonstration with the expert's action chunks; empty if the expert failed.
 
-        The arm is pushed aside in bursts; what the expert does from there teaches recovery. A chunk's entry is
-        valid while every executed action before it in the chunk was the expert's own.
+        The arm is disturbed in bursts, so that the expert's next actions show how to recover. An entry of a chunk is
+        valid if all executed actions before it in the chunk were the expert's own.
         """
         environment = self.environment
         environment.begin(self._scattered(environment.draw(int(generator.integers(2**32))), generator))
@@ -72,7 +72,7 @@ class Studio:
             for _ in range(int(generator.integers(5, 16))):
                 environment.step(np.array(away))
         expert, disturbance = Expert(environment, generator), Disturbance(_DISTURBED, generator)
-        seen: dict[int, tuple[mujoco.MjData, np.ndarray]] = {}
+        observed: dict[int, tuple[mujoco.MjData, np.ndarray]] = {}
         actions: list[np.ndarray] = []
         own: list[bool] = []
         phase, left, done = int(generator.integers(STRIDE)), MAX_STEPS, False
@@ -80,7 +80,7 @@ class Studio:
             if len(actions) % STRIDE == phase:
                 copy = mujoco.MjData(environment.model)
                 mujoco.mj_copyData(copy, environment.model, environment.seen)
-                seen[len(actions)] = copy, environment.state
+                observed[len(actions)] = copy, environment.state
             action = expert.action()
             executed, undisturbed = disturbance.apply(action)
             actions.append(action)
@@ -97,11 +97,11 @@ class Studio:
                 **label(actions[step : step + horizon], own[step : step + horizon], horizon),
                 "scene": np.array(1),
             }
-            for step, (data, state) in seen.items()
+            for step, (data, state) in observed.items()
         ]
 
     def _scattered(self, state: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Return a state with target and basket moved a little more than the package's placements do."""
+        """Return a state whose target and basket are moved a little beyond the LIBERO package's placements."""
         model = self.environment.model
         for name in (self.environment.target, "basket_1"):
             joint = model.body_jntadr[self.environment.body(name)]

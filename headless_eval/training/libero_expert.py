@@ -1,4 +1,4 @@
-"""A scripted expert for the groceries of ``libero_object``: into the basket, replanning at every control step."""
+"""Scripted expert for ``libero_object``: it puts the grocery into the basket, replanning at every control step."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 from headless_eval.sims.libero.environment import Environment
 
 _STEP = 0.05  # metres that the controller's goal moves at an action of 1
-_TURN = 0.5  # radians, likewise
+_TURN = 0.5  # radians that the controller's goal turns at an action of 1
 _GRASP = 0.02  # metres from the target's origin up to the point between the fingers
 _HOVER = 0.11  # metres above the grasp before going down
 _TRAVEL = 0.20  # metres, height of the gripper on its way to the target
@@ -22,9 +22,9 @@ _DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 
 
 class Expert:
-    """Follows an environment's present state; ``action()`` is what the expert would do there.
+    """The expert of one episode; ``action()`` returns its action in the environment's present state.
 
-    An action depends on the present state and the phase alone: whatever pushed the arm aside, the next leads back.
+    An action depends only on the present state and the phase: after any disturbance, the next one leads the arm back.
     """
 
     def __init__(self, environment: Environment, generator: np.random.Generator):
@@ -36,7 +36,7 @@ class Expert:
         self._fingers = [int(model.joint(f"gripper0_finger_joint{number}").qposadr[0]) for number in (1, 2)]
         self.phase = "approach"
         self._count = 0
-        # Experts differ a little in pace.
+        # The pace varies a little between episodes.
         self._gain = generator.uniform(0.9, 1.1)
 
     def action(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What each robot's demonstrations are of, and what collects them; no simulator is imported before it is needed."""
+"""Sources of demonstrations by robot: tasks and collector. Imports a simulator only to collect."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,13 @@ from headless_eval.training.blocks import Block, collect_blocks
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where demonstrations come from.
+class DemonstrationSource:
+    """The demonstrations of one robot: their tasks, and how they are collected.
 
     Args:
-        trained_on: the tasks that they are of.
-        block: episodes in a file.
-        collector: the module that collects them, see ``collect_blocks``.
+        trained_on: the suite and the tasks.
+        block: episodes per file.
+        collector: the module that collects a block, see ``collect_blocks``.
     """
 
     trained_on: TrainedOn
@@ -25,7 +25,7 @@ class Source:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """Return the tasks; the first is scene 1 in the files."""
+        """Return the tasks; the files number them as scenes, from 1 on."""
         return find_tasks(find_suite(self.trained_on.suite).load_tasks(), self.trained_on.tasks)
 
     def collect(
@@ -34,7 +34,7 @@ class Source:
         """Collect ``episodes`` demonstrations of each task; blocks already on disk are kept.
 
         Raises:
-            UserError: some are missing, and the simulator or OpenGL is not there.
+            UserError: demonstrations are missing on disk, and the simulator or OpenGL is not available.
         """
         blocks = [
             Block(scene, first, min(self.block, episodes - first), seed, horizon, image_size)
@@ -45,9 +45,9 @@ class Source:
 
 
 SOURCES = {
-    "droid": Source(TrainedOn("droid"), 25, "headless_eval.training.demonstrations"),
-    # The milk: upright, as wide as half the gripper opens.
-    "libero": Source(
+    "droid": DemonstrationSource(TrainedOn("droid"), 25, "headless_eval.training.demonstrations"),
+    # The milk: it stands upright, and is half as wide as the gripper opens.
+    "libero": DemonstrationSource(
         TrainedOn("libero_object", ("task_7",)), 5, "headless_eval.training.libero_demonstrations"
     ),
 }

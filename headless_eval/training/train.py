@@ -1,4 +1,4 @@
-"""Flow-matching training of a policy from scratch on demonstrations."""
+"""Training loop: flow matching from scratch on demonstrations, resumable."""
 
 import json
 import math
@@ -61,7 +61,7 @@ class Trainer:
         self.stats = data.norm_stats()
         self.state_mean, self.state_std = _tensors(self.stats["state"], device)
         self.action_mean, self.action_std = _tensors(self.stats["actions"], device)
-        # One row of tokens and mask for each scene's instruction.
+        # Tokens and mask of each scene's instruction: (scenes, slots, 2).
         self.tokens = tokens.to(device)
         compiled = not settings.no_compile and device.type == "cuda"
         self._loss: Any = torch.compile(self._raw_loss) if compiled else self._raw_loss
@@ -114,7 +114,7 @@ class Trainer:
         return loss.detach()
 
     def save(self, path: Path) -> None:
-        """Write everything needed to continue."""
+        """Write the whole state of the training, to be continued by ``load``."""
         arrays = {"random": self.generator.get_state().cpu()}
         names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
         for name, value in self.model.state_dict().items():
@@ -130,7 +130,7 @@ class Trainer:
         part.replace(path)
 
     def load(self, path: Path) -> None:
-        """Continue from what ``save`` wrote."""
+        """Continue from the state that ``save`` wrote."""
         with safe_open(path, framework="pt") as stored:
             clock = stored.metadata()
         arrays = load_file(path)
@@ -148,7 +148,7 @@ class Trainer:
                 self.optimizer.state[parameter]["step"] = moments["step"].to(self.device)
 
     def export(self, folder: Path, config: PolicyConfig, tokenizer: Tokenizer) -> None:
-        """Write the policy that the moving average of the weights makes, in float32."""
+        """Write the policy's folder, with the moving average of the weights in float32."""
         model = Pi0(self.model.config)
         state = self.model.state_dict()
         model.load_state_dict({name: self.average.get(name, state[name]).cpu().float() for name in state})
@@ -162,7 +162,7 @@ def _tensors(stats: dict[str, list[float]], device: torch.device) -> tuple[Tenso
 
 
 def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> None:
-    """Train to the end of the schedule, calling ``save`` on the way and at the end."""
+    """Train to the end of the schedule; call ``save`` every 2000 steps and at the end."""
     settings = trainer.settings
     begun = time.monotonic() - trainer.seconds
     limit = settings.minutes * 60 if settings.minutes else None
@@ -188,7 +188,11 @@ def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> None:
 
 
 def _claim(settings: TrainConfig) -> None:
-    """Note in the folder what is trained there, or refuse one where something else is."""
+    """Write the settings that fix a training into its folder, or refuse the folder of another training.
+
+    Raises:
+        UserError: the folder holds a training with other settings, or cannot be written.
+    """
     path = settings.out / "settings.json"
     wanted = json.dumps(
         {name: getattr(settings, name) for name in ("policy", "seed", "batch", "flow_samples")}
@@ -208,7 +212,8 @@ def run(settings: TrainConfig) -> Path:
     """Collect demonstrations, train, and return the folder of the finished policy.
 
     Raises:
-        UserError: the policy is unknown, the device is not there, or the folder holds another training.
+        UserError: the policy is unknown, the device does not exist, the folder holds another training or cannot be
+            written, or demonstrations cannot be collected.
     """
     bundled = [name for name in CONFIGS if name in list_policies()]
     if settings.policy not in bundled:

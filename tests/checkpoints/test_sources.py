@@ -7,11 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from headless_eval.checkpoints import sources
-from headless_eval.checkpoints.safetensors_file import SafetensorsFile
-from headless_eval.checkpoints.sources import Source, Tile, as_bytes, upload
+from headless_eval.checkpoints.sources import StoredArray, Tile, as_bytes, upload
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.weights import Stored, parameters
 
@@ -19,7 +17,7 @@ CPU = torch.device("cpu")
 on_both = pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)])
 
 
-class InMemory(Source):
+class InMemory(StoredArray):
     """An array of several parameters, which counts how often it is opened and in which order it is read."""
 
     def __init__(self, array: torch.Tensor):
@@ -75,30 +73,6 @@ def test_every_part_of_an_array_arrives_and_the_array_is_read_once(device, dtype
         assert value.untyped_storage().nbytes() == value.nbytes
         assert value.device.type == device.type
     assert all(source.opened == 1 for source in sources)
-
-
-@on_both
-def test_a_file_gives_what_was_saved(device, tmp_path):
-    tensors = {
-        "large": torch.randn(2, 12_345_679),
-        "half": torch.randn(7, 11).half(),
-        "number": torch.tensor(3.0, dtype=torch.float64),
-        "none": torch.empty(0, 4),
-        **{f"small.{at}": torch.full((at + 1,), float(at)) for at in range(40)},
-    }
-    path = tmp_path / "model.safetensors"
-    save_file(tensors, path)
-    file = SafetensorsFile(path)
-    stored = {name: Stored(name, shape, file.source(name)) for name, shape in file.shapes.items()}
-    found = dict(parameters(stored, device, torch.float32))
-    assert {name: tuple(value.shape) for name, value in found.items()} == file.shapes
-    for name, value in tensors.items():
-        assert torch.equal(found[name].cpu(), value.float())
-
-    with path.open("r+b") as cut:
-        cut.truncate(path.stat().st_size // 2)
-    with pytest.raises(UserError, match="is truncated: copy it again"):
-        dict(parameters(stored, device, torch.float32))
 
 
 @on_both

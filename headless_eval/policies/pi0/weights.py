@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headless_eval.checkpoints.sources import Index, Source, arrays
+from headless_eval.checkpoints.sources import Index, StoredArray, arrays
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.model import Pi0
@@ -27,7 +27,7 @@ class Stored:
 
     name: str
     shape: tuple[int, ...]
-    source: Source
+    source: StoredArray
     index: Index = ()
     transform: Callable[[Tensor], Tensor] = lambda part: part
 
@@ -84,7 +84,7 @@ def parameters(
 
     On a CPU they come in the order given, one array after another; on a GPU as they get there.
     """
-    wanted: dict[Source, dict[Index, list[str]]] = {}
+    wanted: dict[StoredArray, dict[Index, list[str]]] = {}
     for name, of in stored.items():
         wanted.setdefault(of.source, {}).setdefault(of.index, []).append(name)
     for source, index, part in arrays(wanted, device):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headless_eval.checkpoints.sources import Fill, Index, Source, Tile, as_bytes
+from headless_eval.checkpoints.sources import Fill, Index, StoredArray, Tile, as_bytes
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.weights import Stored
 from headless_eval.shared.program import install
@@ -198,7 +198,7 @@ def _is_complete(folder: Path) -> bool:
     return isinstance(said, dict) and said.get("store_array_data_equal_to_fill_value") is True
 
 
-class _Array(Source):
+class _Array(StoredArray):
     """An array that holds a parameter, in most cases of every layer.
 
     orbax writes what one device held as one chunk, or several where that is above 2 GiB, each compressed. Chunks are
@@ -250,7 +250,7 @@ class _Array(Source):
         return torch.from_numpy(array).view(self.dtype)
 
 
-class _Chunk(Source):
+class _Chunk(StoredArray):
     """A chunk of an array, in full also where it reaches beyond the array's end."""
 
     def __init__(self, arrays: _Arrays, key: str, shape: tuple[int, ...], dtype: torch.dtype):
