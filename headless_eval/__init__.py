@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from headless_eval.contracts.simulator import Simulator, StepResult, Task
     from headless_eval.contracts.variant import Variant
     from headless_eval.errors import UserError
-    from headless_eval.local_policy import LocalPolicy, list_policies, load_policy
+    from headless_eval.local_policy import LocalPolicy, load_policy
+    from headless_eval.policies.registry import list_policies
     from headless_eval.quant import Precision, Scope, configurations, fake_quantize, quantize_
     from headless_eval.runs.run import evaluate
     from headless_eval.sims.registry import Suite
@@ -54,7 +55,7 @@ _HOMES = {
     "configurations": "quant",
     "evaluate": "runs.run",
     "fake_quantize": "quant",
-    "list_policies": "local_policy",
+    "list_policies": "policies.registry",
     "load_policy": "local_policy",
     "quantize_": "quant",
 }

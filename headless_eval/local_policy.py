@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headless_eval.contracts.robots import IMAGE_SIZE, ROBOTS
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.policies.batching import Batching, Timing, one_thread
@@ -23,33 +24,9 @@ from headless_eval.quant.methods import Method
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.suggest import unknown
 
-__all__ = ["LocalPolicy", "Timing", "example_observation", "list_policies", "load_policy"]
+__all__ = ["LocalPolicy", "Timing", "list_policies", "load_policy"]
 
 _OPEN_LOOP_HORIZON = 8  # of policies that name none
-_IMAGE_SIZE = 224
-
-
-def example_observation(kind: str) -> dict[str, Any]:
-    """Return an observation with openpi's keys for warming up: black images, a robot at zero.
-
-    Args:
-        kind: ``"droid"`` or ``"libero"``.
-    """
-    image = np.zeros((_IMAGE_SIZE, _IMAGE_SIZE, 3), np.uint8)
-    if kind == "droid":
-        return {
-            "observation/exterior_image_1_left": image,
-            "observation/wrist_image_left": image,
-            "observation/joint_position": np.zeros(7, np.float32),
-            "observation/gripper_position": np.zeros(1, np.float32),
-            "prompt": "put the cube in the bowl",
-        }
-    return {
-        "observation/image": image,
-        "observation/wrist_image": image,
-        "observation/state": np.zeros(8, np.float32),
-        "prompt": "put the bowl on the plate",
-    }
 
 
 class LocalPolicy:
@@ -124,6 +101,12 @@ class LocalPolicy:
         return torch.device("cpu") if first is None else first.device
 
     @property
+    def robot(self) -> str | None:
+        """Return the name of the robot that it is for; None where the policy does not say."""
+        robot = getattr(self.policy, "robot", None) or getattr(self.config, "observation", None)
+        return None if robot is None else str(robot)
+
+    @property
     def open_loop_horizon(self) -> int:
         """Return how many actions of a chunk to execute before asking again."""
         for source in (self.config, self.policy):
@@ -141,7 +124,7 @@ class LocalPolicy:
     def image_size(self) -> int:
         """Return the side in pixels of the pictures that the model sees; 224 where the policy does not say."""
         model = getattr(self.config, "model", None)
-        return int(model.siglip.image_size) if model is not None else _IMAGE_SIZE
+        return int(model.siglip.image_size) if model is not None else IMAGE_SIZE
 
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of the model's unquantized weights and buffers, whatever the precision it is in.
@@ -405,12 +388,12 @@ class LocalPolicy:
             UserError: there is no observation to use; or activations are quantized and none was reached.
         """
         if obs is None:
-            kind = getattr(self.config, "observation", None) or getattr(self.policy, "observation", None)
-            if kind is None:
+            robot = self.robot or getattr(self.policy, "observation", None)
+            if robot is None:
                 raise UserError(
                     f"policy {self.name!r} does not say what it observes: pass warmup an observation"
                 )
-            obs = example_observation(kind)
+            obs = ROBOTS.find(robot).example_observation()
         noise = None if self.noise_shape is None else np.zeros(self.noise_shape, np.float32)
         begin = time.perf_counter()
         devices = [] if self._on_cpu else [self.device]

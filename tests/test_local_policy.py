@@ -11,9 +11,10 @@ from paths import GOLDEN
 from torch import nn
 
 import headless_eval
+from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
-from headless_eval.local_policy import LocalPolicy, example_observation
+from headless_eval.local_policy import LocalPolicy
 from headless_eval.policies.registry import list_policies, load_policy
 from headless_eval.quant.methods.rtn import RoundToNearest
 from headless_eval.quant.precision import DTYPES, MODES, Precision, Scope
@@ -103,7 +104,7 @@ def observations(number, seed=0):
     rng = np.random.default_rng(seed)
     made = []
     for index in range(number):
-        obs = example_observation("droid")
+        obs = ROBOTS["droid"].example_observation()
         obs["observation/exterior_image_1_left"] = rng.integers(0, 256, (224, 224, 3), np.uint8)
         obs["observation/joint_position"] = rng.standard_normal(7).astype(np.float32)
         made.append({**obs, "number": index})
@@ -574,7 +575,7 @@ def test_baselines_by_name():
         assert 0 < np.abs(np.diff(actions[:, :7], axis=0)).max() < 0.5
         assert actions_of([random.infer(obs, noise)]) == [actions.tobytes()]
         assert actions_of([random.infer(obs, -noise)]) != [actions.tobytes()]
-        assert np.abs(random.infer({}, noise)["actions"]).max() <= 1
+        assert np.abs(random.infer({"observation/state": np.ones(8)}, noise)["actions"]).max() <= 1
         with pytest.raises(UserError, match="no torch model"):
             random.set_precision(Precision("int8"))
 
@@ -712,7 +713,10 @@ def test_the_bundled_policy():
         assert local.name == "pi0-droid-tiny"
         local.set_precision(Precision("float8_e4m3", "both"))
         assert local.warmup() > 0
-        obs, noise = [example_observation("droid")] * 5, np.zeros((5, *local.noise_shape), np.float32)
+        obs, noise = (
+            [ROBOTS["droid"].example_observation()] * 5,
+            np.zeros((5, *local.noise_shape), np.float32),
+        )
         replies = local.infer_batch(obs, noise)
         assert {reply["actions"].shape for reply in replies} == {(10, 8)}
         assert len(set(actions_of(replies))) == 1

@@ -13,10 +13,9 @@ from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.gemma import RMSNorm
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
-from headless_eval.policies.pi0.config import ROBOTS, PolicyConfig
+from headless_eval.policies.pi0.config import PolicyConfig
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.policy import Pi0Policy
-from headless_eval.policies.pi0.transforms import OBSERVATION_KEYS
 from headless_eval.policies.registry import (
     BUNDLED,
     check_device,
@@ -49,8 +48,7 @@ class Source:
     @property
     def views(self) -> int:
         """Return how many cameras the robot has."""
-        keys = OBSERVATION_KEYS[self.config.observation]["images"]
-        return sum(view in keys for view in self.config.views)
+        return sum(view in self.config.robot.images for view in self.config.views)
 
     def load(
         self, device: str, dtype: str = "float32", engine: str = "eager", execution: str = "simulated"
@@ -136,7 +134,7 @@ def prompt_tokens(wanted: int | None, source: Source) -> int:
 
 def _plain_stats(config: PolicyConfig) -> dict[str, NormStats]:
     """Return statistics of a robot whose states and actions are small numbers."""
-    dims = {"state": ROBOTS[config.observation].state_dims, "actions": config.action_dims}
+    dims = {"state": config.robot.state_dims, "actions": config.action_dims}
     return {kind: NormStats(np.zeros(n), np.ones(n), -np.ones(n), np.ones(n)) for kind, n in dims.items()}
 
 

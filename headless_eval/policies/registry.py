@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headless_eval.contracts.robots import ROBOTS
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.pi0.engine import ENGINES, EXECUTIONS
@@ -45,6 +46,7 @@ def load_policy(
     max_batch: int | None = None,
     engine: str = "auto",
     execution: str = "simulated",
+    robot: str | None = None,
 ) -> "LocalPolicy":
     """Load a policy into this process.
 
@@ -64,10 +66,12 @@ def load_policy(
         max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
         engine: what computes, one of ``headless_eval.policies.pi0.engine.ENGINES``; results differ in the last bits.
         execution: ``simulated`` rounds to a precision's values, ``native`` computes with its types (fused engine).
+        robot: the name of the robot that the policy is for, one of ``contracts.robots.ROBOTS``, where neither a
+            configuration nor the checkpoint tells.
 
     Raises:
-        UserError: there is no such policy, configuration or device; a file is missing or does not fit; both a
-            policy and a checkpoint are given.
+        UserError: there is no such policy, configuration, robot or device; a file is missing or does not fit; both a
+            policy and a checkpoint are given; the policy is for another robot than the one named.
     """
     from headless_eval.local_policy import LocalPolicy
 
@@ -84,9 +88,9 @@ def load_policy(
             raise UserError(
                 f"policy {policy!r} has neither configuration, tokenizer, flow steps nor engine: leave them out"
             )
-        return LocalPolicy(BASELINES[str(policy)](), str(policy))
+        return LocalPolicy(BASELINES[str(policy)](robot), str(policy))
     folder, name = find_policy(policy, checkpoint)
-    settings = find_config(folder, config, None if config_file is None else Path(config_file))
+    settings = find_config(folder, config, None if config_file is None else Path(config_file), robot)
     if flow_steps is not None:
         settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
     from headless_eval.policies.pi0.doctor import preflight
@@ -174,12 +178,30 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
     raise unknown("policy", str(policy), list_policies())
 
 
-def find_config(folder: Path, name: str | None = None, file: Path | None = None) -> "PolicyConfig":
+def find_config(
+    folder: Path, name: str | None = None, file: Path | None = None, robot: str | None = None
+) -> "PolicyConfig":
     """Return a checkpoint's configuration, by its name, from a file, or from the folder.
 
+    Args:
+        folder: of the checkpoint.
+        name: of a known configuration.
+        file: that holds a configuration.
+        robot: the name of the robot that the policy is for, where a folder of LeRobot's does not tell.
+
     Raises:
-        UserError: there is none, both are given, or the name is of other weights than the bundled ones.
+        UserError: there is no such configuration, a name and a file are both given, the name is of other weights
+            than the bundled ones, or the configuration is of another robot than the one named.
     """
+    config = _find_config(folder, name, file, robot)
+    if robot is not None and config.observation != ROBOTS.find(robot).name:
+        raise UserError(
+            f"the configuration {config.name} is for the robot {config.observation}, not {robot}: name another"
+        )
+    return config
+
+
+def _find_config(folder: Path, name: str | None, file: Path | None, robot: str | None) -> "PolicyConfig":
     from headless_eval.policies.pi0.config import CONFIGS
 
     if name is not None and file is not None:
@@ -196,7 +218,7 @@ def find_config(folder: Path, name: str | None = None, file: Path | None = None)
     from headless_eval.policies.pi0.formats.lerobot import is_lerobot, read_lerobot_config
 
     if file is None and not (folder / _CONFIG).is_file() and is_lerobot(folder):
-        return read_lerobot_config(folder)
+        return read_lerobot_config(folder, robot)
     if file is not None and not file.is_file():
         raise UserError(f"no configuration at {file}: it has to be a TOML or JSON file")
     file = file if file is not None else folder / _CONFIG

@@ -13,6 +13,7 @@ from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.loop import OnEpisode, TimeSpent, run_trials
+from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.registry import load_policy, trained_policies
 from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
@@ -182,6 +183,7 @@ def load(settings: RunConfig) -> LocalPolicy:
     Raises:
         UserError: there is no such policy, or a file of it is missing or does not fit.
     """
+    is_baseline = settings.checkpoint is None and settings.policy in BASELINES
     return load_policy(
         settings.policy,
         checkpoint=settings.checkpoint,
@@ -192,6 +194,7 @@ def load(settings: RunConfig) -> LocalPolicy:
         flow_steps=settings.flow_steps,
         engine=settings.engine,
         execution=settings.execution,
+        robot=find_suite(settings.suite).robot if is_baseline else None,
     )
 
 
@@ -201,7 +204,7 @@ def check_robot(suite: Suite, policy: LocalPolicy) -> None:
     Raises:
         UserError: the policy is for another robot; the message names policies for the suite's.
     """
-    robot = getattr(policy.config, "observation", suite.robot)
+    robot = policy.robot or suite.robot
     if robot != suite.robot:
         bundled = [
             f"--policy {name}"

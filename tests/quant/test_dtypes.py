@@ -2,8 +2,9 @@ import pytest
 import torch
 from quant_cases import LOSSY, ToyModel, assert_same_state, inputs, same_bits, snapshot
 
+from headless_eval.contracts.robots import ROBOTS
 from headless_eval.errors import UserError
-from headless_eval.local_policy import example_observation, load_policy
+from headless_eval.local_policy import load_policy
 from headless_eval.quant import DTYPES, Precision, casts, fake_quantize, quantize_
 from headless_eval.quant.dtypes import DType
 
@@ -54,7 +55,7 @@ def test_a_new_data_type_rounds_weights_and_activations(ternary):
 
 @pytest.mark.parametrize("ternary", ["channel"], indirect=True)
 def test_engines_that_do_not_know_a_data_type_leave_it_to_the_eager_one(untrained_policy, ternary):
-    observation = example_observation("droid")
+    observation = ROBOTS["droid"].example_observation()
     noise = torch.zeros(load_policy(untrained_policy).noise_shape).numpy()
     with load_policy(untrained_policy) as policy:
         policy.set_precision(Precision(ternary, "both"))

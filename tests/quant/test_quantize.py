@@ -18,8 +18,9 @@ from quant_cases import (
 )
 from torch import nn
 
+from headless_eval.contracts.robots import ROBOTS
 from headless_eval.errors import UserError
-from headless_eval.local_policy import example_observation, load_policy
+from headless_eval.local_policy import load_policy
 from headless_eval.quant import Precision, Scope, quantize_
 from headless_eval.quant.linears import linears_in_scope
 
@@ -102,7 +103,7 @@ def test_without_rounding_policies_act_the_same(droid_policies, which):
         rng = np.random.default_rng(0)
         obs = {
             key: rng.integers(0, 255, value.shape, np.uint8) if "image" in key else value
-            for key, value in example_observation("droid").items()
+            for key, value in ROBOTS["droid"].example_observation().items()
         }
         noise = rng.standard_normal(policy.noise_shape, np.float32)
         calibration = policy.record_inputs([obs], [noise])
@@ -117,7 +118,7 @@ def test_without_rounding_policies_act_the_same(droid_policies, which):
 
 def test_the_policy_with_methods(untrained_policy):
     with load_policy(untrained_policy) as policy:
-        observations = [example_observation("droid")] * 3
+        observations = [ROBOTS["droid"].example_observation()] * 3
         noise = np.random.default_rng(0).standard_normal((3, *policy.noise_shape), np.float32)
         fingerprint = policy.fingerprint()
         policy.calibration = policy.record_inputs(observations, noise)

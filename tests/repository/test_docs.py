@@ -8,7 +8,7 @@ import pytest
 import torch
 from paths import ROOT
 
-from headless_eval.local_policy import example_observation
+from headless_eval.contracts.robots import ROBOTS
 
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("headless_eval/policies/bundled/*/*.md")]
@@ -34,7 +34,7 @@ EXAMPLES = [
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_examples_in_python_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where they leave their results
-    observation = example_observation("droid")
+    observation = ROBOTS["droid"].example_observation()
     names = {"observation": observation, "observations": [observation] * 2}
     names |= {
         "model": torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.Linear(32, 8)),

@@ -15,6 +15,8 @@ from headless_eval.contracts.registry import Registry
 IMAGE_SIZE = 224  # pixels; what openpi's policies see
 VIEWS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 """The names that openpi's models give to camera views."""
+OPEN_OR_CLOSED = "0 open, 1 closed"
+"""The unit of grippers that are commanded to a position between the two."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class StateGroup:
     Args:
         key: of the group in an observation, float32 (dims,).
         names: of its dimensions, in order.
-        unit: of all of them, or one for each; such as ``"rad"``, ``"m"`` or ``"0 open, 1 closed"``.
+        unit: of all of them, or one for each; such as ``"rad"``, ``"m"`` or ``OPEN_OR_CLOSED``.
     """
 
     key: str
@@ -142,6 +144,10 @@ class Robot:
             for group in self.actions
         ]
         return np.concatenate(parts).astype(np.float32)
+
+    def is_seen_in(self, observation: Mapping[str, Any]) -> bool:
+        """Return whether an observation has all groups of this robot's state."""
+        return all(group.key in observation for group in self.state)
 
     def __str__(self) -> str:
         return self.name

@@ -1,9 +1,8 @@
 """DROID's robot: a Franka Panda with a Robotiq gripper, commanded by joint positions (Khazatsky et al., 2024)."""
 
-from headless_eval.contracts.robots import ROBOTS, ActionGroup, Camera, Robot, StateGroup
+from headless_eval.contracts.robots import OPEN_OR_CLOSED, ROBOTS, ActionGroup, Camera, Robot, StateGroup
 
 _JOINTS = tuple(f"joint_{number}" for number in range(1, 8))
-_GRIPPER = "0 open, 1 closed"
 
 DROID = ROBOTS.add(
     "droid",
@@ -16,12 +15,12 @@ DROID = ROBOTS.add(
         ),
         state=(
             StateGroup("observation/joint_position", _JOINTS, "rad"),
-            StateGroup("observation/gripper_position", ("gripper",), _GRIPPER),
+            StateGroup("observation/gripper_position", ("gripper",), OPEN_OR_CLOSED),
         ),
         actions=(
             ActionGroup("arm", _JOINTS, "rad", relative=True, hold="observation/joint_position"),
             ActionGroup(
-                "gripper", ("gripper",), _GRIPPER, relative=False, hold="observation/gripper_position"
+                "gripper", ("gripper",), OPEN_OR_CLOSED, relative=False, hold="observation/gripper_position"
             ),
         ),
         control_hz=15.0,

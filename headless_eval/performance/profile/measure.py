@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headless_eval.local_policy import LocalPolicy, example_observation
+from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.components import component_of, layer_of
@@ -277,7 +277,7 @@ class Profiler:
     def _time_transforms(self, policy: LocalPolicy) -> dict[str, float]:
         """Return the milliseconds from observations to the model's inputs, and from its outputs to actions."""
         inner = policy.policy
-        obs = [example_observation(inner.config.observation)] * self._workload.batch
+        obs = [inner.config.robot.example_observation()] * self._workload.batch
         data = [inner.prepare(one) for one in obs]
 
         def inputs() -> None:

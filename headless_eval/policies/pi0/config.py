@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from headless_eval.contracts.robots import ROBOTS, VIEWS, Robot
 from headless_eval.errors import UserError
 from headless_eval.policies.paligemma.config import (
     GEMMA_2B,
@@ -17,26 +18,6 @@ from headless_eval.policies.paligemma.config import (
 )
 from headless_eval.shared.files import replacing
 from headless_eval.shared.toml import from_table, to_toml
-
-
-@dataclass(frozen=True)
-class Robot:
-    """What a robot's observations and actions have in common whatever the model; states and actions in numbers."""
-
-    state_dims: int
-    action_dims: int
-    open_loop_horizon: int
-
-    @property
-    def delta_actions_mask(self) -> tuple[bool, ...]:
-        """Return relative joints or poses and an absolute gripper."""
-        return (True,) * (self.action_dims - 1) + (False,)
-
-
-ROBOTS = {
-    "droid": Robot(state_dims=8, action_dims=8, open_loop_horizon=8),
-    "libero": Robot(state_dims=8, action_dims=7, open_loop_horizon=5),
-}
 
 
 @dataclass(frozen=True)
@@ -69,9 +50,6 @@ class Pi0Config:
             raise ValueError("the expert's width and the head size have to be even (sine-cosine pairs)")
 
 
-VIEWS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")  # openpi's names
-
-
 @dataclass(frozen=True)
 class PolicyConfig:
     """A model and the conventions of the robot around it.
@@ -79,7 +57,7 @@ class PolicyConfig:
     Args:
         name: the name the configuration goes by.
         model: the model's sizes.
-        observation: which observation keys and dimensions the policy knows, ``"droid"`` or ``"libero"``.
+        observation: the name of the robot that it is for, one of ``contracts.robots.ROBOTS``.
         use_quantile_norm: normalise by the 1st and 99th percentiles instead of mean and deviation.
         asset_id: the folder under ``assets/`` with the normalisation statistics.
         open_loop_horizon: how many actions of a chunk are executed before the policy looks again.
@@ -98,6 +76,11 @@ class PolicyConfig:
     action_dims: int
     delta_actions_mask: tuple[bool, ...] | None = None
     views: tuple[str, ...] = VIEWS
+
+    @property
+    def robot(self) -> Robot:
+        """Return the robot that it is for."""
+        return ROBOTS.find(self.observation)
 
     def __post_init__(self) -> None:
         if self.observation not in ROBOTS:

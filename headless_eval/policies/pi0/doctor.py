@@ -19,7 +19,7 @@ from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
-from headless_eval.policies.pi0.config import ROBOTS, Pi0Config, PolicyConfig
+from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig
 from headless_eval.policies.pi0.formats.openpi_torch import (
     describe_format,
     load_model,
@@ -28,7 +28,6 @@ from headless_eval.policies.pi0.formats.openpi_torch import (
 )
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats, find_tokenizer
-from headless_eval.policies.pi0.transforms import OBSERVATION_KEYS
 from headless_eval.policies.pi0.weights import check_fit
 from headless_eval.policies.registry import check_device, find_config, find_policy
 from headless_eval.policies.trained_on import read_trained_on
@@ -198,7 +197,7 @@ def _statistics(found: _Found) -> tuple[str, str]:
     quantiles = found.config.use_quantile_norm
     still = []
     for kind, of in found.stats.items():
-        dims = ROBOTS[found.config.observation].state_dims if kind == "state" else found.config.action_dims
+        dims = found.config.robot.state_dims if kind == "state" else found.config.action_dims
         span = of.q99 - of.q01 if quantiles and of.q01 is not None and of.q99 is not None else of.std
         if (span[:dims] < 0).any():
             return FAILED, (
@@ -229,7 +228,7 @@ def _tokenizer(found: _Found) -> tuple[str, str]:
 
 def _prompt(found: _Found) -> tuple[str, str]:
     sizes = found.config.model
-    worst = np.ones(ROBOTS[found.config.observation].state_dims) if sizes.discrete_state_input else None
+    worst = np.ones(found.config.robot.state_dims) if sizes.discrete_state_input else None
     found.prompt = _trained_prompt(found.folder) or _PROMPT
     needed = len(found.tokenizer.prompt_tokens(found.prompt, worst))
     text = f"{needed} of {sizes.max_token_len} slots for {found.prompt!r}"
@@ -251,15 +250,15 @@ def _trained_prompt(folder: Path) -> str | None:
 
 
 def _observation(found: _Found) -> tuple[str, str]:
-    config = found.config
-    keys = OBSERVATION_KEYS[config.observation]
-    masked = [view for view in config.views if view not in keys["images"]]
-    text = ", ".join([*keys["images"].values(), *keys["state"], "prompt"])
+    config, robot = found.config, found.config.robot
+    masked = [view for view in config.views if view not in robot.images]
+    keys = [*robot.images.values(), *(group.key for group in robot.state)]
+    text = ", ".join([*keys, "prompt"])
     return OK, f"{config.observation}: {text}" + (f"; masked: {', '.join(masked)}" if masked else "")
 
 
 def _dimensions(found: _Found) -> tuple[str, str]:
-    config, robot = found.config, ROBOTS[found.config.observation]
+    config, robot = found.config, found.config.robot
     if config.action_dims != robot.action_dims:
         return FAILED, (
             f"the configuration has {config.action_dims} actions, the robot {config.observation} "
@@ -318,15 +317,14 @@ def _inference(found: _Found) -> tuple[str, str]:
 
 def fixed_observation(config: PolicyConfig, state: NormStats, prompt: str = _PROMPT) -> dict[str, Any]:
     """Return an observation that is always the same: shaded images, the mean state, a prompt."""
-    keys = OBSERVATION_KEYS[config.observation]
     rows, columns = np.mgrid[0:224, 0:224].astype(np.uint8)
     obs: dict[str, Any] = {
-        key: np.stack([rows, columns, rows ^ columns], -1) for key in keys["images"].values()
+        key: np.stack([rows, columns, rows ^ columns], -1) for key in config.robot.images.values()
     }
     start = 0
-    for key, dims in keys["state"].items():
-        obs[key] = state.mean[start : start + dims]
-        start += dims
+    for group in config.robot.state:
+        obs[group.key] = state.mean[start : start + group.dims]
+        start += group.dims
     return {**obs, "prompt": prompt}
 
 

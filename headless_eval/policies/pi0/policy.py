@@ -12,7 +12,7 @@ from headless_eval.checkpoints.locate import openpi_cache
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats, read_norm_stats, write_norm_stats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
-from headless_eval.policies.pi0.config import ROBOTS, PolicyConfig, write_config
+from headless_eval.policies.pi0.config import PolicyConfig, write_config
 from headless_eval.policies.pi0.engine import Engine, make_engine
 from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
 from headless_eval.policies.pi0.formats.openpi_torch import load_model, save_weights
@@ -81,7 +81,7 @@ class Pi0Policy:
         self.engine: Engine = make_engine(engine, self.model, execution=execution)
         self._handle: Handle | None = None
         quantiles = config.use_quantile_norm
-        self._observation = RobotInputs(config.observation)
+        self._observation = RobotInputs(config.robot)
         self._inputs: list[Transform] = [
             ResizeImages(sizes.siglip.image_size),
             NormalizeState(norm_stats["state"], quantiles),
@@ -355,7 +355,7 @@ def find_tokenizer(directory: Path, given: Path | str | None = None) -> Path:
 
 
 def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None:
-    needed = {"state": ROBOTS[config.observation].state_dims, "actions": config.action_dims}
+    needed = {"state": config.robot.state_dims, "actions": config.action_dims}
     for kind, dims in needed.items():
         of = stats[kind]
         # openpi's oldest statistics cover the padding too.

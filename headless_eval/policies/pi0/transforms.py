@@ -12,24 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from headless_eval.contracts.robots import Robot
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
-
-OBSERVATION_KEYS: dict[str, dict[str, dict[str, Any]]] = {
-    "droid": {
-        "images": {
-            "base_0_rgb": "observation/exterior_image_1_left",
-            "left_wrist_0_rgb": "observation/wrist_image_left",
-        },
-        "state": {"observation/joint_position": 7, "observation/gripper_position": 1},
-    },
-    "libero": {
-        "images": {"base_0_rgb": "observation/image", "left_wrist_0_rgb": "observation/wrist_image"},
-        "state": {"observation/state": 8},
-    },
-}
-"""By robot, the key of each camera view, and the keys that make up the state with their numbers."""
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -43,23 +29,19 @@ def compose(steps: Sequence[Transform], data: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RobotInputs:
-    """A robot's observation keys.
-
-    DROID's state is seven joint angles (rad) and the gripper (0 open, 1 closed); LIBERO's is position (m),
-    axis-angle (rad) and two gripper joints.
+    """Reads what a robot's cameras and state groups show.
 
     Raises:
         UserError: a key is missing or holds something else; the message names it.
     """
 
-    robot: str
+    robot: Robot
 
     def __call__(self, obs: Mapping[str, Any]) -> dict[str, Any]:
         """Read an observation."""
-        keys = OBSERVATION_KEYS[self.robot]
         return {
-            "images": {view: _image(obs, key) for view, key in keys["images"].items()},
-            "state": np.concatenate([_vector(obs, key, dims) for key, dims in keys["state"].items()]),
+            "images": {view: _image(obs, key) for view, key in self.robot.images.items()},
+            "state": np.concatenate([_vector(obs, group.key, group.dims) for group in self.robot.state]),
             "prompt": _prompt(obs),
         }
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headless_eval.contracts.robots import ROBOTS
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.pi0.transforms import (
     AbsoluteActions,
@@ -78,7 +79,7 @@ def test_libero_observations():
         "observation/state": np.arange(8),
         "prompt": np.array("open the drawer"),
     }
-    data = RobotInputs("libero")(obs)
+    data = RobotInputs(ROBOTS["libero"])(obs)
     assert data["prompt"] == "open the drawer"
     assert [view[0, 0, 0] for view in data["images"].values()] == [0, 1]
     np.testing.assert_array_equal(data["state"], np.arange(8.0))

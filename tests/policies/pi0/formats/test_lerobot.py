@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from pi0_cases import GOLDEN, SMALL, droid_observation, load_golden
 from safetensors.torch import load_file, save_file
 
 from headless_eval import load_policy
+from headless_eval.contracts.robots import ROBOTS, Camera
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import read_norm_stats, write_norm_stats
 from headless_eval.policies.paligemma.config import GEMMA_2B
-from headless_eval.policies.pi0.config import ROBOTS
 from headless_eval.policies.pi0.formats.lerobot import is_lerobot, read_lerobot_config
 from headless_eval.policies.registry import find_config
 
@@ -75,7 +76,7 @@ def test_the_configuration_comes_from_its_file(pi05, tmp_path):
     assert config.observation == "droid"
     assert config.delta_actions_mask == ROBOTS["droid"].delta_actions_mask
     (tmp_path / "config.json").write_text(json.dumps(lerobot_config(pi05, 7)))
-    config = read_lerobot_config(tmp_path)
+    config = read_lerobot_config(tmp_path, "libero")
     assert (config.observation, config.delta_actions_mask) == ("libero", None)
 
 
@@ -122,3 +123,56 @@ def test_addresses_stand_for_their_cached_copies(policy, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         load_policy(checkpoint=tmp_path / "file")
+
+
+@pytest.fixture
+def bridge(monkeypatch):
+    """Yield a second robot with as many actions and numbers of state as LIBERO's, known while the test runs."""
+    robot = replace(
+        ROBOTS["libero"],
+        name="bridge",
+        cameras=(Camera("observation/over_shoulder", "base_0_rgb"),),
+    )
+    monkeypatch.setattr(ROBOTS, "_known", {**ROBOTS._known, "bridge": robot})
+    return robot
+
+
+def write_config(folder, **features):
+    """Write LeRobot's configuration with these shapes of features, by the last part of their names."""
+    said = lerobot_config(True, features.pop("actions", 7))
+    said["input_features"] = {
+        ("observation.state" if name == "state" else f"observation.images.{name}"): {"shape": shape}
+        for name, shape in features.items()
+    }
+    (folder / "config.json").write_text(json.dumps(said))
+
+
+def test_a_robot_is_not_guessed_among_several(bridge, tmp_path):
+    write_config(tmp_path, state=[8], camera0=[3, 224, 224])
+    with pytest.raises(
+        UserError, match=r"7 actions and 8 numbers of state.*.*libero or .*bridge; name it"
+    ) as said:
+        find_config(tmp_path)
+    assert "--robot NAME" in str(said.value)
+    for name in ("libero", "bridge"):
+        config = find_config(tmp_path, robot=name)
+        assert (config.observation, config.asset_id) == (name, name)
+    with pytest.raises(UserError, match="droid has 8 and 8"):
+        find_config(tmp_path, robot="droid")
+    with pytest.raises(UserError, match="did you mean bridge"):
+        find_config(tmp_path, robot="bridged")
+
+
+def test_cameras_tell_robots_apart_that_have_the_same_dimensions(bridge, tmp_path):
+    write_config(tmp_path, state=[8], over_shoulder=[3, 224, 224])
+    assert find_config(tmp_path).observation == "bridge"
+    write_config(tmp_path, state=[8], image=[3, 224, 224], wrist_image=[3, 224, 224])
+    assert find_config(tmp_path).observation == "libero"
+
+
+def test_a_state_of_other_dimensions_is_another_robots(tmp_path):
+    write_config(tmp_path, state=[7])
+    with pytest.raises(UserError, match=r"7 actions and 7 numbers of state; known are .*libero \(7 and 8\)"):
+        find_config(tmp_path)
+    write_config(tmp_path, actions=8)
+    assert find_config(tmp_path).observation == "droid"
