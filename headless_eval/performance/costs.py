@@ -1,19 +1,26 @@
-"""What an inference has to compute and to move, counted from a model's sizes; and the time that takes at least.
+"""What an inference has to compute and to move, counted by running the model without numbers; the least time of it.
 
-Counted are matrix products, two operations a multiply-add, as ``torch.utils.flop_counter`` does (attention is two
-products). Moved are the weights, once for every time a part of the model runs, and what cannot stay in a cache:
-the pictures, and the keys and values between prefix and flow steps.
+Operations are those of matrix products, two a multiply-add, as ``torch.utils.flop_counter`` counts them on a model
+on the meta device (attention is two products). So they hold for any model. Moved are the weights, once for every
+time a part of the model runs, and what cannot stay in a cache: the pictures, and the keys and values between prefix
+and flow steps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from headless_eval.performance.components import component_of
-from headless_eval.performance.workload import Workload
-from headless_eval.policies.paligemma.config import GemmaConfig
-from headless_eval.policies.pi0.config import Pi0Config
+from headless_eval.performance.spans import MODULATION, PREFIX, STEP, Span, watched
 
-PREFIX, MODULATION, STEP = "prefix", "modulation", "flow step"
 PARTS = (PREFIX, MODULATION, STEP)
 """What an observation needs once; what depends on the flow times alone; one Euler step."""
 
@@ -28,7 +35,6 @@ class Cost:
         flops: operations of matrix products.
         weights: numbers of its parameters that are read.
         values: numbers of its inputs and outputs.
-        moved: those of them that no implementation can keep from memory.
     """
 
     module: str
@@ -36,12 +42,30 @@ class Cost:
     flops: int
     weights: int
     values: int
-    moved: int = 0
 
     @property
     def component(self) -> str:
         """Return the name of the component that it is in."""
         return component_of(self.module)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an inference costs.
+
+    Args:
+        modules: in the order of their calls; those that only move values have no row.
+        moved: by part, the numbers between parts that no implementation can keep from memory.
+    """
+
+    modules: tuple[Cost, ...]
+    moved: dict[str, int]
+
+    def __iter__(self) -> Iterator[Cost]:
+        return iter(self.modules)
+
+    def __len__(self) -> int:
+        return len(self.modules)
 
 
 @dataclass(frozen=True)
@@ -65,7 +89,7 @@ class Limit:
     total_ms: float
 
 
-def limit_of(costs: list[Cost], speeds: Speeds, steps: int, weight_bytes: int, value_bytes: int) -> Limit:
+def limit_of(costs: Costs, speeds: Speeds, steps: int, weight_bytes: int, value_bytes: int) -> Limit:
     """Return the roofline's time. What depends on the flow times alone is known before the first observation.
 
     Args:
@@ -78,106 +102,120 @@ def limit_of(costs: list[Cost], speeds: Speeds, steps: int, weight_bytes: int, v
 
     def least(part: str) -> float:
         of = [cost for cost in costs if cost.part == part]
-        size = sum(weight_bytes * cost.weights + value_bytes * cost.moved for cost in of)
+        size = weight_bytes * sum(cost.weights for cost in of) + value_bytes * costs.moved.get(part, 0)
         return speeds.least_ms(sum(cost.flops for cost in of), size)
 
     prefix, step = least(PREFIX), least(STEP)
     return Limit(prefix, step, prefix + steps * step)
 
 
-def count(config: Pi0Config, workload: Workload) -> list[Cost]:
-    """Return what every module of a model costs on a workload; those that only move values have no row."""
-    return [*_prefix(config, workload), *_modulation(config), *_step(config, workload)]
+def count(model: nn.Module, infer: Callable[[], Any]) -> Costs:
+    """Return what every module of a model costs in one inference.
+
+    Args:
+        model: on the meta device, where tensors have shapes and no numbers.
+        infer: makes one inference of that model.
+    """
+    with FlopCounterMode(display=False) as counter:
+        tally = _Tally(model, counter)
+        # Of attention, only the two products are counted by all backends alike.
+        with sdpa_kernel(SDPBackend.MATH), _Attention(tally), watched(model, tally), suppress(_EnoughError):
+            infer()
+    return tally.costs()
 
 
-def _linear(module: str, part: str, rows: int, inputs: int, outputs: int, *, bias: bool = False) -> Cost:
-    weights = inputs * outputs + bias * outputs
-    return Cost(module, part, 2 * rows * inputs * outputs, weights, rows * (inputs + outputs))
+class _EnoughError(Exception):
+    """The first flow step has ended; the others cost the same."""
 
 
-def _prefix(config: Pi0Config, workload: Workload) -> Iterator[Cost]:
-    vision, gemma = config.siglip, config.gemma
-    pictures, width = workload.batch * workload.views, vision.width
-    patches = pictures * vision.num_patches
-    if pictures:
-        pixels = 3 * vision.patch_size**2
-        yield Cost(
-            "vision.patch_embedding",
-            PREFIX,
-            2 * patches * pixels * width,
-            (pixels + 1) * width,
-            patches * (pixels + width),
-            moved=patches * pixels,
+class _Tally:
+    """Adds up what modules do; a ``Listener``. The operations counted so far are its clock."""
+
+    def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
+        self._modules = dict(model.named_modules())
+        self._counter = counter
+        self._open: list[tuple[Span, int]] = []
+        self._inner: list[int] = []
+        self._flops: dict[Span, int] = {}
+        self._weights: dict[Span, int] = {}
+        self._values: dict[Span, int] = {}
+        self._moved: dict[str, int] = {}
+        self._left_by_prefix: dict[int, Tensor] = {}
+
+    def begin(self, span: Span) -> None:
+        """A span begins."""
+        self._open.append((span, self._counter.get_total_flops()))
+        self._inner.append(0)
+
+    def end(self) -> None:
+        """The innermost span ends."""
+        span, before = self._open.pop()
+        elapsed = self._counter.get_total_flops() - before
+        self._flops[span] = self._flops.get(span, 0) + elapsed - self._inner.pop()
+        if self._inner:
+            self._inner[-1] += elapsed
+
+    def returned(self, span: Span, inputs: Any, value: Any) -> None:
+        """Take note of what a module without children, or a part of the inference, reads and writes."""
+        if not span.module:
+            self._between_parts(span.part, inputs, value)
+            return
+        module = self._modules[span.module]
+        if isinstance(module, nn.Embedding):  # the rows that are looked up
+            self._weights[span] = self._values[span] = _size([value])
+            return
+        self._weights[span] = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        self._values[span] = _size(inputs) + _size([value])
+
+    def attention(self, operands: Iterable[Tensor], value: Tensor) -> None:
+        """Take note of queries, keys and values, and what comes of them, in the innermost span."""
+        span = self._open[-1][0]
+        self._values[span] = self._values.get(span, 0) + _size(operands) + value.numel()
+
+    def costs(self) -> Costs:
+        """Return what was counted."""
+        modules = tuple(
+            Cost(span.module, _part(span), flops, self._weights.get(span, 0), self._values.get(span, 0))
+            for span, flops in self._flops.items()
+            if span.module and (flops or isinstance(self._modules[span.module], nn.Embedding))
         )
-        for index in range(vision.depth):
-            layer = f"vision.layers.{index}"
-            for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-                yield _linear(f"{layer}.self_attn.{name}", PREFIX, patches, width, width, bias=True)
-            flops = 4 * patches * vision.num_patches * width
-            yield Cost(f"{layer}.self_attn", PREFIX, flops, 0, 4 * patches * width)
-            yield _linear(f"{layer}.mlp.fc1", PREFIX, patches, width, vision.mlp_dim, bias=True)
-            yield _linear(f"{layer}.mlp.fc2", PREFIX, patches, vision.mlp_dim, width, bias=True)
-        yield _linear("image_projector", PREFIX, patches, width, gemma.width, bias=True)
-    words = workload.batch * workload.slots(config)
-    yield Cost("language.embed_tokens", PREFIX, 0, words * gemma.width, words * gemma.width)
-    tokens = workload.prefix_tokens(config)
-    kept = 2 * workload.batch * tokens * gemma.num_kv_heads * gemma.head_dim
-    for index in range(gemma.depth):
-        layer = f"language.layers.{index}"
-        if index < gemma.depth - 1:
-            yield from _gemma_layer(layer, PREFIX, gemma, workload.batch, tokens, tokens, kept)
-            continue
-        size = gemma.num_kv_heads * gemma.head_dim
-        for name in ("k_proj", "v_proj"):
-            yield _linear(f"{layer}.self_attn.{name}", PREFIX, workload.batch * tokens, gemma.width, size)
-        yield Cost(f"{layer}.self_attn", PREFIX, 0, 0, kept, moved=kept)
-    if not config.pi05:  # its token is the same in every flow step
-        yield _linear("state_proj", PREFIX, workload.batch, config.action_dim, config.expert.width, bias=True)
+        return Costs(modules, self._moved)
+
+    def _between_parts(self, part: str, inputs: Any, value: Any) -> None:
+        if part == PREFIX:
+            left = _floats(value)
+            self._left_by_prefix = {id(tensor): tensor for tensor in left}
+            self._moved[PREFIX] = _size(inputs) + _size(left)
+        elif part == f"{STEP} 0":
+            read = [tensor for tensor in _floats(inputs) if id(tensor) in self._left_by_prefix]
+            self._moved[STEP] = _size(read)
+            raise _EnoughError
 
 
-def _gemma_layer(
-    layer: str, part: str, config: GemmaConfig, batch: int, tokens: int, seen: int, moved: int
-) -> Iterator[Cost]:
-    rows, width = batch * tokens, config.width
-    queries, stored = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    yield _linear(f"{layer}.self_attn.q_proj", part, rows, width, queries)
-    yield _linear(f"{layer}.self_attn.k_proj", part, rows, width, stored)
-    yield _linear(f"{layer}.self_attn.v_proj", part, rows, width, stored)
-    flops, values = 4 * rows * seen * queries, 2 * rows * queries + 2 * batch * seen * stored
-    yield Cost(f"{layer}.self_attn", part, flops, 0, values, moved)
-    yield _linear(f"{layer}.self_attn.o_proj", part, rows, queries, width)
-    yield _linear(f"{layer}.mlp.gate_proj", part, rows, width, config.mlp_dim)
-    yield _linear(f"{layer}.mlp.up_proj", part, rows, width, config.mlp_dim)
-    yield _linear(f"{layer}.mlp.down_proj", part, rows, config.mlp_dim, width)
+class _Attention(TorchFunctionMode):
+    """Tells a tally of every attention."""
+
+    def __init__(self, tally: _Tally) -> None:
+        super().__init__()
+        self._tally = tally
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is F.scaled_dot_product_attention:
+            self._tally.attention(args[:3], result)
+        return result
 
 
-def _modulation(config: Pi0Config) -> Iterator[Cost]:
-    """The flow times of all steps as one batch, whatever the number of samples."""
-    if not config.pi05:
-        return
-    steps, width = config.num_steps, config.expert.width
-    for name in ("time_mlp_in", "time_mlp_out"):
-        yield _linear(name, MODULATION, steps, width, width, bias=True)
-    norms = [
-        f"expert.layers.{index}.{norm}"
-        for index in range(config.expert.depth)
-        for norm in ("input_layernorm", "post_attention_layernorm")
-    ]
-    for norm in [*norms, "expert.norm"]:
-        yield _linear(f"{norm}.dense", MODULATION, steps, width, 3 * width, bias=True)
+def _part(span: Span) -> str:
+    """Return which of ``PARTS`` a span belongs to: what is in none of the others is needed once."""
+    if span.part.startswith(STEP):
+        return STEP
+    return MODULATION if span.part == MODULATION else PREFIX
 
 
-def _step(config: Pi0Config, workload: Workload) -> Iterator[Cost]:
-    expert, batch = config.expert, workload.batch
-    actions = batch * config.action_horizon
-    tokens = config.action_horizon + (not config.pi05)
-    before = workload.prefix_tokens(config)
-    yield _linear("action_in_proj", STEP, actions, config.action_dim, expert.width, bias=True)
-    if not config.pi05:
-        yield _linear("action_time_mlp_in", STEP, actions, 2 * expert.width, expert.width, bias=True)
-        yield _linear("action_time_mlp_out", STEP, actions, expert.width, expert.width, bias=True)
-    kept = 2 * batch * before * expert.num_kv_heads * expert.head_dim
-    for index in range(expert.depth):
-        layer = f"expert.layers.{index}"
-        yield from _gemma_layer(layer, STEP, expert, batch, tokens, before + tokens, kept)
-    yield _linear("action_out_proj", STEP, actions, expert.width, config.action_dim, bias=True)
+def _floats(values: Any) -> list[Tensor]:
+    return [one for one in tree_leaves(values) if isinstance(one, Tensor) and one.is_floating_point()]
+
+
+def _size(values: Any) -> int:
+    return sum(tensor.numel() for tensor in _floats(values))

@@ -1,6 +1,7 @@
 """The models to measure: a policy's, or one of random weights that needs no checkpoint."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ from torch import nn
 
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
+from headless_eval.performance.costs import Costs, count
+from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.gemma import RMSNorm
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
-from headless_eval.policies.pi0.config import PolicyConfig
+from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.policy import Pi0Policy
 from headless_eval.policies.registry import (
@@ -50,6 +53,10 @@ class Source:
         """Return how many cameras the robot has."""
         return sum(view in self.config.robot.images for view in self.config.views)
 
+    def costs(self, workload: Workload) -> Costs:
+        """Return what the model costs on a workload, counted without weights."""
+        return costs_of(self.config.model, workload)
+
     def load(
         self, device: str, dtype: str = "float32", engine: str = "eager", execution: str = "simulated"
     ) -> LocalPolicy:
@@ -76,6 +83,15 @@ class Source:
         tokenizer = Tokenizer(self.tokenizer or BUNDLED / "pi0-droid-tiny" / "tokenizer.model")
         policy = Pi0Policy(model, self.config, _plain_stats(self.config), tokenizer, engine, execution)
         return LocalPolicy(policy, self.name)
+
+
+@lru_cache(maxsize=64)
+def costs_of(config: Pi0Config, workload: Workload) -> Costs:
+    """Return what a model of some sizes costs on a workload; no weights are needed."""
+    with torch.device("meta"):
+        model = Pi0(config)
+    arguments = random_inputs(config, workload).arguments(model.device)
+    return count(model, lambda: model.sample_actions(*arguments))
 
 
 def find_source(

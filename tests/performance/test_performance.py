@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headless_eval.cli.main import main
 from headless_eval.performance.components import COMPONENTS, component_of, layer_of
-from headless_eval.performance.costs import STEP, Speeds, count, limit_of
-from headless_eval.performance.profile import trace
-from headless_eval.performance.source import random_model
+from headless_eval.performance.costs import STEP, Speeds, limit_of
+from headless_eval.performance.profile import kernel_trace
+from headless_eval.performance.source import costs_of, random_model
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
 from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig, write_config
@@ -60,10 +60,10 @@ def test_operations_are_those_that_torch_counts_module_by_module(pi05, workload)
     steps = config.model.num_steps
     costs = {
         cost.module: cost.flops * (steps if cost.part == STEP else 1)
-        for cost in count(config.model, workload)
+        for cost in costs_of(config.model, workload)
     }
     assert sum(costs.values()) == counter.get_total_flops()
-    assert len(costs) == len(count(config.model, workload))
+    assert len(costs) == len(costs_of(config.model, workload))
     # torch names modules after their root's class, which here are the parts that are called.
     theirs = {name: sum(of.values()) for name, of in counter.get_flop_counts().items()}
     for ours, root in (("vision", "Siglip"), ("language", "LanguageModel"), ("expert", "ActionExpert")):
@@ -76,7 +76,7 @@ def test_operations_are_those_that_torch_counts_module_by_module(pi05, workload)
 
 def test_full_size_counts_and_limits_are_those_known():
     sizes = CONFIGS["pi05_droid"].model
-    costs = count(sizes, Workload(1, 2, 64))
+    costs = costs_of(sizes, Workload(1, 2, 64))
     of_step = [cost for cost in costs if cost.part == STEP]
     assert 2.5e12 < sum(cost.flops for cost in costs if cost.part == "prefix") < 2.7e12
     assert 0.6e9 < 2 * sum(cost.weights for cost in of_step) < 0.63e9
@@ -223,8 +223,8 @@ def test_float32_has_no_error_and_no_quantizers(random_flags, tmp_path):
 
 
 def test_watching_a_model_leaves_no_trace_on_it():
-    from headless_eval.performance.profile.clock import HostClock
-    from headless_eval.performance.profile.spans import watched
+    from headless_eval.performance.profile.host_clock import HostClock
+    from headless_eval.performance.spans import watched
 
     config = tiny(pi05=True)
     model = random_model(config, CPU, torch.float32)
@@ -261,7 +261,7 @@ def test_kernels_belong_to_the_range_that_launched_them(tmp_path):
     ]
     path = tmp_path / "trace.json"
     path.write_text(json.dumps({"traceEvents": events}), "utf-8")
-    found = [(work.name, work.within, work.kind, work.ms) for work in trace.read(path)]
+    found = [(work.name, work.within, work.kind, work.ms) for work in kernel_trace.read(path)]
     assert found == [
         ("nvjet_tst_128", "inner", "matrix products", 0.03),
         ("flash_fwd", "outer", "attention", 0.02),

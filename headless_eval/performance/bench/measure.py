@@ -13,7 +13,7 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
-from headless_eval.performance.costs import Limit, count, limit_of
+from headless_eval.performance.costs import Limit, limit_of
 from headless_eval.performance.memory import MemoryMark, free_unused
 from headless_eval.performance.progress import Work
 from headless_eval.performance.source import Source
@@ -305,7 +305,9 @@ class Bench:
         """Return the roofline's times of a case."""
         sizes = self._source.config.model
         speeds = self._chip.speeds(case.products)
-        return limit_of(count(sizes, workload), speeds, sizes.num_steps, case.weight_bytes, case.value_bytes)
+        return limit_of(
+            self._source.costs(workload), speeds, sizes.num_steps, case.weight_bytes, case.value_bytes
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,6 @@ import torch
 from headless_eval.config.performance import ProfileConfig
 from headless_eval.performance.cases import Case
 from headless_eval.performance.chip import Chip
-from headless_eval.performance.costs import STEP
 from headless_eval.performance.figures import profile_figure
 from headless_eval.performance.profile.measure import (
     ModuleRow,
@@ -20,6 +19,7 @@ from headless_eval.performance.profile.measure import (
 )
 from headless_eval.performance.progress import Work
 from headless_eval.performance.source import prompt_tokens
+from headless_eval.performance.spans import STEP
 from headless_eval.performance.tables import (
     markdown,
     new_folder,

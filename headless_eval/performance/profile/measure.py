@@ -13,14 +13,19 @@ from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.components import component_of, layer_of
-from headless_eval.performance.costs import PREFIX, STEP, Cost, count
+from headless_eval.performance.costs import Cost
 from headless_eval.performance.memory import MemoryMark, free_unused
-from headless_eval.performance.profile import trace
-from headless_eval.performance.profile.clock import time_spans
-from headless_eval.performance.profile.rounding import Snapshot, activation_errors, snapshot, weight_errors
-from headless_eval.performance.profile.spans import QUANTIZER, SETUP, Span, watched
+from headless_eval.performance.profile import kernel_trace
+from headless_eval.performance.profile.host_clock import time_spans
+from headless_eval.performance.profile.tensor_errors import (
+    Snapshot,
+    activation_errors,
+    snapshot,
+    weight_errors,
+)
 from headless_eval.performance.progress import Work
 from headless_eval.performance.source import Source
+from headless_eval.performance.spans import PREFIX, QUANTIZER, SETUP, STEP, Span, watched
 from headless_eval.performance.timing import Stopwatch, Times, processor, summarize
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.quant.precision import Precision
@@ -177,8 +182,8 @@ class Profiler:
             else:
                 times = self._time(infer)
                 parts = self._time_parts(policy, times)
-                trace.record(self._device, infer, chrome_trace)
-                kernels = _kernels(trace.read(chrome_trace))
+                kernel_trace.record(self._device, infer, chrome_trace)
+                kernels = _kernels(kernel_trace.read(chrome_trace))
             work.advance(2)
             others = self._time_transforms(policy)
             weights = {
@@ -262,15 +267,15 @@ class Profiler:
         model = policy.policy.model
 
         def marked() -> None:
-            with watched(model, trace.Ranges()):
+            with watched(model, kernel_trace.Ranges()):
                 infer()
 
-        trace.record(self._device, marked, chrome_trace)
+        kernel_trace.record(self._device, marked, chrome_trace)
         if not self._on_gpu:
             spans, plain = time_spans(model, infer, self._repeats, self._work.advance)
             return spans, summarize(plain)
         of: dict[Span, float] = defaultdict(float)
-        for work in trace.read(chrome_trace):
+        for work in kernel_trace.read(chrome_trace):
             of[Span.parse(work.within) or Span(SETUP, "")] += work.ms
         return dict(of), self._time(infer)
 
@@ -297,7 +302,7 @@ class Profiler:
         self, case: Case, spans: dict[Span, float], rounded: Snapshot, weights: dict[str, int]
     ) -> list[ModuleRow]:
         sizes = self._source.config.model
-        costs = {cost.module: cost for cost in count(sizes, self._workload)}
+        costs = {cost.module: cost for cost in self._source.costs(self._workload)}
         speeds = self._chip.speeds(case.products)
         of_weights, of_values = (
             weight_errors(rounded, self._reference),
@@ -381,7 +386,7 @@ def _base(part: str) -> str:
     return STEP if part.startswith(STEP) else part
 
 
-def _kernels(works: list[trace.Work]) -> list[KernelRow]:
+def _kernels(works: list[kernel_trace.Work]) -> list[KernelRow]:
     sums: dict[tuple[str, str, str], list[float]] = {}
     for work in works:
         sums.setdefault((work.within, work.name, work.kind), []).append(work.ms)

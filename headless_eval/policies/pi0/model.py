@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -129,6 +129,14 @@ class Pi0(nn.Module):
     prompt form the prefix, which attends to itself; state and actions form the suffix, which attends to the
     prefix and itself, but π0's state token does not attend to actions. Flow time runs from 1 (noise) to 0.
     """
+
+    PARTS: ClassVar[dict[str, str]] = {
+        "prefix": "prefix",
+        "surroundings": "set-up",
+        "condition": "modulation",
+        "velocity": "flow step",
+    }
+    """The methods that an inference consists of, and what whoever measures it calls those parts."""
 
     def __init__(self, config: Pi0Config):
         super().__init__()

@@ -12,8 +12,9 @@ from statistics import median
 from time import thread_time_ns
 from typing import Any
 
-from headless_eval.performance.profile.spans import SETUP, Span, watched
-from headless_eval.policies.pi0.model import Pi0
+from torch import nn
+
+from headless_eval.performance.spans import SETUP, Span, watched
 
 _WITHIN = 0.37
 """The share of the cost of looking that falls into the span itself, as it does for modules that do nothing."""
@@ -60,12 +61,12 @@ class HostClock:
             self._open[-1].inner_ns += elapsed
             self._open[-1].within += 1
 
-    def output(self, span: Span, value: Any) -> None:
+    def returned(self, span: Span, inputs: Any, value: Any) -> None:
         """Nothing that takes time."""
 
 
 def time_spans(
-    model: Pi0, infer: Callable[[], Any], repeats: int, done: Callable[[], None]
+    model: nn.Module, infer: Callable[[], Any], repeats: int, done: Callable[[], None]
 ) -> tuple[dict[Span, float], list[float]]:
     """Measure inferences on this thread, watched and not in turns.
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from headless_eval.performance.profile.spans import Span, watched
-from headless_eval.policies.pi0.model import Pi0
+from headless_eval.performance.spans import Span, watched
 
 VALUES = 65_536
 """How many values of a tensor are compared at most."""
@@ -46,14 +45,16 @@ class Snapshot:
     def end(self) -> None:
         """Nothing to keep."""
 
-    def output(self, span: Span, value: Any) -> None:
+    def returned(self, span: Span, inputs: Any, value: Any) -> None:
         """Keep a module's output."""
+        if not span.module:
+            return
         self.outputs.setdefault(span.module, []).append(sample(value))
         self.numbers[span.module] = self.numbers.get(span.module, 0) + value.numel()
 
 
 def snapshot(
-    model: Pi0, infer: Callable[[], Any], parameters: Iterable[tuple[str, Tensor]] | None = None
+    model: nn.Module, infer: Callable[[], Any], parameters: Iterable[tuple[str, Tensor]] | None = None
 ) -> Snapshot:
     """Keep what the model's weights are now, and what its modules return in one eager inference.
 

@@ -12,11 +12,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from headless_eval.performance.costs import MODULATION, PREFIX, STEP
-from headless_eval.policies.pi0.model import Pi0
-
-SETUP = "set-up"
-"""What is prepared for all flow steps: rotary tables and masks of the suffix."""
+PREFIX, SETUP, MODULATION, STEP = "prefix", "set-up", "modulation", "flow step"
+"""The parts of an inference, by the names that models give them in ``PARTS``: what an observation needs once; what is
+prepared for all flow steps, and whatever is in no other part; what depends on the flow times alone; one Euler step."""
 
 CODE, QUANTIZER = "code", "quantizer"
 """The two kinds of spans: a module or part, and the hooks that round what goes into or comes out of a module."""
@@ -57,26 +55,29 @@ class Listener(Protocol):
         """The innermost span ends."""
         ...
 
-    def output(self, span: Span, value: Any) -> None:
-        """A module without children has returned this, its quantizer passed."""
+    def returned(self, span: Span, inputs: Any, value: Any) -> None:
+        """A module without children, or a part of the inference, was given inputs and has returned a value.
+
+        A module's value has passed its quantizer. The name of a part's module is empty.
+        """
         ...
 
 
 @contextmanager
-def watched(model: Pi0, listener: Listener) -> Iterator[None]:
-    """Tell the listener of everything that happens in the model's inferences, one at a time, on one thread."""
+def watched(model: nn.Module, listener: Listener) -> Iterator[None]:
+    """Tell the listener of everything that happens in the model's inferences, one at a time, on one thread.
+
+    The model's larger parts are the methods that its ``PARTS`` names, if it has that attribute.
+    """
     state = _State(listener)
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if name:
                 for handle in _hooks(state, name, module):
                     stack.callback(handle.remove)
-        for method, part in _METHODS.items():
+        for method, part in getattr(model, "PARTS", {}).items():
             stack.enter_context(_replaced(model, method, state.wrap(getattr(model, method), part)))
         yield
-
-
-_METHODS = {"prefix": PREFIX, "surroundings": SETUP, "condition": MODULATION, "velocity": STEP}
 
 
 class _State:
@@ -91,9 +92,12 @@ class _State:
                 self.step = 0
             self.part = f"{part} {self.step}" if part == STEP else part
             self.step += part == STEP
-            self.listener.begin(Span(self.part, ""))
+            span = Span(self.part, "")
+            self.listener.begin(span)
             try:
-                return call(*args, **kwargs)
+                result = call(*args, **kwargs)
+                self.listener.returned(span, (args, kwargs), result)
+                return result
             finally:
                 self.listener.end()
                 self.part = SETUP
@@ -118,11 +122,11 @@ def _hooks(state: _State, name: str, module: nn.Module) -> Iterator[Any]:
     def outputs_begin(*_: Any) -> None:
         listener.begin(Span(state.part, name, QUANTIZER))
 
-    def after(_module: nn.Module, _args: Any, output: Any) -> None:
+    def after(_module: nn.Module, inputs: Any, output: Any) -> None:
         if quantized_outputs:
             listener.end()
         if leaf and isinstance(output, Tensor):
-            listener.output(Span(state.part, name), output)
+            listener.returned(Span(state.part, name), inputs, output)
         listener.end()
 
     yield module.register_forward_pre_hook(before, prepend=True)
@@ -134,7 +138,7 @@ def _hooks(state: _State, name: str, module: nn.Module) -> Iterator[Any]:
 
 
 @contextmanager
-def _replaced(model: Pi0, method: str, by: Callable) -> Iterator[None]:
+def _replaced(model: nn.Module, method: str, by: Callable) -> Iterator[None]:
     model.__dict__[method] = by  # the instance's own hides the class's
     try:
         yield

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from headless_eval.performance.profile.spans import Span
+from headless_eval.performance.spans import Span
 from headless_eval.shared.stderr import no_stderr
 
 _ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
@@ -73,7 +73,7 @@ class Ranges:
         """The innermost span ends."""
         self._open.pop().__exit__(None, None, None)
 
-    def output(self, span: Span, value: Any) -> None:
+    def returned(self, span: Span, inputs: Any, value: Any) -> None:
         """Nothing to mark."""
 
 
