@@ -107,6 +107,11 @@ class LocalPolicy:
         return None if robot is None else str(robot)
 
     @property
+    def libraries(self) -> tuple[str, ...]:
+        """Return the distributions whose versions actions can depend on."""
+        return ("torch", *getattr(self.policy, "libraries", ()))
+
+    @property
     def open_loop_horizon(self) -> int:
         """Return how many actions of a chunk to execute before asking again."""
         for source in (self.config, self.policy):

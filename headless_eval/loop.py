@@ -215,6 +215,7 @@ class _Episode:
     executed: list[np.ndarray] = field(default_factory=list)
     replans: int = 0
     success: bool = False
+    metrics: dict[str, float] = field(default_factory=dict)
     spent: TimeSpent = field(default_factory=TimeSpent)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=perf_counter)
@@ -260,6 +261,9 @@ class _Episode:
         self.executed.append(action)
         return action
 
+    def finite_metrics(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.metrics.items() if math.isfinite(value)}
+
     def status(self, fault: "Fault") -> str:
         return ERROR if fault else SUCCESS if self.success else FAILURE
 
@@ -291,6 +295,7 @@ class _Episode:
             started_at=self.started_at.isoformat(timespec="milliseconds"),
             error=describe_error(fault) if isinstance(fault, Exception) else fault,
             variant=dict(variant.settings) or None,
+            metrics=self.finite_metrics() or None,
         )
 
 
@@ -413,6 +418,7 @@ class _Rollout:
         fault = result.fault
         if fault is None:
             episode.success = result.success
+            episode.metrics.update(result.metrics)
             try:
                 self.film(episode)
                 self.check_time(episode)

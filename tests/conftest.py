@@ -1,5 +1,6 @@
 """Fixtures for tests that run the real suite with a real policy."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,11 @@ def finished(tmp_path_factory) -> Path:
         short_tasks(patch)
         assert main(["run", *SHORT_RUN, "--results", str(folder), "--quiet"]) == 0
     return folder
+
+
+@pytest.fixture
+def moved(finished, tmp_path):
+    """The run as a colleague has it: zipped, sent, unpacked elsewhere."""
+    archive = shutil.make_archive(str(tmp_path / "sent"), "zip", finished)
+    shutil.unpack_archive(archive, tmp_path / "elsewhere")
+    return tmp_path / "elsewhere"

@@ -28,6 +28,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "settings": {"slots": 4},
         "policy": {"name": "pi0-droid-tiny", "fingerprint": "f" * 64},
         "simulator": {"timestep_s": 0.002},
+        "libraries": ("torch", "mujoco"),
     }
     return build_manifest(**arguments | changes)
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import time
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -506,3 +508,29 @@ def test_variants_run_one_after_another_and_records_keep_their_settings():
     again = [EpisodeRecord.from_dict(json.loads(record.to_json())) for record in records]
     assert again == records
     assert records[0].actions_sha256 == records[2].actions_sha256  # the seeds do not contain the variant
+
+
+class MeasuringSimulator(ToySimulator):
+    """Says how far the point has come, and now and then what cannot be measured."""
+
+    metrics: ClassVar = {"distance": "m", "angle": "rad"}
+
+    def step(self, actions):
+        results = super().step(actions)
+        for slot in results:
+            distance = np.linalg.norm(self.points[slot] - self.starts[slot])
+            results[slot] = replace(results[slot], metrics={"distance": distance, "angle": np.nan})
+        return results
+
+
+def test_the_latest_finite_metrics_are_kept():
+    simulator = MeasuringSimulator(1)
+    (record,), _ = run(simulator, ToyPolicy(), make_trials([Precision()], TASKS[:1], 1, 7))
+    moved = float(np.linalg.norm(simulator.points[0] - simulator.starts[0]))
+    assert record.metrics == {"distance": pytest.approx(moved)}
+    assert type(record.metrics["distance"]) is float
+    assert EpisodeRecord.from_dict(json.loads(record.to_json())) == record
+    (plain,), _ = run(ToySimulator(1), ToyPolicy(), make_trials([Precision()], TASKS[:1], 1, 7))
+    assert plain.metrics is None
+    assert "metrics" not in plain.to_dict()
+    assert plain.actions_sha256 == record.actions_sha256

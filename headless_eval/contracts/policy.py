@@ -17,6 +17,7 @@ class Policy(Protocol):
         stateless: whether a reply depends on the observation and its noise alone, so that observations may be batched,
             reordered and repeated. False: it keeps a history or a cache of an episode, and is told of every episode's
             start.
+        libraries: distributions whose versions its replies can depend on, besides torch and NumPy; it may lack this.
     """
 
     robot: str

@@ -27,8 +27,8 @@ class StepResult:
     Args:
         success: whether the task's predicate holds.
         fault: the exception that broke the slot; None where none did.
-        metrics: further outcomes of this step by name, such as ``{"distance_m": 0.12}``; their units are in
-            ``Simulator.metrics``, where the simulator has any.
+        metrics: further outcomes by name, as they are after this step, such as ``{"distance": 0.12}``; each name is
+            in ``Simulator.metrics``. The latest value of each becomes the episode's; what is not finite is left out.
     """
 
     success: bool
@@ -41,6 +41,11 @@ class Simulator(Protocol):
 
     A slot's episode depends on its task, its seed and its actions alone: neither the number of slots nor what
     happens in the others changes it.
+
+    It may also have two attributes:
+
+    - ``metrics``, the units of what ``StepResult.metrics`` holds, by name: ``{"distance": "m"}``, ``""`` for a number.
+    - ``libraries``, the distributions whose versions its episodes can depend on: ``("mujoco",)``.
     """
 
     suite: str

@@ -1,12 +1,13 @@
 """Runs as one long table: a row per trial, for whatever reads CSV or Parquet."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from headless_eval.errors import UserError
+from headless_eval.report.exports import more_columns, more_fields
 from headless_eval.results import EpisodeRecord, RunDirectory
 from headless_eval.results.record import FIELDS, OPTIONAL
 from headless_eval.shared.files import replacing
@@ -24,7 +25,7 @@ _ROWS = 20_000
 
 
 def export(folders: Sequence[Path], output: Path | None = None, format: str | None = None) -> Path:
-    """Write the trials of some runs as one table; its columns are ``COLUMNS``.
+    """Write the trials of some runs as one table: ``COLUMNS``, then ``more_columns`` of variants and metrics.
 
     Args:
         folders: of the runs; their names make the column ``run``.
@@ -48,24 +49,19 @@ def export(folders: Sequence[Path], output: Path | None = None, format: str | No
         if len(folders) > 1:
             raise UserError("several runs make one table: say where with --output FILE")
         output = folders[0] / f"episodes.{format}"
-    runs = [RunDirectory.open(folder) for folder in folders]
-    rows = (row for run in runs for row in _rows(run))
+    runs = [(folder.resolve().name, RunDirectory.open(folder).records()) for folder in folders]
+    columns = (*COLUMNS, *more_columns(record for _, records in runs for record in records))
+    rows = ({"run": name, **_fields(record)} for name, records in runs for record in records)
     write = _write_csv if format == "csv" else _parquet_writer()
     try:
-        write(output, rows)
+        write(output, columns, rows)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from None
     return output
 
 
-def _rows(run: RunDirectory) -> Iterator[dict[str, Any]]:
-    name = run.path.resolve().name
-    for record in run.records():
-        yield {"run": name, **_fields(record)}
-
-
 def _fields(record: EpisodeRecord) -> dict[str, Any]:
-    fields = record.to_dict()
+    fields = record.to_dict() | more_fields(record)
     if not record.quantized:
         fields["mode"] = None
     error = fields.pop("error") or {}
@@ -75,9 +71,9 @@ def _fields(record: EpisodeRecord) -> dict[str, Any]:
     return fields | {f"error_{name}": error.get(name) for name in ("type", "message", "traceback")}
 
 
-def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     with replacing(path) as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -92,9 +88,12 @@ def _parquet_writer() -> Any:
         ) from None
     kinds = {name: pyarrow.int64() for name in _INTEGERS} | {name: pyarrow.float64() for name in _FLOATS}
     kinds["success"] = pyarrow.bool_()
-    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in COLUMNS])
 
-    def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    def kind(column: str) -> Any:
+        return pyarrow.float64() if column.startswith("metric_") else kinds.get(column, pyarrow.string())
+
+    def write(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+        schema = pyarrow.schema([(name, kind(name)) for name in columns])
         rows = iter(rows)
         with replacing(path, "wb") as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
             while part := list(islice(rows, _ROWS)):

@@ -2,12 +2,12 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from headless_eval.report.summary import Row, Summary
-from headless_eval.results.record import EpisodeRecord
+from headless_eval.results.record import OPTIONAL, EpisodeRecord
 from headless_eval.shared.files import replacing
 
 COLUMNS = (
@@ -18,20 +18,35 @@ COLUMNS = (
 """The CSV's columns that come out the same when a run is repeated."""
 
 TIMING_COLUMNS = ("sim_s", "render_s", "infer_s", "total_s", "started_at")
-"""The columns that follow them and differ from run to run."""
+"""The last columns, which differ from run to run; before them ``more_columns``."""
 
 
 def write_csv(path: Path, records: Sequence[EpisodeRecord]) -> None:
     """Write ``<suite>_results.csv``: a header and a line per trial; None becomes an empty field."""
+    columns = (*COLUMNS, *more_columns(records), *TIMING_COLUMNS)
     with replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS + TIMING_COLUMNS)
+        writer.writerow(columns)
         for record in records:
-            fields = _fields(record)
+            fields = _fields(record) | more_fields(record)
             error = fields.pop("error") or {}
             fields["error_type"] = error.get("type")
             fields["error_message"] = " ".join(error.get("message", "").split())
-            writer.writerow([fields[name] for name in COLUMNS + TIMING_COLUMNS])
+            writer.writerow([fields.get(name) for name in columns])
+
+
+def more_columns(records: Iterable[EpisodeRecord]) -> list[str]:
+    """Return the columns that these records' variants and metrics add: ``setting_<name>``, then ``metric_<name>``."""
+    found = dict.fromkeys(name for record in records for name in more_fields(record))
+    return sorted(found, key=lambda name: not name.startswith("setting_"))
+
+
+def more_fields(record: EpisodeRecord) -> dict[str, str | float]:
+    """Return what a record's variant sets beside its precision, and its metrics, by column."""
+    fields: dict[str, str | float] = {
+        f"setting_{name}": str(value) for name, value in (record.variant or {}).items()
+    }
+    return fields | {f"metric_{name}": value for name, value in (record.metrics or {}).items()}
 
 
 def write_suite_json(
@@ -56,7 +71,8 @@ def write_suite_json(
         file.write(',\n  "results": [')
         for index, record in enumerate(records):
             file.write(",\n    " if index else "\n    ")
-            file.write(json.dumps(_fields(record), ensure_ascii=False))
+            more = {name: value for name in OPTIONAL if (value := getattr(record, name)) is not None}
+            file.write(json.dumps(_fields(record) | more, ensure_ascii=False))
         file.write("\n  ]\n}\n")
 
 

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from headless_eval.contracts.simulator import Task
 from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_LIBRARIES = ("torch", "mujoco", "numpy", "scipy", "safetensors", "sentencepiece", "pillow", "imageio-ffmpeg")
+# What every run uses, whatever its simulator and policy: seeds, statistics, videos.
+_LIBRARIES = ("numpy", "scipy", "imageio-ffmpeg")
 
 
 def build_manifest(
@@ -31,6 +32,8 @@ def build_manifest(
     gl_renderer: str | None = None,
     command: Sequence[str] | None = None,
     baseline: str = DEFAULT_BASELINE,
+    libraries: Iterable[str] = (),
+    metrics: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Gather the manifest of a run that starts now.
 
@@ -46,6 +49,8 @@ def build_manifest(
         gl_renderer: the OpenGL renderer's name, where there is one.
         command: the command line; by default this process's.
         baseline: the name of the variant that the others are compared with.
+        libraries: distributions whose versions results can depend on, as simulator and policy name them.
+        metrics: the units of the simulator's metrics, by their names.
 
     Returns:
         A dict ready for JSON.
@@ -55,6 +60,7 @@ def build_manifest(
         "tasks": [_task(task) for task in tasks],
         "variants": [_variant(variant) for variant in variants],
         "baseline": baseline,
+        **({"metrics": dict(metrics)} if metrics else {}),
         "episodes": episodes,
         "seed": seed,
         "headless": True,
@@ -62,7 +68,7 @@ def build_manifest(
         "policy": dict(policy),
         "simulator": dict(simulator),
         "command": list(sys.argv if command is None else command),
-        "versions": versions(),
+        "versions": versions(libraries),
         "source": source(),
         "hardware": hardware(gl_renderer),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -71,13 +77,13 @@ def build_manifest(
     }
 
 
-def versions() -> dict[str, str | None]:
-    """Return the versions of headless_eval, Python and the libraries that results can depend on."""
+def versions(libraries: Iterable[str] = ()) -> dict[str, str | None]:
+    """Return the versions of headless_eval, Python, the libraries of every run, and others; None if not installed."""
     found: dict[str, str | None] = {
         "headless_eval": _version("headless-eval"),
         "python": platform.python_version(),
     }
-    return found | {name: _version(name) for name in _LIBRARIES}
+    return found | {name: _version(name) for name in (*_LIBRARIES, *libraries)}
 
 
 def source() -> dict[str, Any]:

@@ -47,6 +47,8 @@ class EpisodeRecord:
         error: ``type``, ``message`` and ``traceback`` of the exception that ended the episode, or None.
         actions: where its actions lie in ``actions/<configuration>.f32``: ``offset`` in bytes and ``dims``; None
             if they were not kept.
+        metrics: outcomes beside success, by name, as they were after the last step; their units are in the manifest.
+            None if the simulator has none.
         variant: what else the variant sets, such as ``{"flow_steps": 5}``; None for a precision alone.
 
     Raises:
@@ -77,6 +79,7 @@ class EpisodeRecord:
     started_at: str
     error: dict[str, str] | None = None
     actions: dict[str, int] | None = None
+    metrics: dict[str, float] | None = None
     variant: dict[str, str | int | float] | None = None
 
     def __post_init__(self) -> None:
@@ -135,7 +138,7 @@ class EpisodeRecord:
             raise UserError(f"the episode's record contradicts itself: {error}") from None
 
 
-OPTIONAL = ("variant",)
+OPTIONAL = ("metrics", "variant")
 """Fields that a journal's line has only where they are not None."""
 
 _ADDED = ("actions", *OPTIONAL)  # journals of earlier versions lack them
@@ -150,6 +153,7 @@ _JSON_TYPES: dict[Any, Any] = {
     str | None: (str, type(None)),
     dict[str, str] | None: (dict, type(None)),
     dict[str, int] | None: (dict, type(None)),
+    dict[str, float] | None: (dict, type(None)),
     dict[str, str | int | float] | None: (dict, type(None)),
 }
 _TYPES = {field.name: _JSON_TYPES[field.type] for field in dataclasses.fields(EpisodeRecord)}

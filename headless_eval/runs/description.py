@@ -24,7 +24,8 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
         settings["policy"] = str(Path(config.policy).resolve())
     settings["results"] = None if config.results is None else str(config.results)
     settings["open_loop_horizon"] = evaluator.open_loop_horizon
-    facts = evaluator.simulator.describe()
+    simulator, policy = evaluator.simulator, evaluator.policy
+    facts = simulator.describe()
     return build_manifest(
         suite=config.suite,
         tasks=evaluator.tasks,
@@ -33,9 +34,11 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
         episodes=config.episodes,
         seed=config.seed,
         settings=settings,
-        policy=evaluator.policy.describe(),
+        policy=policy.describe(),
         simulator=facts,
         gl_renderer=facts.get("gl_renderer"),
+        libraries=(*policy.libraries, *getattr(simulator, "libraries", ())),
+        metrics=getattr(simulator, "metrics", None),
     )
 
 

@@ -53,6 +53,8 @@ class Pi0Policy:
         UserError: statistics or tokenizer do not fit the configuration; there is no such engine here.
     """
 
+    libraries = ("safetensors", "sentencepiece", "pillow")
+
     def __init__(
         self,
         model: Pi0,

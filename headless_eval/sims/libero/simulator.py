@@ -16,8 +16,6 @@ from headless_eval.sims.libero.environment import SETTLING_ACTION, SETTLING_STEP
 from headless_eval.sims.libero.package import Package, fingerprint
 from headless_eval.sims.libero.tasks import CONTROL_HZ, TASKS
 
-_VERSIONS = ("hf-libero", "robosuite", "bddl", "mujoco", "numba")
-
 
 class Libero:
     """One of the LIBERO suites.
@@ -33,6 +31,7 @@ class Libero:
     """
 
     control_hz = CONTROL_HZ
+    libraries = ("hf-libero", "robosuite", "bddl", "mujoco", "numba")
 
     def __init__(self, package: Package, suite: str, *, num_slots: int = 1, image_size: int = 224):
         if num_slots < 1:
@@ -95,7 +94,7 @@ class Libero:
         """Return versions, protocol and the hash of the assets for the manifest."""
         return {
             "simulator": "libero",
-            **{name: _version(name) for name in _VERSIONS},
+            **{name: _version(name) for name in self.libraries},
             "assets_sha256": self._assets_sha256,
             "control_hz": CONTROL_HZ,
             "settling_steps": SETTLING_STEPS,

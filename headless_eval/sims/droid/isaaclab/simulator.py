@@ -32,7 +32,6 @@ from headless_eval.sims.isaaclab_app import IsaacApp
 ACTION_DIM = 8
 _XYZW_TO_WXYZ = [0, 1, 2, 6, 3, 4, 5]
 _WXYZ_TO_XYZW = [0, 1, 2, 4, 5, 6, 3]
-_PACKAGES = ("isaaclab", "newton", "mujoco-warp", "warp-lang", "torch", "isaacsim")
 
 
 class DroidIsaacLab:
@@ -46,6 +45,7 @@ class DroidIsaacLab:
     suite = "droid"
     tasks = TASKS
     control_hz = CONTROL_HZ
+    libraries = ("isaaclab", "newton", "mujoco-warp", "warp-lang", "torch", "isaacsim")
     cameras: tuple[str, ...] = (EXTERIOR_CAMERA.name, WRIST_CAMERA.name)
 
     def __init__(self, app: IsaacApp, config: environment.DroidEnvCfg):
@@ -135,7 +135,7 @@ class DroidIsaacLab:
         exact = self._physics == self._renderer == "newton" and str(self._sim.device) == "cpu"
         return {
             "simulator": "isaaclab",
-            "versions": {name: _version(name) for name in _PACKAGES if _version(name)},
+            "versions": {name: _version(name) for name in self.libraries if _version(name)},
             "physics": self._physics,
             "renderer": self._renderer,
             "device": str(self._sim.device),

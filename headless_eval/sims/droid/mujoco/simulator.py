@@ -165,6 +165,7 @@ class DroidMujoco:
     suite = "droid"
     tasks = TASKS
     control_hz = CONTROL_HZ
+    libraries = ("mujoco",)
 
     def __init__(self, num_slots: int = 1, image_size: int = 224, frame_size: int = 224):
         if num_slots < 1:
