@@ -176,8 +176,8 @@ def upload(
                     continue
                 if isinstance(came, Exception):
                     raise came
-                source, index, part, there = came
-                stream.wait_event(there)
+                source, index, part, arrival = came
+                stream.wait_event(arrival)
                 yield source, index, part
                 del came, part  # so that only the caller keeps the memory
         finally:
