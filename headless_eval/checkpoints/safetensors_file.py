@@ -1,21 +1,26 @@
-"""safetensors files, read tensor by tensor without mapping them into memory.
+"""safetensors files: found, written, and read tensor by tensor, without mapping them into memory.
 
 The safetensors library maps a file into memory, and every page that it has read counts as used memory until the system
 needs the room: a checkpoint would take twice its size.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from headless_eval.checkpoints.sources import Fill, StoredArray
+from headless_eval.checkpoints.sources import Span, StoredArray
 from headless_eval.errors import UserError
+from headless_eval.shared.files import replacing
 
+SHARD_BYTES = 14_500_000  # with its header, a file stays under 15 MB
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -62,30 +67,67 @@ class SafetensorsFile:
         if entry["dtype"] not in _DTYPES:
             raise UserError(f"{name} in {self.path} is {entry['dtype']}, which no π0 checkpoint holds")
         start = self._start + entry["data_offsets"][0]
-        return _Span(self.path, start, self.shapes[name], _DTYPES[entry["dtype"]])
+        return Span(self.path, start, self.shapes[name], _DTYPES[entry["dtype"]])
 
 
-class _Span(StoredArray):
-    """A tensor whose bytes in the file are those that it has in memory."""
+def find_weights(directory: Path) -> list[Path]:
+    """Return a checkpoint's weight files: ``model.safetensors``, or all shards ``model-00001-of-00002...``.
 
-    def __init__(self, path: Path, start: int, shape: tuple[int, ...], dtype: torch.dtype):
-        super().__init__(shape, dtype)
-        self._path, self._start = path, start
+    Raises:
+        UserError: there are none, shards are missing, or all there is is a pickle.
+    """
+    single = directory / "model.safetensors"
+    shards = sorted(directory.glob("model-*-of-*.safetensors"))
+    if single.is_file():
+        return [single]
+    if shards:
+        match = re.fullmatch(r"model-\d+-of-(\d+)\.safetensors", shards[0].name)
+        count = int(match[1]) if match else 0
+        wanted = [shard_name(index, count) for index in range(count)]
+        missing = [name for name in wanted if not (directory / name).is_file()]
+        if missing or len(shards) != count:
+            what = f"{missing[0]} is missing" if missing else "there are shards of different sets"
+            raise UserError(f"the weights in {directory} are incomplete: {what}")
+        return shards
+    if not directory.is_dir():
+        raise UserError(f"no checkpoint at {directory}: it has to be a folder")
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise UserError(
+            f"{directory / pickles[0]} is a pickle, which can run code when it is read: "
+            "convert it to model.safetensors"
+        )
+    raise UserError(f"no weights in {directory}: there is neither model.safetensors nor params/")
 
-    @contextmanager
-    def open(self) -> Iterator[Fill]:
-        with self._path.open("rb", buffering=0) as file:
 
-            def fill(piece: Tensor, begin: int) -> None:
-                file.seek(self._start + begin)
-                view = piece.numpy().data
-                while view:  # one call reads 2 GB at most
-                    count = file.readinto(view)
-                    if not count:
-                        raise UserError(f"{self._path} is truncated: copy it again")
-                    view = view[count:]
+def shard_name(index: int, count: int) -> str:
+    """Return the file name of one of ``count`` shards, counted from 0; of the only one if count is 1."""
+    return "model.safetensors" if count == 1 else f"model-{index + 1:05d}-of-{count:05d}.safetensors"
 
-            yield fill
+
+def save_shards(directory: Path, tensors: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> list[Path]:
+    """Write tensors by their names, in files of at most ``shard_bytes`` of them; the folder is made.
+
+    A tensor larger than that gets a file of its own. Weight files of other sets are removed afterwards.
+    """
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if size + tensor.nbytes > shard_bytes and shards[-1]:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / shard_name(index, len(shards)) for index in range(len(shards))]
+    for path, shard in zip(paths, shards, strict=True):
+        content = {name: tensor.detach().cpu().contiguous() for name, tensor in shard.items()}
+        with replacing(path, "wb") as file:
+            file.write(save(content, metadata={"format": "pt"}))
+    for old in [directory / "model.safetensors", *directory.glob("model-*-of-*.safetensors")]:
+        if old not in paths:
+            old.unlink(missing_ok=True)
+    return paths
 
 
 def _check(path: Path) -> None:

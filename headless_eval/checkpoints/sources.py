@@ -5,13 +5,16 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Queue
 from threading import Event
 
 import torch
 from torch import Tensor
+
+from headless_eval.errors import UserError
 
 Fill = Callable[[Tensor, int], object]
 Index = tuple[int, ...]
@@ -55,6 +58,30 @@ class StoredArray(ABC):
         """Return the byte at which the part with this index along the first axes begins."""
         strides = (math.prod(self.shape[axis + 1 :]) for axis in range(len(index)))
         return self.dtype.itemsize * sum(at * stride for at, stride in zip(index, strides, strict=True))
+
+
+class Span(StoredArray):
+    """A tensor's bytes in a file, which are those that it has in memory."""
+
+    def __init__(self, path: Path, start: int, shape: tuple[int, ...], dtype: torch.dtype):
+        super().__init__(shape, dtype)
+        self._path, self._start = path, start
+
+    @contextmanager
+    def open(self) -> Iterator[Fill]:
+        """Open the file; a UserError is raised where it ends before the tensor does."""
+        with self._path.open("rb", buffering=0) as file:
+
+            def fill(piece: Tensor, begin: int) -> None:
+                file.seek(self._start + begin)
+                view = piece.numpy().data
+                while view:  # one call reads 2 GB at most
+                    count = file.readinto(view)
+                    if not count:
+                        raise UserError(f"{self._path} is truncated: copy it again")
+                    view = view[count:]
+
+            yield fill
 
 
 @dataclass(frozen=True)

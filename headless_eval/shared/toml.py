@@ -1,8 +1,11 @@
 """TOML and JSON tables to and from frozen dataclasses, with every name and type checked."""
 
 import json
+import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -27,9 +30,23 @@ def _lines(table: Mapping[str, Any], heading: str) -> list[str]:
     return lines
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"it cannot be read: {error}") from None
+
+
 def from_table(cls: type[T], table: Any, where: str = "") -> T:
-    """Make a dataclass from a table. Its fields may be whole numbers above 0, truth values, strings, dataclasses,
-    and tuples of one type; each may be optional.
+    """Make a dataclass from a table. Its fields may be whole numbers above 0, finite numbers, truth values, strings,
+    dataclasses, and tuples of one type; each may be optional.
 
     Args:
         cls: the dataclass.
@@ -59,7 +76,10 @@ def from_table(cls: type[T], table: Any, where: str = "") -> T:
 def _value(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return from_table(hint, value, where + ".")  # type: ignore[arg-type]
-    if hint is int:
+    if hint is float:
+        fits, wanted = type(value) in (int, float) and math.isfinite(value), "a finite number"
+        value = float(value) if fits else value
+    elif hint is int:
         fits, wanted = type(value) is int and value > 0, "a whole number above 0"
     elif hint is bool:
         fits, wanted = isinstance(value, bool), "true or false"

@@ -3,8 +3,8 @@ import torch
 from safetensors.torch import save_file
 
 from headless_eval.checkpoints.safetensors_file import SafetensorsFile
+from headless_eval.checkpoints.stored import Stored, parameters
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.weights import Stored, parameters
 
 on_both = pytest.mark.parametrize(
     "device", [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)]

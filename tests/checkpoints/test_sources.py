@@ -10,8 +10,8 @@ import torch
 
 from headless_eval.checkpoints import sources
 from headless_eval.checkpoints.sources import StoredArray, Tile, as_bytes, upload
+from headless_eval.checkpoints.stored import Stored, parameters
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.weights import Stored, parameters
 
 CPU = torch.device("cpu")
 on_both = pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)])

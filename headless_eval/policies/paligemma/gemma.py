@@ -35,10 +35,10 @@ class Modulation(NamedTuple):
     gate: Tensor
 
 
-def rotation(positions: Tensor, head_dim: int) -> Rotation:
-    """Return the rotary tables of integer positions (B, tokens)."""
+def rotation(positions: Tensor, head_dim: int, base: float = _ROPE_BASE) -> Rotation:
+    """Return the rotary tables of integer positions (B, tokens); the base is also called theta."""
     pairs = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
-    angles = positions[..., None].float() / _ROPE_BASE**pairs
+    angles = positions[..., None].float() / base**pairs
     cos, sin = angles.cos(), angles.sin()
     return Rotation(torch.cat([cos, cos], -1)[:, :, None], torch.cat([-sin, sin], -1)[:, :, None])
 
@@ -48,13 +48,16 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     return torch.addcmul(x * by.cos, x.roll(x.shape[-1] // 2, -1), by.sin)
 
 
-def grouped_attention(queries: Tensor, stored: KeysValues, mask: Tensor | None) -> Tensor:
+def grouped_attention(
+    queries: Tensor, stored: KeysValues, mask: Tensor | None, logit_cap: float | None = None
+) -> Tensor:
     """Attend with the heads of a group as rows of one matrix, so that keys and values are never repeated.
 
     Args:
         queries: (B, tokens, heads, head size).
         stored: keys and values of all tokens attended to.
         mask: as ``attention_mask`` makes it; None where every token attends to every token.
+        logit_cap: what the size of a logit approaches but never reaches, by a tanh; None: any size.
 
     Returns:
         (B, tokens, heads * head size).
@@ -63,8 +66,20 @@ def grouped_attention(queries: Tensor, stored: KeysValues, mask: Tensor | None) 
     kv_heads = stored.keys.shape[1]
     group = heads // kv_heads
     rows = queries.unflatten(2, (kv_heads, group)).permute(0, 2, 3, 1, 4).reshape(batch, kv_heads, -1, size)
-    out = F.scaled_dot_product_attention(rows, stored.keys, stored.values, attn_mask=mask)
+    if logit_cap is None:
+        out = F.scaled_dot_product_attention(rows, stored.keys, stored.values, attn_mask=mask)
+    else:
+        out = _capped_attention(rows, stored, mask, logit_cap)
     return out.unflatten(2, (group, tokens)).permute(0, 3, 1, 2, 4).reshape(batch, tokens, heads * size)
+
+
+def _capped_attention(rows: Tensor, stored: KeysValues, mask: Tensor | None, cap: float) -> Tensor:
+    """Attend with logits ``cap * tanh(logit / cap)``, in float32 up to the probabilities."""
+    logits = (rows @ stored.keys.transpose(-1, -2)).float() * rows.shape[-1] ** -0.5
+    logits = cap * torch.tanh(logits / cap)
+    if mask is not None:
+        logits = logits + mask
+    return logits.softmax(-1).to(stored.values.dtype) @ stored.values
 
 
 def attention_mask(allowed: Tensor, config: GemmaConfig, dtype: torch.dtype) -> Tensor:
@@ -123,8 +138,9 @@ def _residual(x: Tensor, change: Tensor, modulation: Modulation | None) -> Tenso
 class GemmaAttention(nn.Module):
     """Attention with rotary positions; ``keys_only`` leaves out what no one reads in a last prefix layer."""
 
-    def __init__(self, config: GemmaConfig, keys_only: bool = False):
+    def __init__(self, config: GemmaConfig, keys_only: bool = False, logit_cap: float | None = None):
         super().__init__()
+        self.logit_cap = logit_cap
         self.num_heads = config.num_heads
         self.num_kv_heads = config.num_kv_heads
         self.head_dim = config.head_dim
@@ -153,7 +169,8 @@ class GemmaAttention(nn.Module):
             stored = KeysValues(
                 torch.cat([before.keys, own.keys], 2), torch.cat([before.values, own.values], 2)
             )
-        return self.o_proj(grouped_attention(queries.to(own.values.dtype), stored, mask)), own
+        attended = grouped_attention(queries.to(own.values.dtype), stored, mask, self.logit_cap)
+        return self.o_proj(attended), own
 
     def _stored(self, keys: Tensor, values: Tensor) -> KeysValues:
         values = values.unflatten(-1, (-1, self.head_dim))
@@ -178,11 +195,17 @@ class GemmaMlp(nn.Module):
 class GemmaLayer(nn.Module):
     """One pre-norm transformer layer, with adaptive norms for π0.5's expert."""
 
-    def __init__(self, config: GemmaConfig, adaptive: bool = False, keys_only: bool = False):
+    def __init__(
+        self,
+        config: GemmaConfig,
+        adaptive: bool = False,
+        keys_only: bool = False,
+        logit_cap: float | None = None,
+    ):
         super().__init__()
         norm = AdaptiveRMSNorm if adaptive else RMSNorm
         self.input_layernorm = norm(config.width)
-        self.self_attn = GemmaAttention(config, keys_only)
+        self.self_attn = GemmaAttention(config, keys_only, logit_cap)
         if not keys_only:
             self.post_attention_layernorm = norm(config.width)
             self.mlp = GemmaMlp(config)
@@ -212,13 +235,14 @@ class LanguageModel(nn.Module):
     So there is no output head, and the last layer holds its key and value projections alone.
     """
 
-    def __init__(self, config: GemmaConfig, vocab_size: int):
+    def __init__(self, config: GemmaConfig, vocab_size: int, logit_cap: float | None = None):
         super().__init__()
         # Left undrawn: the model draws all its weights itself, or reads them.
         rows = torch.empty(vocab_size, config.width)
         self.embed_tokens = nn.Embedding.from_pretrained(rows, freeze=False)
+        last = config.depth - 1
         self.layers = nn.ModuleList(
-            GemmaLayer(config, keys_only=index == config.depth - 1) for index in range(config.depth)
+            GemmaLayer(config, keys_only=index == last, logit_cap=logit_cap) for index in range(config.depth)
         )
 
     def forward(self, x: Tensor, by: Rotation, mask: Tensor | None) -> list[KeysValues]:
@@ -234,9 +258,11 @@ class LanguageModel(nn.Module):
 class ActionExpert(nn.Module):
     """The suffix's side of the shared attention: state and noisy actions, attending to the prefix."""
 
-    def __init__(self, config: GemmaConfig, adaptive: bool):
+    def __init__(self, config: GemmaConfig, adaptive: bool, logit_cap: float | None = None):
         super().__init__()
-        self.layers = nn.ModuleList(GemmaLayer(config, adaptive) for _ in range(config.depth))
+        self.layers = nn.ModuleList(
+            GemmaLayer(config, adaptive, logit_cap=logit_cap) for _ in range(config.depth)
+        )
         self.norm = AdaptiveRMSNorm(config.width) if adaptive else RMSNorm(config.width)
 
     def modulations(self, condition: Tensor) -> list[Modulation]:

@@ -28,7 +28,7 @@ from headless_eval.policies.pi0.formats.openpi_torch import (
 )
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats, find_tokenizer
-from headless_eval.policies.pi0.weights import check_fit
+from headless_eval.policies.pi0.weights import check_weights
 from headless_eval.policies.registry import check_device, find_config, find_policy
 from headless_eval.policies.trained_on import read_trained_on
 from headless_eval.shared.terminal import Listing, new_console
@@ -187,7 +187,7 @@ def _files(found: _Found) -> tuple[str, str]:
 
 def _weights(found: _Found) -> tuple[str, str]:
     model = found.config.model
-    check_fit(open_weights(found.folder, model), model, found.folder, their_name(found.folder))
+    check_weights(open_weights(found.folder, model), model, found.folder, their_name(found.folder))
     kind = "π0.5" if model.pi05 else "π0"
     return OK, f"names and shapes of {found.parameters:,} parameters are those of this {kind}"
 

@@ -1,35 +1,14 @@
-"""From stored parameters, whatever their format, to a model: everything is checked before anything is read."""
+"""From stored parameters, whatever their format, to a π0 model."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from headless_eval.checkpoints.sources import Index, StoredArray, arrays
+from headless_eval.checkpoints.stored import Stored, check_fit, read_into
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.model import Pi0
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A parameter where it lies.
-
-    Attributes:
-        name: what it is called there.
-        shape: its shape once read.
-        source: the array that it is, or is a part of.
-        index: which part, along the array's first axes.
-        transform: what puts the part's axes in order.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    source: StoredArray
-    index: Index = ()
-    transform: Callable[[Tensor], Tensor] = lambda part: part
 
 
 def build_model(
@@ -40,110 +19,32 @@ def build_model(
     dtype: torch.dtype,
     their_name: Callable[[str], str],
 ) -> Pi0:
-    """Read stored parameters, by their names in the model, one after another into a new model.
-
-    Args:
-        config: the model's sizes.
-        stored: what there is, by our names, in the order to read it in.
-        where: the checkpoint, for messages.
-        device: where each parameter goes at once.
-        dtype: what it becomes.
-        their_name: what the format calls a parameter of ours that is missing there.
+    """Read stored parameters into a new model of these sizes; the other arguments are those of ``read_into``.
 
     Raises:
         UserError: parameters are missing, surplus, mis-shaped, integers or not finite, or those of the other model.
     """
+    _check_kind(stored, where, config)
     with torch.device("meta"):
         model = Pi0(config)
-    _check(stored, model.state_dict(), where, config, their_name)
-    state, finite = {}, {}
-    for name, value in parameters(stored, device, dtype):
-        state[name], finite[name] = value, value.isfinite().all()
-    broken = [stored[name].name for name, value in finite.items() if not bool(value)]
-    if broken:
-        raise UserError(
-            f"the weights in {where} hold NaN or infinity: {_some(broken)}; copy or convert them again"
-        )
-    model.load_state_dict(state, assign=True)
-    return model.eval()
+    read_into(model, stored, where, device, dtype, their_name)
+    return model
 
 
-def check_fit(
+def check_weights(
     stored: Mapping[str, Stored], config: Pi0Config, where: Path, their_name: Callable[[str], str]
 ) -> None:
     """Check names and shapes alone; arguments and errors as of ``build_model``."""
+    _check_kind(stored, where, config)
     with torch.device("meta"):
         wanted = Pi0(config).state_dict()
-    _check(stored, wanted, where, config, their_name)
+    check_fit(stored, wanted, where, their_name)
 
 
-def parameters(
-    stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype
-) -> Iterator[tuple[str, Tensor]]:
-    """Read parameters onto a device, each array once.
-
-    On a CPU they come in the order given, one array after another; on a GPU as they get there.
-    """
-    wanted: dict[StoredArray, dict[Index, list[str]]] = {}
-    for name, of in stored.items():
-        wanted.setdefault(of.source, {}).setdefault(of.index, []).append(name)
-    for source, index, part in arrays(wanted, device):
-        for name in wanted[source][index]:
-            yield name, _own(stored[name].transform(part).to(dtype))
-        del part  # before the next one comes
-
-
-def _own(value: Tensor) -> Tensor:
-    """Return a tensor that keeps nothing but itself in memory; what was read may be a view.
-
-    A matrix on the CPU stays column by column if it is: that is how ``lay_out_for_cpu`` wants it.
-    """
-    keep = value.ndim == 2 and value.device.type == "cpu" and value.t().is_contiguous()
-    if value.untyped_storage().nbytes() > value.nbytes:
-        return value.clone(memory_format=torch.preserve_format if keep else torch.contiguous_format)
-    return value if keep else value.contiguous()
-
-
-def _check(
-    stored: Mapping[str, Stored],
-    wanted: Mapping[str, Tensor],
-    where: Path,
-    config: Pi0Config,
-    their_name: Callable[[str], str],
-) -> None:
+def _check_kind(stored: Mapping[str, Stored], where: Path, config: Pi0Config) -> None:
     other = "action_time_mlp_in.weight" if config.pi05 else "time_mlp_in.weight"
     if other in stored:
         this, that = ("π0.5", "π0") if config.pi05 else ("π0", "π0.5")
         raise UserError(
             f"the weights in {where} are those of {that}, the configuration is of {this}: name another"
         )
-    missing = [their_name(name) for name in wanted if name not in stored]
-    surplus = [of.name for name, of in stored.items() if name not in wanted]
-    unequal = [
-        f"{stored[name].name} is {stored[name].shape}, not {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in stored and stored[name].shape != tuple(tensor.shape)
-    ]
-    integers = [
-        f"{stored[name].name} ({str(stored[name].source.dtype).removeprefix('torch.')})"
-        for name in wanted
-        if name in stored and not stored[name].source.dtype.is_floating_point
-    ]
-    kinds = {
-        "missing": missing,
-        "surplus": surplus,
-        "mis-shaped": unequal,
-        "no floating-point numbers": integers,
-    }
-    faults = [f"{what} {_some(names)}" for what, names in kinds.items() if names]
-    if faults:
-        raise UserError(
-            f"the weights in {where} do not fit the configuration: {'; '.join(faults)}; name the configuration that "
-            "they were trained with, or copy them again"
-        )
-
-
-def _some(names: list[str]) -> str:
-    """Return the first few of many names, and how many there are."""
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown}, ... ({len(names)} in all)"

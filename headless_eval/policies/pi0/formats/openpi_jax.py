@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from headless_eval.checkpoints.sources import Fill, Index, StoredArray, Tile, as_bytes
+from headless_eval.checkpoints.stored import Stored
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.weights import Stored
 from headless_eval.shared.program import install
 
 _MARKERS = ("manifest.ocdbt", "_METADATA")

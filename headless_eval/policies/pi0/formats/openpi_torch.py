@@ -3,24 +3,20 @@
 LeRobot's files have the same PyTorch names after ``model.``.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
-from headless_eval.checkpoints.safetensors_file import SafetensorsFile
+from headless_eval.checkpoints.safetensors_file import SHARD_BYTES, SafetensorsFile, find_weights, save_shards
+from headless_eval.checkpoints.stored import Stored, parameters
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.formats.lerobot import is_lerobot
 from headless_eval.policies.pi0.formats.openpi_jax import find_params, stored_parameters, to_jax
 from headless_eval.policies.pi0.model import Pi0
-from headless_eval.policies.pi0.weights import Stored, build_model, parameters
-from headless_eval.shared.files import replacing
-
-SHARD_BYTES = 14_500_000  # with its header, a file stays under 15 MB
+from headless_eval.policies.pi0.weights import build_model
 
 _PALIGEMMA = "paligemma_with_expert.paligemma."
 _VISION = f"{_PALIGEMMA}model.vision_tower.vision_model."
@@ -42,8 +38,6 @@ _EXPERT_HEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
 _EMBED_TOKENS = "language.embed_tokens.weight"
 
 _LEROBOT = "model."
-
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def from_openpi(name: str) -> str:
@@ -77,41 +71,6 @@ def is_unread(name: str, config: Pi0Config) -> bool:
             (f"{last}input_layernorm.", f"{last}self_attn.k_proj.", f"{last}self_attn.v_proj.")
         )
     return name in (_TIED_HEAD, _EXPERT_HEAD, "language.norm.weight")
-
-
-def find_weights(directory: Path) -> list[Path]:
-    """Return a checkpoint's weight files: ``model.safetensors``, or all shards ``model-00001-of-00002...``.
-
-    Raises:
-        UserError: there are none, shards are missing, or all there is is a pickle.
-    """
-    single = directory / "model.safetensors"
-    shards = sorted(directory.glob("model-*-of-*.safetensors"))
-    if single.is_file():
-        return [single]
-    if shards:
-        match = re.fullmatch(r"model-\d+-of-(\d+)\.safetensors", shards[0].name)
-        count = int(match[1]) if match else 0
-        wanted = [shard_name(index, count) for index in range(count)]
-        missing = [name for name in wanted if not (directory / name).is_file()]
-        if missing or len(shards) != count:
-            what = f"{missing[0]} is missing" if missing else "there are shards of different sets"
-            raise UserError(f"the weights in {directory} are incomplete: {what}")
-        return shards
-    if not directory.is_dir():
-        raise UserError(f"no checkpoint at {directory}: it has to be a folder")
-    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
-    if pickles:
-        raise UserError(
-            f"{directory / pickles[0]} is a pickle, which can run code when it is read: "
-            "convert it to model.safetensors"
-        )
-    raise UserError(f"no weights in {directory}: there is neither model.safetensors nor params/")
-
-
-def shard_name(index: int, count: int) -> str:
-    """Return the file name of one of ``count`` shards, counted from 0; of the only one if count is 1."""
-    return "model.safetensors" if count == 1 else f"model-{index + 1:05d}-of-{count:05d}.safetensors"
 
 
 def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: torch.dtype) -> Pi0:
@@ -226,25 +185,5 @@ def _unread_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
 
 
 def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> list[Path]:
-    """Write parameters (by our names) under openpi's names, in files of at most ``shard_bytes`` of tensors.
-
-    A tensor larger than that gets a file of its own. Weight files of other sets are removed afterwards.
-    """
-    shards: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in state.items():
-        if size + tensor.nbytes > shard_bytes and shards[-1]:
-            shards.append({})
-            size = 0
-        shards[-1][to_openpi(name)] = tensor
-        size += tensor.nbytes
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = [directory / shard_name(index, len(shards)) for index in range(len(shards))]
-    for path, shard in zip(paths, shards, strict=True):
-        content = {name: tensor.detach().cpu().contiguous() for name, tensor in shard.items()}
-        with replacing(path, "wb") as file:
-            file.write(save(content, metadata={"format": "pt"}))
-    for old in [directory / "model.safetensors", *directory.glob("model-*-of-*.safetensors")]:
-        if old not in paths:
-            old.unlink(missing_ok=True)
-    return paths
+    """Write parameters (by our names) under openpi's names; see ``save_shards``."""
+    return save_shards(directory, {to_openpi(name): tensor for name, tensor in state.items()}, shard_bytes)
