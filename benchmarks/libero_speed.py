@@ -26,6 +26,7 @@ import numpy as np
 
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.sims.libero.environment import SETTLING_ACTION, SETTLING_STEPS
+from headless_eval.sims.libero.suites import LiberoSettings
 from headless_eval.sims.registry import find_suite
 
 REPLAN, FRAME = 5, 4
@@ -92,7 +93,7 @@ def main():
     parser.add_argument("--assets", type=Path, default=os.environ.get("LIBERO_ASSETS"))
     flags = parser.parse_args()
     suite = find_suite(flags.suite)
-    simulator = suite.make(None, num_slots=3, libero_assets=flags.assets)
+    simulator = suite.make(LiberoSettings(libero_assets=flags.assets), num_slots=3)
     task, seed = simulator.tasks[flags.task], TrialSeed(7, flags.task, 0)
     contestants = {
         "adapter, blind": Adapter(simulator, 0, task, seed, looks=False, films=False),

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from headless_eval.config.catalogue import ListConfig
 from headless_eval.policies.pi0.config import CONFIGS
 from headless_eval.policies.registry import list_policies, trained_policies
 from headless_eval.quant.dtypes import DTYPES
@@ -38,7 +39,7 @@ def catalogue() -> dict[str, Any]:
                     for task in suite.load_tasks()
                 ],
             }
-            for suite in SUITES.values()
+            for _, suite in SUITES.items()
         },
         "dtypes": list(DTYPES),
         "methods": {kind: method.spelling() for kind, method in METHODS.items()},
@@ -46,22 +47,18 @@ def catalogue() -> dict[str, Any]:
     }
 
 
-def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
-    """Print the catalogue, as tables or as JSON.
-
-    Args:
-        only: print this suite alone, with all its tasks.
-        as_json: as JSON.
+def print_catalogue(settings: ListConfig) -> int:
+    """Print the catalogue, or one suite alone with all its tasks; returns the exit status, 0.
 
     Raises:
         UserError: there is no such suite.
     """
-    there = catalogue()
+    there, only = catalogue(), settings.suite
     if only is not None:
         there = {"suites": {only: there["suites"][find_suite(only).name]}}
-    if as_json:
+    if settings.json:
         print(json.dumps(there, indent=2))
-        return
+        return 0
     console = new_console()
     if only is None:
         _print_names(console, there)
@@ -73,6 +70,7 @@ def print_catalogue(only: str | None = None, *, as_json: bool) -> None:
         else:
             _print_tasks(console, suite["tasks"])
         console.print(f"--sim {', '.join(suite['simulators'])}", highlight=False)
+    return 0
 
 
 def _print_names(console: Console, there: dict[str, Any]) -> None:

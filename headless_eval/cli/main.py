@@ -1,19 +1,18 @@
-"""The commands: each has its flags parsed into a dataclass, which goes to those who do the work."""
+"""The commands: the flags of each are parsed into its settings, which go to the function that does the work."""
 
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, NamedTuple
 
 from headless_eval.cli import duquant_environment
-from headless_eval.cli.parse import first_value, parse, refuse_empty
-from headless_eval.config.run import RunConfig
+from headless_eval.cli.parse import UnknownWords, first_value, parse, refuse_empty
 from headless_eval.errors import UserError
-from headless_eval.shared.flags import flag
 from headless_eval.shared.suggest import unknown
 
 PROGRAM = "headless-eval"
@@ -42,43 +41,36 @@ precision.
   {PROGRAM} --version        the version
 """
 
-_RUN = f"""Evaluate a policy at several numerical precisions, on the same episodes.
 
-Every precision meets the same initial states and the same flow-matching noise, so that configurations can be
-compared in pairs. An episode is on disk when it ends; Ctrl-C loses those under way and no other, and --resume
-goes on from there.
+class Command(NamedTuple):
+    """A command: where its settings dataclass is and the function that takes them, as ``module:name``.
 
-Examples:
-  {PROGRAM} run
-  {PROGRAM} run --tasks scene_1 --episodes 100 --dtypes float32 int8 --modes weights_only both
-  {PROGRAM} run --dtypes float32 rtn_w4a8 smoothquant_w8a8 duquant_w4a8
-  {PROGRAM} run --policy DIR --gpu 0 --slots 16 --videos failures --results results/mine
-  {PROGRAM} run --resume results/mine
+    Both are imported when the command is given: torch and a simulator take seconds, which ``--help`` should not.
+    """
 
-Exit status: 0 all episodes ran; 1 some were errors, which count as neither success nor failure; 2 a mistake
-in what was asked; 130 interrupted."""
+    settings: str
+    function: str
 
 
-@dataclass(frozen=True)
-class ListConfig:
-    """Show what there is to run: policies, suites with their tasks, dtypes, modes."""
-
-    suite: Annotated[str | None, flag("NAME")] = None
-    """Show the tasks of this suite, however many."""
-
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """Rebuild everything that derives from a run's journal: CSV, JSON, plots, page."""
-
-    directory: Annotated[Path, flag("DIR", positional=True)]
-    """Folder of the run."""
-
-    detect: Annotated[float | None, flag("DROP")] = None
-    """Also say how many episodes would show a drop of the success rate, such as 0.05."""
+COMMANDS = {
+    "run": Command("config.run:RunConfig", "runs.run:run"),
+    "list": Command("config.catalogue:ListConfig", "cli.catalogue:print_catalogue"),
+    "report": Command("config.results:ReportConfig", "report.show:report"),
+    "verify": Command("config.results:VerifyConfig", "runs.verify:verify"),
+    "compare": Command("config.results:CompareConfig", "report.compare:print_comparison"),
+    "gate": Command("config.results:GateConfig", "report.gate:gate"),
+    "export": Command("config.results:ExportConfig", "export.command:export"),
+    "calibrate": Command("config.calibrate:CalibrateConfig", "runs.calibrate:calibrate_to_file"),
+    "train": Command("config.train:TrainConfig", "training:cli_main"),
+    "doctor": Command("config.checkpoints:DoctorConfig", "cli.checkpoints:doctor"),
+    "convert": Command("config.checkpoints:ConvertConfig", "cli.checkpoints:convert"),
+    "fetch": Command("config.checkpoints:FetchConfig", "cli.checkpoints:fetch"),
+    "bench": Command("config.performance:BenchConfig", "performance.bench.command:bench"),
+    "profile": Command("config.performance:ProfileConfig", "performance.profile.command:profile"),
+    "sensitivity": Command(
+        "config.performance:SensitivityConfig", "performance.sensitivity.command:sensitivity"
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,17 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 some episodes were errors, 2 a mistake in what was asked, 130 interrupted, 141
         nobody reads the output any more.
     """
-    command, *flags = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    name, *words = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     try:
-        if command in ("-h", "--help"):
+        if name in ("-h", "--help"):
             print(_HELP, end="")
             return 0
-        if command == "--version":
+        if name == "--version":
             print(PROGRAM, version(PROGRAM))
             return 0
-        if command not in _COMMANDS:
-            raise unknown("command", command, _COMMANDS)
-        return _end_simulator(_COMMANDS[command](flags))
+        if name not in COMMANDS:
+            raise unknown("command", name, COMMANDS)
+        refuse_empty(words)
+        if name == "run":
+            return _end_simulator(_run(words))
+        return _end_simulator(_carry_out(name, _settings(name, words)))
     except UserError as error:
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return _end_simulator(2)
@@ -123,15 +118,14 @@ def _end_simulator(status: int) -> int:
     return status
 
 
-# What a command needs is imported when it is given: torch and a simulator take seconds, --help should not.
+def _run(words: list[str]) -> int:
+    """Start a run with what environment variables ask for, or go on with one."""
+    if any(word.partition("=")[0] == "--resume" for word in words):
+        return _carry_out("run", _settings("run", words, _settings_to_resume(words)))
+    from headless_eval.config.run import RunConfig
 
-
-def _run(flags: list[str]) -> int:
-    if any(flag.partition("=")[0] == "--resume" for flag in flags):
-        return _resume(flags)
     asked = duquant_environment.read(os.environ) or duquant_environment.Asked()
-    default = RunConfig(**asked.settings) if asked.settings else None
-    config = _parse(RunConfig, "run", flags, _RUN, default=default)
+    config = _settings("run", words, RunConfig(**asked.settings) if asked.settings else None)
     if asked.dtype is not None and asked.dtype not in (precision.dtype for precision in config.precisions):
         raise UserError(
             f"the environment variables {duquant_environment.PREFIX}... ask for {asked.dtype}, which --dtypes "
@@ -140,140 +134,53 @@ def _run(flags: list[str]) -> int:
     if asked.debug:
         logging.basicConfig(format="%(message)s")
         logging.getLogger("headless_eval.quant").setLevel(logging.INFO)
-    from headless_eval.runs.run import run
-
     try:
-        return run(config)
+        return _carry_out("run", config)
     except UserError as error:
         raise asked.explain(error) from error
 
 
-def _resume(flags: list[str]) -> int:
-    refuse_empty(flags)
-    folder = first_value(flags, "--resume")
+def _settings_to_resume(words: list[str]) -> Any:
+    """Return the settings of the run that ``--resume`` names: the defaults of what its flags say now.
+
+    What flags say now is compared with what they said then. The variables of a new run say nothing here.
+    """
+    folder = first_value(words, "--resume")
     if folder is None:
         raise UserError(f"--resume needs a value; see {PROGRAM} run --help")
     from headless_eval.runs.resume import settings_of
 
-    # The run's settings are the defaults: what flags say now is compared with what they said. The variables of a
-    # new run say nothing here.
-    config = _parse(RunConfig, "run", flags, _RUN, default=settings_of(Path(folder)))
-    from headless_eval.runs.run import run
-
-    return run(config)
+    return settings_of(Path(folder))
 
 
-def _list(flags: list[str]) -> int:
-    config = _parse(ListConfig, "list", flags)
-    from headless_eval.cli.catalogue import print_catalogue
+def _settings(name: str, words: list[str], default: Any = None) -> Any:
+    """Return a command's settings from its words.
 
-    print_catalogue(config.suite, as_json=config.json)
-    return 0
+    Raises:
+        UserError: the words do not fit, or a flag is one that only another suite's simulator takes.
+    """
+    cls, program = _load(COMMANDS[name].settings), f"{PROGRAM} {name}"
+    if "simulator" not in (field.name for field in fields(cls)):
+        return parse(cls, words, program, default=default)
+    from headless_eval.config.simulation import parts
+    from headless_eval.sims.registry import find_suite, of_another_suite
 
-
-def _report(flags: list[str]) -> int:
-    config = _parse(ReportConfig, "report", flags)
-    from headless_eval.report.show import report
-
-    return report(config.directory, config.detect)
-
-
-def _verify(flags: list[str]) -> int:
-    from headless_eval.config.results import VerifyConfig
-
-    return int(_parse(VerifyConfig, "verify", flags).run())
-
-
-def _compare(flags: list[str]) -> int:
-    from headless_eval.config.results import CompareConfig
-
-    return int(_parse(CompareConfig, "compare", flags).run())
+    # Which flags there are depends on the suite.
+    suite = first_value(words, "--suite") or (cls if default is None else default).suite
+    notes = {"Simulator": f" (--suite {suite}; another's: {program} --suite NAME --help)"}
+    try:
+        return parse(cls, words, program, default=default, parts=parts(suite), notes=notes)
+    except UnknownWords as error:
+        options = (word.partition("=")[0] for word in error.words)
+        sim = first_value(words, "--sim")
+        errors = (of_another_suite(option, find_suite(suite), sim) for option in options)
+        raise next(filter(None, errors), error) from None
 
 
-def _gate(flags: list[str]) -> int:
-    from headless_eval.config.results import GateConfig
-
-    return int(_parse(GateConfig, "gate", flags).run())
+def _carry_out(name: str, settings: Any) -> int:
+    return int(_load(COMMANDS[name].function)(settings))
 
 
-def _export(flags: list[str]) -> int:
-    from headless_eval.config.results import ExportConfig
-
-    return int(_parse(ExportConfig, "export", flags).run())
-
-
-def _calibrate(flags: list[str]) -> int:
-    from headless_eval.config.calibrate import CalibrateConfig
-
-    return int(_parse(CalibrateConfig, "calibrate", flags).run())
-
-
-def _train(flags: list[str]) -> int:
-    from headless_eval.config.train import TrainConfig
-
-    config = _parse(TrainConfig, "train", flags)
-    from headless_eval.training import cli_main
-
-    return cli_main(config)
-
-
-def _doctor(flags: list[str]) -> int:
-    from headless_eval.config.checkpoints import DoctorConfig
-
-    return int(_parse(DoctorConfig, "doctor", flags).run())
-
-
-def _convert(flags: list[str]) -> int:
-    from headless_eval.config.checkpoints import ConvertConfig
-
-    return int(_parse(ConvertConfig, "convert", flags).run())
-
-
-def _bench(flags: list[str]) -> int:
-    from headless_eval.config.performance import BENCH, BenchConfig
-
-    return int(_parse(BenchConfig, "bench", flags, BENCH).run())
-
-
-def _profile(flags: list[str]) -> int:
-    from headless_eval.config.performance import PROFILE, ProfileConfig
-
-    return int(_parse(ProfileConfig, "profile", flags, PROFILE).run())
-
-
-def _sensitivity(flags: list[str]) -> int:
-    from headless_eval.config.performance import SENSITIVITY, SensitivityConfig
-
-    return int(_parse(SensitivityConfig, "sensitivity", flags, SENSITIVITY).run())
-
-
-def _fetch(flags: list[str]) -> int:
-    from headless_eval.config.checkpoints import FetchConfig
-
-    return int(_parse(FetchConfig, "fetch", flags).run())
-
-
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "run": _run,
-    "list": _list,
-    "report": _report,
-    "verify": _verify,
-    "compare": _compare,
-    "gate": _gate,
-    "export": _export,
-    "calibrate": _calibrate,
-    "train": _train,
-    "doctor": _doctor,
-    "convert": _convert,
-    "fetch": _fetch,
-    "bench": _bench,
-    "profile": _profile,
-    "sensitivity": _sensitivity,
-}
-
-
-def _parse(
-    config: type, command: str, flags: list[str], description: str | None = None, default: Any = None
-) -> Any:
-    refuse_empty(flags)
-    return parse(config, flags, f"{PROGRAM} {command}", description, default)
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"headless_eval.{module}"), name)

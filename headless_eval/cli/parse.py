@@ -2,8 +2,7 @@
 
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
@@ -11,7 +10,7 @@ from shutil import get_terminal_size
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from headless_eval.errors import UserError
-from headless_eval.shared.flags import Setting, declared
+from headless_eval.shared.flags import ARGUMENTS, Setting, build, flat, with_parts
 
 T = TypeVar("T")
 
@@ -43,6 +42,8 @@ def parse(
     program: str,
     description: str | None = None,
     default: T | None = None,
+    parts: Mapping[str, type] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> T:
     """Return a settings dataclass with what the words of a command line say; ``--help`` prints and exits.
 
@@ -54,13 +55,17 @@ def parse(
         program: program and command, for messages and the help.
         description: the text of the help; by default the dataclass's docstring.
         default: what holds where no flag is given; by default the dataclass's defaults.
+        parts: by the name of a field that is annotated as a part: its dataclass.
+        notes: by the heading of a group of flags: what the help says beside it.
 
     Raises:
         UserError: a word is neither flag nor value, a value is missing or of another type, or the dataclass refuses it.
     """
-    settings = declared(cls)
+    settings = with_parts(cls, parts)
     if any(word in ("-h", "--help") for word in words):
-        print(_help(settings, program, description or cls.__doc__ or "", default))
+        shown = build(cls, {}, parts, default) if default is not None else None
+        present = {} if shown is None else {setting.name: value for setting, value in flat(shown)}
+        print(_help(settings, program, description or cls.__doc__ or "", present, notes or {}))
         sys.stdout.flush()
         raise SystemExit(0)
     try:
@@ -71,12 +76,12 @@ def parse(
     except UserError as error:
         error.args = (f"{error}; see {program} --help",)
         raise
-    return cls(**given) if default is None else replace(default, **given)  # type: ignore[type-var]
+    return build(cls, given, parts, default)
 
 
 def first_value(words: Sequence[str], option: str) -> str | None:
     """Return the value of a flag before everything is parsed; None where it is not given or has no value."""
-    for word, after in zip(words, [*words[1:], "--"], strict=True):
+    for word, after in zip(words, [*words[1:], "--"], strict=False):
         name, equals, value = word.partition("=")
         if name == option and (equals or not _is_flag(after)):
             return value if equals else after
@@ -161,9 +166,7 @@ def _read(setting: Setting, values: Sequence[str]) -> Any:
 def _convert(setting: Setting, value: str) -> Any:
     name = _metavar(setting) if setting.flag.positional else setting.option
     if get_origin(setting.kind) is Literal:
-        *others, last = get_args(setting.kind)
-        if value not in (*others, last):
-            raise UserError(f"{name} is {value!r}; it must be {', '.join(others)} or {last}")
+        setting.check(value)
         return value
     try:
         return setting.kind(value)
@@ -190,23 +193,38 @@ def _metavar(setting: Setting) -> str:
     return _METAVARS.get(setting.kind, "NAME") + " ..." * setting.many
 
 
-def _help(settings: Sequence[Setting], program: str, description: str, default: Any) -> str:
-    """Return the page that explains a command: its words, what it does, and its flags by group."""
+def _help(
+    settings: Sequence[Setting],
+    program: str,
+    description: str,
+    present: Mapping[str, Any],
+    notes: Mapping[str, str],
+) -> str:
+    """Return the page that explains a command: its words, what it does, and its flags by group.
+
+    Args:
+        settings: the fields.
+        program: program and command.
+        description: what the command does.
+        present: values that hold where no flag is given, by field; where there is none, the default.
+        notes: what to say beside a group's heading.
+    """
     width = min(get_terminal_size().columns, _WIDEST) - 2
     words = [_metavar(setting) for setting in settings if setting.flag.positional]
     usage = " ".join([f"usage: {program}", *words, "[FLAGS]"])
-    blocks: dict[str, list[str]] = {}
+    blocks: dict[str, list[str]] = {ARGUMENTS: []}
     for setting in settings:
-        blocks.setdefault(setting.group, []).append(_explained(setting, default, width))
-    groups = ["\n".join((f"{name}:", *lines)) for name, lines in blocks.items()]
+        value = present.get(setting.name, setting.default)
+        blocks.setdefault(setting.group, []).append(_explained(setting, value, width))
+    headings = {name: f"{name}{notes.get(name, '')}:" for name in blocks}
+    groups = ["\n".join((headings[name], *lines)) for name, lines in blocks.items() if lines]
     return "\n\n".join((usage, cleandoc(description), *groups))
 
 
-def _explained(setting: Setting, default: Any, width: int) -> str:
+def _explained(setting: Setting, value: Any, width: int) -> str:
     names = ", ".join(_names(setting))
     left = "  " + " ".join(filter(None, (names, "" if setting.kind is bool else _metavar(setting))))
-    shown = _shown_default(setting, setting.default if default is None else getattr(default, setting.name))
-    text = f"{setting.help().rstrip('.')} {shown}".strip()
+    text = f"{setting.help().rstrip('.')} {_shown_default(setting, value)}".strip()
     lines = textwrap.wrap(text, max(width - _INDENT, 30), break_long_words=False, break_on_hyphens=False)
     first = f"{left:{_INDENT}}{lines[0]}" if len(left) < _INDENT - 1 else f"{left}\n{' ' * _INDENT}{lines[0]}"
     return "\n".join((first, *(" " * _INDENT + line for line in lines[1:])))
@@ -215,7 +233,7 @@ def _explained(setting: Setting, default: Any, width: int) -> str:
 def _shown_default(setting: Setting, value: Any) -> str:
     if setting.required or setting.kind is bool:
         return ""
-    text = " ".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+    text = " ".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else f"{value}"
     if value == setting.default and setting.flag.default is not None:
         text = setting.flag.default
     return f"(default: {text})" if text else ""

@@ -1,15 +1,37 @@
-"""The flags of the commands about runs that are there; nothing heavy is imported before they are parsed."""
+"""The settings of the commands about runs that have ended or are under way."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from headless_eval.errors import UserError
-from headless_eval.shared.flags import flag
+from headless_eval.shared.flags import Settings, flag
 
 
-@dataclass(frozen=True)
-class VerifyConfig:
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(Settings):
+    """Rebuild everything that derives from a run's journal: CSV, JSON, plots, page.
+
+    Raises:
+        UserError: the drop is out of range.
+    """
+
+    directory: Annotated[Path, flag("DIR", positional=True)]
+    """Folder of the run."""
+
+    detect: Annotated[float | None, flag("DROP")] = None
+    """Also say how many episodes would show this drop (0.05: 5 points)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.detect is not None and not 0 < self.detect <= 1:
+            raise UserError(
+                f"--detect is {self.detect:g}; it must be above 0 and at most 1 (0.05 for 5 points)"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig(Settings):
     """Run a finished run's trials again and compare them action by action; or compare two runs.
 
     With one folder some of its trials are repeated with its manifest's settings; with two, nothing is run.
@@ -17,13 +39,13 @@ class VerifyConfig:
     differ; 2 it cannot be repeated here.
     """
 
-    directories: Annotated[tuple[Path, ...], flag("DIR [OTHER]", positional=True)]
+    directories: Annotated[tuple[Path, ...], flag("DIR [OTHER]", positional=True)] = ()
     """Folder of the run, and of another to compare it with."""
 
     all: bool = False
     """Repeat every trial."""
 
-    sample: Annotated[int | None, flag("NUMBER", "10")] = None
+    sample: Annotated[int | None, flag("NUMBER", "10", least=1)] = None
     """Repeat this many trials, spread evenly over the run."""
 
     policy: Annotated[str | None, flag("NAME|DIR", "the run's")] = None
@@ -41,36 +63,30 @@ class VerifyConfig:
     libero_assets: Annotated[Path | None, flag("DIR", "the run's")] = None
     """Where LIBERO's assets are on this machine."""
 
-    gpu: Annotated[int | None, flag("INDEX", "as the run")] = None
+    gpu: Annotated[int | None, flag("INDEX", "as the run", least=0)] = None
     """CUDA device that the policy runs on."""
 
-    slots: Annotated[int | None, flag("NUMBER", "the run's")] = None
+    slots: Annotated[int | None, flag("NUMBER", "the run's", least=1)] = None
     """Episodes at once."""
 
-    def run(self) -> int:
-        """Do it; returns the exit status."""
-        from headless_eval.runs.verify import SAMPLE, compare_runs, verify
-
-        names = ("policy", "checkpoint", "config_file", "tokenizer", "libero_assets", "gpu", "slots")
-        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
-        match self.directories:
-            case (one, other):
-                if self.all or self.sample is not None or changes:
-                    raise UserError("with two folders nothing is run: leave the other flags out")
-                return compare_runs(one, other)
-            case (one,):
-                if self.all and self.sample is not None:
-                    raise UserError("--all and --sample both given: choose one")
-                return verify(one, sample=None if self.all else self.sample or SAMPLE, changes=changes)
-        raise UserError("verify takes the folder of a run, or two of them")
-
     def __post_init__(self) -> None:
-        if self.sample is not None and self.sample < 1:
-            raise UserError(f"--sample is {self.sample}; it must be 1 or more")
+        super().__post_init__()
+        if not 1 <= len(self.directories) <= 2:
+            raise UserError("verify takes the folder of a run, or two of them")
+        if len(self.directories) == 2 and (self.all or self.sample is not None or self.changes):
+            raise UserError("with two folders nothing is run: leave the other flags out")
+        if self.all and self.sample is not None:
+            raise UserError("--all and --sample both given: choose one")
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """Settings of the run that are others here, by name."""
+        names = ("policy", "checkpoint", "config_file", "tokenizer", "libero_assets", "gpu", "slots")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-@dataclass(frozen=True)
-class CompareConfig:
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Settings):
     """Set two runs of one suite beside each other: two simulators, two checkpoints, two versions.
 
     Prints for each task and precision of both the success rates with intervals, the difference over the episodes
@@ -86,15 +102,9 @@ class CompareConfig:
     json: bool = False
     """Print JSON."""
 
-    def run(self) -> int:
-        """Do it; returns the exit status."""
-        from headless_eval.report.compare import print_comparison
 
-        return print_comparison(self.run_a, self.run_b, as_json=self.json)
-
-
-@dataclass(frozen=True)
-class GateConfig:
+@dataclass(frozen=True, kw_only=True)
+class GateConfig(Settings):
     """Fail if a precision drops success significantly: for continuous integration.
 
     Exit status: 0 none does; 1 one does, or a run is not whole or has errors; 2 there is nothing to judge.
@@ -103,54 +113,48 @@ class GateConfig:
     directory: Annotated[Path, flag("DIR", positional=True)]
     """Folder of the run."""
 
-    max_drop: Annotated[float, flag("DROP", "0.05")] = 0.05
-    """The drop of the success rate against the baseline that is allowed."""
+    max_drop: Annotated[float, flag("DROP", "0.05, 5 points")] = 0.05
+    """Drop of the success rate against the baseline that is allowed."""
 
     junit: Annotated[Path | None, flag("FILE", "none")] = None
     """Write the judgements as JUnit XML."""
 
-    def run(self) -> int:
-        """Do it; returns the exit status."""
-        from headless_eval.report.gate import gate
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.max_drop < 1:
+            raise UserError(
+                f"--max-drop is {self.max_drop:g}; it must be 0 or more and below 1 (0.05 for 5 points)"
+            )
 
-        return gate(self.directory, self.max_drop, self.junit)
 
-
-@dataclass(frozen=True)
-class ExportConfig:
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Settings):
     """Write runs as one long table, a row per trial; or a run's rollouts as a LeRobot dataset."""
 
-    directories: Annotated[tuple[Path, ...], flag("DIR [DIR ...]", positional=True)]
+    directories: Annotated[tuple[Path, ...], flag("DIR [DIR ...]", positional=True)] = ()
     """Folders of the runs."""
 
-    output: Annotated[Path | None, flag("FILE", "DIR/episodes.csv")] = None
-    """The file."""
+    output: Annotated[Path | None, flag("FILE", "DIR/episodes.csv", hidden=("--out",))] = None
+    """File to write."""
 
     format: Annotated[Literal["csv", "parquet"] | None, flag("csv|parquet", "what the file's name says")] = (
         None
     )
     """CSV, or Parquet, which needs pyarrow."""
 
-    lerobot: Annotated[Path | None, flag("OUT", "none")] = None
-    """Folder for a LeRobot dataset (v2.1) of one run's episodes, simulated again; instead of a table."""
+    lerobot: Annotated[Path | None, flag("DIR", "none")] = None
+    """Folder for a LeRobot dataset (v2.1) instead: episodes simulated again."""
 
     configuration: Annotated[tuple[str, ...], flag("NAME ...", "the baseline")] = ()
-    """With --lerobot: the configurations whose episodes to write."""
+    """Configurations whose episodes go into the LeRobot dataset."""
 
-    def run(self) -> int:
-        """Do it; returns the exit status."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lerobot is None and self.configuration:
+            raise UserError("--configuration goes with --lerobot only: a table has all configurations")
         if self.lerobot is None:
-            if self.configuration:
-                raise UserError("--configuration goes with --lerobot only: a table has all configurations")
-            from headless_eval.export.table import export
-
-            print(export(self.directories, self.output, self.format))
-            return 0
+            return
         if self.output is not None or self.format is not None:
             raise UserError("--lerobot writes a dataset and no table: leave --output and --format out")
         if len(self.directories) != 1:
             raise UserError("--lerobot takes the folder of one run")
-        from headless_eval.export.lerobot import export_lerobot
-
-        print(export_lerobot(self.directories[0], self.lerobot, self.configuration))
-        return 0

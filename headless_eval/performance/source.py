@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from headless_eval.config.model import ModelSettings
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.costs import Costs, count
@@ -37,7 +38,7 @@ class Source:
         name: what to call them.
         config: their sizes.
         folder: of the weights; None: they are drawn.
-        config_name, config_file, tokenizer, flow_steps: as ``load_policy`` takes them.
+        config_name, config_file, tokenizer, flow_steps, robot: as ``load_policy`` takes them.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Source:
     config_file: Path | None = None
     tokenizer: Path | None = None
     flow_steps: int | None = None
+    robot: str | None = None
 
     @property
     def views(self) -> int:
@@ -76,6 +78,7 @@ class Source:
                 dtype=dtype,
                 engine=engine,
                 execution=execution,
+                robot=self.robot,
             )
         check_device(device)
         check_engine(engine, execution)
@@ -94,6 +97,20 @@ def costs_of(config: Pi0Config, workload: Workload) -> Costs:
     return count(model, lambda: model.sample_actions(*arguments))
 
 
+def source_of(settings: ModelSettings, random_weights: bool = False) -> Source:
+    """Return what a command's settings name; errors as of ``find_source``."""
+    return find_source(
+        settings.policy,
+        settings.checkpoint,
+        settings.config,
+        settings.config_file,
+        settings.tokenizer,
+        random_weights=random_weights,
+        flow_steps=settings.flow_steps,
+        robot=settings.robot,
+    )
+
+
 def find_source(
     policy: str,
     checkpoint: Path | None = None,
@@ -103,12 +120,14 @@ def find_source(
     *,
     random_weights: bool = False,
     flow_steps: int | None = None,
+    robot: str | None = None,
 ) -> Source:
     """Return what the flags name; the first five as of ``load_policy``.
 
     Args:
         random_weights: draw the weights; only the configuration is read.
         flow_steps: Euler steps; by default the configuration's.
+        robot: as of ``load_policy``.
 
     Raises:
         UserError: there is no such policy or configuration, or the flags contradict each other.
@@ -124,15 +143,15 @@ def find_source(
             f"the policy {policy!r} computes nothing that could be measured: name one with a model"
         )
     if random_weights and (config is not None or config_file is not None):
-        settings = find_config(Path(), config, config_file)
+        settings = find_config(Path(), config, config_file, robot)
     else:
         folder, name = find_policy(policy, checkpoint)
-        settings = find_config(folder, config, config_file)
+        settings = find_config(folder, config, config_file, robot)
     if flow_steps is not None:
         settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
     if random_weights:
         return Source(f"{settings.name} with random weights", settings, tokenizer=tokenizer)
-    return Source(name, settings, folder, config, config_file, tokenizer, flow_steps)
+    return Source(name, settings, folder, config, config_file, tokenizer, flow_steps, robot)
 
 
 def prompt_tokens(wanted: int | None, source: Source) -> int:

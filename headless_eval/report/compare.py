@@ -6,12 +6,12 @@ Two simulators, two checkpoints, two versions: whatever two runs of one suite di
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from headless_eval.config.results import CompareConfig
 from headless_eval.errors import UserError
 from headless_eval.report.statistics import Interval, wilson_interval
 from headless_eval.report.summary import Comparison, compare, told_scopes
@@ -125,15 +125,15 @@ def compare_two(first: RunDirectory, second: RunDirectory) -> ComparedRuns:
     return ComparedRuns(tuple(rows), tuple(differences(first.manifest, second.manifest)))
 
 
-def print_comparison(one: Path, other: Path, *, as_json: bool) -> int:
+def print_comparison(settings: CompareConfig) -> int:
     """Compare the runs in two folders and print it, as a table or as JSON; returns the exit status, 0.
 
     Raises:
         UserError: a folder holds no run, or the two do not compare.
     """
-    first, second = RunDirectory.open(one), RunDirectory.open(other)
+    first, second = RunDirectory.open(settings.run_a), RunDirectory.open(settings.run_b)
     found = compare_two(first, second)
-    if as_json:
+    if settings.json:
         print(json.dumps(_as_json(first, second, found), indent=2))
         return 0
     console = new_console()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
+from headless_eval.config.results import GateConfig
 from headless_eval.errors import UserError
 from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import RunDirectory
@@ -32,25 +33,19 @@ class Judged:
     seconds: float
 
 
-def gate(folder: Path, max_drop: float = 0.05, junit: Path | None = None) -> int:
+def gate(settings: GateConfig) -> int:
     """Judge each variant of a run, print the judgements, and write them as JUnit XML if asked.
 
-    A variant fails if the observed drop of its success rate against the baseline is above ``max_drop`` and
+    A variant fails if the observed drop of its success rate against the baseline is above the one allowed and
     significant: McNemar's exact test on the same episodes, p at most 0.05 after Holm.
-
-    Args:
-        folder: of the run.
-        max_drop: the drop that is allowed, from 0 to 1.
-        junit: the XML file to write.
 
     Returns:
         0 if all pass, else 1.
 
     Raises:
-        UserError: if there is no such run, nothing to judge, or the file cannot be written.
+        UserError: the folder holds no run, the run has nothing to judge, or the XML file cannot be written.
     """
-    if not 0 <= max_drop < 1:
-        raise UserError(f"--max-drop is {max_drop:g}; it must be 0 or more and below 1 (0.05 for 5 points)")
+    folder, max_drop = settings.directory, settings.max_drop
     run = RunDirectory.open(folder)
     records = run.records()
     seconds: dict[str, float] = {}
@@ -73,8 +68,8 @@ def gate(folder: Path, max_drop: float = 0.05, junit: Path | None = None) -> int
     width = max(map(len, names))
     for one in judged:
         print(f"{one.outcome:6}  {one.configuration:{width}}  {one.reason}")
-    if junit is not None:
-        _write_junit(junit, folder, judged)
+    if settings.junit is not None:
+        _write_junit(settings.junit, folder, judged)
     return 0 if all(one.outcome == "passed" for one in judged) else 1
 
 

@@ -4,27 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-# Settings that change no trial's result, and those that name files, whose content the policy's hashes tell.
-FREE_SETTINGS = frozenset(
-    [
-        *("slots", "videos", "video_fps", "results", "quiet", "log_json", "retries", "episode_timeout"),
-        *(
-            "resume",
-            "force",
-            "dry_run",
-            "calibration",
-            "packdir",
-            "gpu",
-            "policy",
-            "checkpoint",
-            "config",
-            "config_file",
-            "tokenizer",
-        ),
-        "libero_assets",
-        "isaac_assets",
-    ]
-)
+from headless_eval.config.stored import free_settings
+
+# What changes no trial's result; which settings do not, they say themselves.
 _UNIMPORTANT = {"policy": {"name", "warmup_s", "loaded_s"}, "source": {"git_commit", "git_modified"}}
 _SECTIONS = ("settings", "policy", "simulator", "source", "versions", "hardware")
 _WORDS = {
@@ -64,18 +46,16 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differe
     An entry that one of them lacks counts as different only if a version that knows it wrote both.
     """
     found = []
+    suite = then.get("suite")
+    unimportant = {**_UNIMPORTANT, "settings": free_settings(suite if isinstance(suite, str) else None)}
     now = json.loads(json.dumps(now))  # tuples are lists in JSON
     for section in _SECTIONS:
         old, new = dict(_flat(then.get(section))), dict(_flat(now.get(section)))
         for name in old:
-            if name in new and not _ignored(section, name) and _value(name, old) != _value(name, new):
+            ignored = name.partition(".")[0] in unimportant.get(section, ())
+            if name in new and not ignored and _value(name, old) != _value(name, new):
                 found.append(Difference(section, name, old[name], new[name]))
     return found
-
-
-def _ignored(section: str, name: str) -> bool:
-    top = name.partition(".")[0]
-    return top in FREE_SETTINGS if section == "settings" else top in _UNIMPORTANT.get(section, ())
 
 
 def _value(name: str, entries: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from headless_eval.config.calibrate import CalibrateConfig
 from headless_eval.config.run import RunConfig
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator, Task
@@ -195,8 +196,8 @@ def calibrate_and_tell(
     return calibration
 
 
-def calibrate_to_file(config: RunConfig, observations: int, output: Path) -> int:
-    """Calibrate the policy of some settings, of which ``episodes`` is how many to run, and write the file.
+def calibrate_to_file(settings: CalibrateConfig) -> int:
+    """Calibrate a policy and write the file.
 
     Returns:
         The exit status, 0.
@@ -204,6 +205,7 @@ def calibrate_to_file(config: RunConfig, observations: int, output: Path) -> int
     Raises:
         UserError: the file exists or cannot be written; see ``calibrate``.
     """
+    config, output = RunConfig.of_flags(settings), settings.output
     if output.exists():
         raise UserError(f"{output} is there already: choose another --output, or remove it")
     console = new_console(stderr=True)
@@ -213,7 +215,7 @@ def calibrate_to_file(config: RunConfig, observations: int, output: Path) -> int
     ):
         evaluator.load_policy()
         evaluator.start_simulator()
-        calibration = calibrate_and_tell(evaluator, config.episodes, observations, console, status)
+        calibration = calibrate_and_tell(evaluator, config.episodes, settings.observations, console, status)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         calibration.save(output)

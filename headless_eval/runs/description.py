@@ -1,10 +1,10 @@
 """What identifies a run before it starts: its manifest, and its plan."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from headless_eval.config.stored import to_table
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.policies.registry import list_policies
 from headless_eval.quant.precision import Precision
@@ -15,11 +15,7 @@ from headless_eval.runs.evaluator import Evaluator
 def describe(evaluator: Evaluator) -> dict[str, Any]:
     """Return the manifest of a run that would start now; policy and simulator are open."""
     config = evaluator.settings
-    settings = {
-        name: str(value.resolve()) if isinstance(value, Path) else value
-        for name, value in asdict(config).items()
-        if name not in ("resume", "force", "dry_run")
-    }
+    settings = to_table(config)
     if Path(config.policy).is_dir() and config.policy not in list_policies():
         settings["policy"] = str(Path(config.policy).resolve())
     settings["results"] = None if config.results is None else str(config.results)

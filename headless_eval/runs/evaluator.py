@@ -55,9 +55,6 @@ class Evaluator:
         self._slots = min(most, settings.slots)
         self._given = policy
         self._opened = ExitStack()
-        self.suite.settings_of(
-            settings
-        )  # a setting of another simulator is refused before anything is loaded
 
     def load_policy(self) -> LocalPolicy:
         """Load the policy, or take the one that was given.
@@ -172,8 +169,10 @@ def open_simulator(suite: Suite, settings: RunConfig, num_slots: int, image_size
     Raises:
         UserError: there is no such simulator, or it cannot run here.
     """
-    taken = suite.settings_of(settings)
-    with closing(suite.make(settings.sim, num_slots=num_slots, image_size=image_size, **taken)) as simulator:
+    tasks = find_tasks(suite.load_tasks(), settings.tasks)
+    with closing(
+        suite.make(settings.simulator, num_slots=num_slots, tasks=tasks, image_size=image_size)
+    ) as simulator:
         yield simulator
 
 
@@ -183,7 +182,9 @@ def load(settings: RunConfig) -> LocalPolicy:
     Raises:
         UserError: there is no such policy, or a file of it is missing or does not fit.
     """
-    is_baseline = settings.checkpoint is None and settings.policy in BASELINES
+    robot = settings.robot
+    if robot is None and settings.checkpoint is None and settings.policy in BASELINES:
+        robot = find_suite(settings.suite).robot
     return load_policy(
         settings.policy,
         checkpoint=settings.checkpoint,
@@ -194,7 +195,7 @@ def load(settings: RunConfig) -> LocalPolicy:
         flow_steps=settings.flow_steps,
         engine=settings.engine,
         execution=settings.execution,
-        robot=find_suite(settings.suite).robot if is_baseline else None,
+        robot=robot,
     )
 
 

@@ -7,15 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from headless_eval.config.run import RunConfig
+from headless_eval.config.stored import run_settings
 from headless_eval.errors import UserError
 from headless_eval.results import ERROR, RunDirectory
 from headless_eval.results.differences import differences
-
-_PATHS = (
-    *("checkpoint", "config_file", "tokenizer", "calibration", "packdir"),
-    *("libero_assets", "isaac_assets"),
-)
-_NOT_KEPT = ("resume", "force", "dry_run", "results", "quiet", "log_json")
 
 
 def settings_of(folder: Path) -> RunConfig:
@@ -37,35 +32,13 @@ def config_from(manifest: Mapping[str, Any], folder: Path) -> RunConfig:
     Raises:
         UserError: if they are none.
     """
-    damaged = f"{folder / 'manifest.json'} is damaged"
     kept = manifest.get("settings")
-    if not isinstance(kept, dict):
-        raise UserError(f"{damaged}: it states no settings")
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(RunConfig):
-        if field.name not in kept or field.name in _NOT_KEPT:
-            continue
-        value = kept[field.name]
-        if isinstance(value, list):
-            value = tuple(value)
-        if not _fits(value, field.default, field.name):
-            raise UserError(f"{damaged}: its setting {field.name!r} is {value!r:.60}")
-        values[field.name] = Path(value) if field.name in _PATHS and value is not None else value
     try:
-        return RunConfig(**values)
+        if not isinstance(kept, dict):
+            raise UserError("it states no settings")
+        return run_settings(kept)
     except UserError as error:
-        raise UserError(f"{damaged}: {error}") from None
-
-
-def _fits(value: Any, default: Any, name: str) -> bool:
-    if default is None:
-        kind: type = int if name in ("gpu", "open_loop_horizon", "flow_steps") else str
-        return value is None or type(value) is (float if name == "sequential" else kind)
-    if isinstance(default, tuple):
-        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
-    if isinstance(default, float):
-        return type(value) in (int, float)
-    return type(value) is type(default)
+        raise UserError(f"{folder / 'manifest.json'} is damaged: {error}") from None
 
 
 def check_unchanged(run: RunDirectory, now: Mapping[str, Any], *, force: bool) -> None:

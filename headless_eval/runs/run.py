@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from headless_eval.config.run import RunConfig
+from headless_eval.config.stored import run_with
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.loop import TimeSpent
@@ -30,7 +31,6 @@ from headless_eval.runs.execution import Execution, Outcome
 from headless_eval.runs.progress import duration, print_event
 from headless_eval.runs.resume import check_unchanged, left_of
 from headless_eval.shared.program import command
-from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
 
 
@@ -79,7 +79,7 @@ def evaluate(policy: LocalPolicy | Any, **settings: Any) -> RunDirectory:
         settings["policy"] = given.name
     else:
         settings["policy"] = str(policy)
-    config = _settings(settings)
+    config = run_with({"quiet": True} | settings)
     console = new_console(quiet=True)
     with ExitStack() as stack:
         if given is not None and given is not policy:
@@ -90,21 +90,6 @@ def evaluate(policy: LocalPolicy | Any, **settings: Any) -> RunDirectory:
     if outcome.status == 130:
         raise KeyboardInterrupt(f"go on with: {command('run', '--resume', directory.path)}")
     return RunDirectory.open(directory.path)
-
-
-def _settings(settings: dict[str, Any]) -> RunConfig:
-    """Return a run's settings from what a Python caller writes: lists for tuples, strings for paths."""
-    ready: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-    }
-    for name in ("results", "checkpoint", "config_file", "tokenizer", "calibration", "packdir", "resume"):
-        if isinstance(ready.get(name), str):
-            ready[name] = Path(ready[name])
-    known = [field.name for field in fields(RunConfig)]
-    for name in settings:
-        if name not in known:
-            raise unknown("setting", name, known)
-    return RunConfig(**{"quiet": True} | ready)
 
 
 def _open(config: RunConfig, policy: LocalPolicy | None, console: Console) -> Evaluator:

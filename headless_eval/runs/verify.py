@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from headless_eval.config.run import RunConfig
+from headless_eval.config.results import VerifyConfig
+from headless_eval.config.stored import run_with
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
@@ -128,7 +129,21 @@ def compare_runs(one: Path, other: Path) -> int:
     return _tell(len(pairs), mismatches, found)
 
 
-def verify(
+def verify(settings: VerifyConfig) -> int:
+    """Run trials of a run again, or compare two runs, as the settings say; returns the exit status.
+
+    Raises:
+        UserError: as of ``repeat`` and ``compare_runs``.
+    """
+    folder, *others = settings.directories
+    if others:
+        return compare_runs(folder, *others)
+    return repeat(
+        folder, sample=None if settings.all else settings.sample or SAMPLE, changes=settings.changes
+    )
+
+
+def repeat(
     folder: Path,
     *,
     sample: int | None = SAMPLE,
@@ -148,10 +163,8 @@ def verify(
     Raises:
         UserError: the folder holds no run, every trial ended in an error, or the run cannot be repeated here.
     """
-    if sample is not None and sample < 1:
-        raise UserError(f"--sample is {sample}; it must be 1 or more")
     run = RunDirectory.open(folder)
-    config: RunConfig = replace(config_from(run.manifest, folder), **(changes or {}))
+    config = run_with(changes or {}, config_from(run.manifest, folder))
     records = [record for record in run.records() if record.status != ERROR]
     if not records:
         raise UserError(f"{folder} has no trial without an error to repeat")

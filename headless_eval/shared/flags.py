@@ -6,16 +6,32 @@ A field's type says how its value is read, its docstring (the string below it) i
 
 import ast
 import inspect
+import math
 import sys
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from types import NoneType
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from headless_eval.errors import UserError
+
+T = TypeVar("T")
 
 ARGUMENTS, FLAGS = "Arguments", "Flags"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Flag:
     """What is known of a field beside its type, its default and its docstring; see ``flag``."""
 
@@ -24,25 +40,35 @@ class Flag:
     aliases: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     positional: bool = False
+    part: bool = False
+    least: int | None = None
+    most: int | None = None
+    above: float | None = None
+    free: bool = False
+    kept: bool = True
+    stated: bool = True
+    simulator: str | None = None
 
 
-def flag(
-    metavar: str | None = None,
-    default: str | None = None,
-    *aliases: str,
-    hidden: tuple[str, ...] = (),
-    positional: bool = False,
-) -> Flag:
+def flag(metavar: str | None = None, default: str | None = None, *aliases: str, **known: Any) -> Flag:
     """Return what to annotate a field of settings with.
 
     Args:
         metavar: what stands for the value in the help; by default what its type says.
         default: what the help says of the default; by default the value, and nothing if that is None.
         aliases: other names of the flag, dashes included.
-        hidden: other names that the help does not show, such as earlier ones.
-        positional: whether the value is given without a name.
+        known: what else is known:
+
+            - ``hidden``: other names that the help does not show, such as earlier ones.
+            - ``positional``: the value is given without a name.
+            - ``part``: the value is itself a settings dataclass, whose fields are flags beside the others.
+            - ``least``, ``most``, ``above``: bounds of a number, or of each of many.
+            - ``free``: no trial's result depends on it, so that a run may go on with another value.
+            - ``kept``: a run that goes on takes it from its manifest; True by default.
+            - ``stated``: the manifest states it; True by default.
+            - ``simulator``: of a suite's simulators the one that takes it; all of them by default.
     """
-    return Flag(metavar, default, aliases, hidden, positional)
+    return Flag(metavar=metavar, default=default, aliases=aliases, **known)
 
 
 class Setting(NamedTuple):
@@ -87,7 +113,26 @@ class Setting(NamedTuple):
     @property
     def group(self) -> str:
         """Return its heading in the help: ``GROUP`` of the class that declares it first."""
-        return ARGUMENTS if self.flag.positional else self.owners[-1].__dict__.get("GROUP", FLAGS)
+        return ARGUMENTS if self.flag.positional else getattr(self.owners[-1], "GROUP", FLAGS)
+
+    def check(self, value: Any) -> None:
+        """Refuse a value, one of many or the only one, that is out of bounds or none of the choices.
+
+        Raises:
+            UserError: the value is refused; the message names the flag.
+        """
+        wanted = None
+        if get_origin(self.kind) is Literal and value not in get_args(self.kind):
+            *others, last = get_args(self.kind)
+            wanted, value = f"{', '.join(others)} or {last}", repr(value)
+        elif self.flag.least is not None and value < self.flag.least:
+            wanted = f"{self.flag.least} or more"
+        elif self.flag.most is not None and value > self.flag.most:
+            wanted = f"{self.flag.most} or less"
+        elif self.flag.above is not None and not (value > self.flag.above and math.isfinite(value)):
+            wanted, value = f"above {self.flag.above:g}", f"{value:g}"
+        if wanted is not None:
+            raise UserError(f"{self.option} is {value}; it must be {wanted}")
 
     def help(self) -> str:
         """Return its docstring as one line, read from the source."""
@@ -95,21 +140,93 @@ class Setting(NamedTuple):
         return next(filter(None, texts), "")
 
 
-def declared(cls: type) -> list[Setting]:
-    """Return the fields of a dataclass in the order of the help: its own, then those of each base."""
+class Settings:
+    """The base of settings dataclasses: refuses values that are out of bounds or none of the choices.
+
+    ``GROUP`` is the heading of the class's fields in the help.
+
+    Raises:
+        UserError: a value is out of bounds, or none of the choices.
+    """
+
+    GROUP: ClassVar[str] = FLAGS
+
+    def __post_init__(self) -> None:
+        for setting in declared(type(self)):
+            value = getattr(self, setting.name)
+            for one in value if setting.many else (value,):
+                if one is not None:
+                    setting.check(one)
+
+
+def declared(cls: type) -> tuple[Setting, ...]:
+    """Return the fields of a dataclass, in its own order: those of the last base first."""
+    ready: Any = cls  # mypy takes no class whose objects are unhashable for a key
+    return _declared(ready)
+
+
+@lru_cache
+def _declared(cls: Any) -> tuple[Setting, ...]:
     hints = get_type_hints(cls, include_extras=True)
-    defaults = {field.name: field.default for field in fields(cls)}
     found = []
-    for place in cls.__mro__:
-        for name in inspect.get_annotations(place):
-            owners = tuple(one for one in cls.__mro__ if name in inspect.get_annotations(one))
-            # A class that only changes a default leaves the field where its base has it.
-            if name not in defaults or place is not owners[-1]:
-                continue
-            kind, *notes = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
-            note = next((note for note in notes if isinstance(note, Flag)), Flag())
-            found.append(Setting(name, kind, defaults[name], note, owners))
+    for field in fields(cls):
+        hint = hints[field.name]
+        kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        note = next((note for note in notes if isinstance(note, Flag)), Flag())
+        owners = tuple(one for one in cls.__mro__ if field.name in inspect.get_annotations(one))
+        found.append(Setting(field.name, kind, field.default, note, owners))
+    return tuple(found)
+
+
+def with_parts(cls: type, parts: Mapping[str, type] | None = None) -> list[Setting]:
+    """Return the fields of a dataclass, and instead of each part those of the part's dataclass.
+
+    Args:
+        cls: the dataclass.
+        parts: the dataclasses of its parts, by field; parts that are not named are left out.
+    """
+    found: list[Setting] = []
+    for setting in declared(cls):
+        inner = (parts or {}).get(setting.name)
+        found += ([] if inner is None else declared(inner)) if setting.flag.part else [setting]
     return found
+
+
+def build(
+    cls: type[T], values: Mapping[str, Any], parts: Mapping[str, type] | None = None, default: T | None = None
+) -> T:
+    """Return a settings dataclass from values by name, those of its parts among them.
+
+    Args:
+        cls: the dataclass.
+        values: values of its fields, and of the fields of its parts; the names are those of fields.
+        parts: the dataclasses of its parts, by field.
+        default: what holds where there is no value; by default the dataclasses' defaults.
+
+    Raises:
+        UserError: the dataclass refuses a value.
+    """
+    ready = dict(values)
+    for name, part in (parts or {}).items():
+        before: Any = getattr(default, name, None)
+        same_class = type(before) is part
+        inner = {one.name: ready.pop(one.name) for one in declared(part) if one.name in ready}
+        ready[name] = replace(before, **inner) if same_class else part(**inner)
+    if default is None:
+        return cls(**ready)
+    base: Any = default  # mypy cannot know that T is a dataclass
+    changed: T = replace(base, **ready)
+    return changed
+
+
+def flat(settings: Any) -> Iterator[tuple[Setting, Any]]:
+    """Yield the fields of a settings dataclass with their values; those of a part instead of the part."""
+    for setting in declared(type(settings)):
+        value = getattr(settings, setting.name)
+        if setting.flag.part:
+            yield from flat(value)
+        else:
+            yield setting, value
 
 
 @lru_cache

@@ -1,13 +1,29 @@
-"""The suites by name. Nothing of a suite is imported until it is asked for."""
+"""The suites by name. Nothing of a simulator is imported until it is started."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
+from headless_eval.contracts.registry import Registry
 from headless_eval.contracts.simulator import Simulator, Task
 from headless_eval.errors import UserError
+from headless_eval.shared.flags import Settings, declared, flag
 from headless_eval.shared.suggest import unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorSettings(Settings):
+    """Settings of a suite's simulators; a suite whose simulators take more derives a class of its own.
+
+    Fields of such a class are flags of the commands that simulate. Those that only one of the suite's simulators takes
+    are None by default, and name it: ``Annotated[str | None, flag(simulator="isaaclab")]``.
+    """
+
+    GROUP: ClassVar[str] = "Simulator"
+
+    sim: Annotated[str | None, flag("NAME", "the suite's first")] = None
+    """Simulator; `list` names those of each suite."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +34,10 @@ class Suite:
         name: what the command line calls it.
         summary: one line for people.
         tasks: where its tasks are, as ``module:attribute``.
-        simulators: simulator name to ``module:factory``; the first is the default.
-        robot: whose observations and actions it has, as ``PolicyConfig.observation`` names them.
-        settings: by simulator, what it takes of a run's settings besides slots and the size of pictures.
+        simulators: simulator name to ``module:factory``; the first is the default. A factory is called with the
+            suite's settings, ``num_slots``, ``tasks`` and what else ``make`` is given.
+        robot: the name of the robot whose observations and actions it has.
+        settings: the class of its simulators' settings.
     """
 
     name: str
@@ -28,100 +45,78 @@ class Suite:
     tasks: str
     simulators: Mapping[str, str]
     robot: str = "droid"
-    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: type[SimulatorSettings] = SimulatorSettings
 
     def load_tasks(self) -> tuple[Task, ...]:
         """Return the suite's tasks; no simulator is started."""
         return tuple(_load(self.tasks))
 
-    def settings_of(self, run: Any) -> dict[str, Any]:
-        """Return what of a run's settings ``make`` takes for the run's simulator.
+    def check(self, settings: SimulatorSettings) -> str:
+        """Return the name of the simulator that some settings choose, after a look at all of them.
 
         Raises:
-            UserError: there is no such simulator, or a setting is given that is another's.
+            UserError: there is no such simulator, a setting is given that only another simulator takes, or the
+                settings are another suite's.
         """
-        simulator = self._simulator(run.sim)
-        taken = self.settings.get(simulator, ())
-        for suite in SUITES.values():
-            for other, names in suite.settings.items():
-                for name in names:
-                    if name not in taken and name != "tasks" and getattr(run, name) is not None:
-                        raise UserError(
-                            f"--{name.replace('_', '-')} is no setting of --suite {self.name} --sim {simulator}, but "
-                            f"of --suite {suite.name} --sim {other}: leave it out, or name those"
-                        )
-        return {name: getattr(run, name) for name in taken}
+        if type(settings) is not self.settings:
+            raise UserError(
+                f"{type(settings).__name__} are no settings of the suite {self.name}, which takes "
+                f"{self.settings.__name__}"
+            )
+        name = settings.sim or next(iter(self.simulators))
+        if name not in self.simulators:
+            raise unknown(f"simulator of the suite {self.name}", name, self.simulators)
+        for setting in declared(self.settings):
+            given = getattr(settings, setting.name) is not None
+            if given and setting.flag.simulator not in (None, name):
+                raise UserError(_not_taken(setting.option, self, name, (self, setting.flag.simulator)))
+        return name
 
-    def make(self, simulator: str | None, *, num_slots: int, **settings: Any) -> Simulator:
+    def make(
+        self,
+        settings: SimulatorSettings | None = None,
+        *,
+        num_slots: int = 1,
+        tasks: Sequence[Task] = (),
+        **options: Any,
+    ) -> Simulator:
         """Start a simulator of this suite.
 
         Args:
-            simulator: its name; None for the default.
+            settings: which simulator, and what it takes; by default the suite's first as it is.
             num_slots: how many episodes it runs at once.
-            settings: whatever else the simulator takes.
+            tasks: those that will run; all of them by default.
+            options: whatever else the simulator takes, such as ``image_size``, the side of the policy's pictures.
 
         Raises:
-            UserError: if there is no such simulator, or it cannot run on this machine.
+            UserError: the settings do not fit, or the simulator cannot run on this machine.
         """
-        return _load(self.simulators[self._simulator(simulator)])(num_slots=num_slots, **settings)
-
-    def _simulator(self, name: str | None) -> str:
-        name = name or next(iter(self.simulators))
-        if name not in self.simulators:
-            raise unknown(f"simulator of the suite {self.name}", name, self.simulators)
-        return name
-
-
-def _libero(part: str, summary: str) -> Suite:
-    name = f"libero_{part}"
-    return Suite(
-        name,
-        f"LIBERO, {summary}; poses relative to the present one and a gripper at 20 Hz",
-        tasks=f"headless_eval.sims.libero.tasks:{name.upper()}",
-        simulators={"mujoco": f"headless_eval.sims.libero.backends:{name}"},
-        robot="libero",
-        settings={"mujoco": ("libero_assets",)},
-    )
+        settings = self.settings() if settings is None else settings
+        factory = _load(self.simulators[self.check(settings)])
+        simulator: Simulator = factory(
+            settings, num_slots=num_slots, tasks=tasks or self.load_tasks(), **options
+        )
+        return simulator
 
 
-SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite(
-            "droid",
-            "three table-top scenes with a Franka Panda, 7 joint targets and a gripper at 15 Hz",
-            tasks="headless_eval.sims.droid.tasks:TASKS",
-            simulators={
-                "mujoco": "headless_eval.sims.droid.backends:mujoco",
-                "isaaclab": "headless_eval.sims.droid.backends:isaaclab",
-            },
-            settings={"isaaclab": ("physics", "renderer", "sim_device", "isaac_assets", "tasks")},
-        ),
-        _libero("spatial", "10 tasks: one bowl of two, told apart by where it is, onto the plate"),
-        _libero("object", "10 tasks: one of ten groceries into the basket"),
-        _libero("goal", "10 tasks: goals of several kinds in one scene"),
-        _libero("10", "10 tasks of two goals each, the longest"),
-        _libero("90", "90 short tasks in kitchens, living rooms and studies"),
-    )
-}
+SUITES: Registry[Suite] = Registry("suite", "headless_eval.sims", module="suites")
+"""The suites: each folder here registers its own in a module ``suites``, other packages by an entry point."""
 
 
 def find_suite(name: str) -> Suite:
     """Return the suite of that name.
 
     Raises:
-        UserError: if there is none.
+        UserError: there is no such suite.
     """
-    if name not in SUITES:
-        raise unknown("suite", name, SUITES)
-    return SUITES[name]
+    return SUITES.find(name)
 
 
 def find_tasks(tasks: Iterable[Task], wanted: Iterable[str]) -> tuple[Task, ...]:
-    """Return the tasks with these ids, keys or names, in the order wanted; all of them if none is.
+    """Return the tasks with these ids, keys or names, in the order wanted; all of them if no name is given.
 
     Raises:
-        UserError: if there is no such task, or one is wanted twice.
+        UserError: there is no such task, or one is wanted twice.
     """
     tasks = tuple(tasks)
     by_name = {name: task for task in tasks for name in (str(task.id), task.key, task.name)}
@@ -133,6 +128,30 @@ def find_tasks(tasks: Iterable[Task], wanted: Iterable[str]) -> tuple[Task, ...]
             raise UserError(f"the task {name} is named twice; name each task once")
         found.append(by_name[name])
     return tuple(found) or tasks
+
+
+def of_another_suite(option: str, suite: Suite, simulator: str | None) -> UserError | None:
+    """Return the error for a flag that another suite's simulator takes; None if no simulator takes it.
+
+    Args:
+        option: the flag, dashes included.
+        suite: the suite that does not take it.
+        simulator: the name of its simulator; None for its first.
+    """
+    name = simulator or next(iter(suite.simulators))
+    for _, other in SUITES.items():
+        for setting in declared(other.settings):
+            if setting.option == option:
+                return UserError(_not_taken(option, suite, name, (other, setting.flag.simulator)))
+    return None
+
+
+def _not_taken(option: str, suite: Suite, simulator: str, taker: tuple[Suite, str | None]) -> str:
+    other, of = taker
+    return (
+        f"{option} is no setting of --suite {suite.name} --sim {simulator}, but of --suite {other.name} --sim "
+        f"{of or next(iter(other.simulators))}: leave it out, or name those"
+    )
 
 
 def _load(place: str) -> Any:

@@ -193,19 +193,19 @@ def _claim(settings: TrainConfig) -> None:
     Raises:
         UserError: the folder holds a training with other settings, or cannot be written.
     """
-    path = settings.out / "settings.json"
+    path = settings.results / "settings.json"
     wanted = json.dumps(
         {name: getattr(settings, name) for name in ("policy", "seed", "batch", "flow_samples")}
     )
     try:
-        settings.out.mkdir(parents=True, exist_ok=True)
+        settings.results.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.read_text() != wanted:
             raise UserError(
-                f"{settings.out} holds a training with {path.read_text()}, not {wanted}: name another --out"
+                f"{settings.results} holds a training with {path.read_text()}, not {wanted}: name another --results"
             )
         path.write_text(wanted)
     except OSError as error:
-        raise UserError(f"cannot write to --out {settings.out}: {error.strerror}") from None
+        raise UserError(f"cannot write to --results {settings.results}: {error.strerror}") from None
 
 
 def run(settings: TrainConfig) -> Path:
@@ -224,7 +224,7 @@ def run(settings: TrainConfig) -> Path:
     config = CONFIGS[settings.policy]
     source = SOURCES[config.observation]
     paths = source.collect(
-        settings.out / "demonstrations",
+        settings.results / "demonstrations",
         settings.episodes,
         settings.seed,
         config.model.action_horizon,
@@ -234,18 +234,18 @@ def run(settings: TrainConfig) -> Path:
     tokenizer, tokens = instruction_tokens(
         config,
         [task.instruction for task in source.tasks],
-        settings.out / "tokenizer.model",
+        settings.results / "tokenizer.model",
     )
     relative = config.delta_actions_mask is not None
     data = Demonstrations(paths, torch.device(settings.device), relative)
     number = len(source.tasks) * settings.episodes
     console.print(f"{len(data)} observations from {number} demonstrations", highlight=False)
     trainer = Trainer(settings, config, data, tokens)
-    checkpoint = settings.out / "training.safetensors"
+    checkpoint = settings.results / "training.safetensors"
     if checkpoint.exists():
         trainer.load(checkpoint)
         console.print(f"continuing from step {trainer.step}", highlight=False)
-    folder = settings.out / "policy"
+    folder = settings.results / "policy"
 
     def save() -> None:
         trainer.save(checkpoint)
@@ -253,6 +253,6 @@ def run(settings: TrainConfig) -> Path:
         write_trained_on(folder, source.trained_on)
 
     fit(trainer, console, save)
-    (settings.out / "loss.json").write_text(json.dumps(trainer.curve, indent=1))
+    (settings.results / "loss.json").write_text(json.dumps(trainer.curve, indent=1))
     console.print(f"policy written to {folder}", highlight=False)
     return folder

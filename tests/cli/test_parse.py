@@ -29,6 +29,8 @@ class Settings(Model):
     And a second paragraph.
     """
 
+    GROUP: ClassVar[str] = "Work"
+
     folder: Annotated[Path, flag("DIR", positional=True)]
     """Folder of the run."""
 
@@ -137,6 +139,7 @@ def test_an_empty_value_is_refused(words):
         (["--policy"], None),
         (["--policy", "--gpu", "3"], None),
         (["--gpu", "3"], None),
+        ([], None),
     ],
 )
 def test_one_value_is_found_before_the_others_are_read(words, value):
@@ -169,4 +172,4 @@ def test_the_help_has_groups_defaults_and_no_hidden_names(capsys, monkeypatch):
 def test_a_field_stays_in_the_group_of_the_class_that_declares_it_first():
     groups = {setting.name: setting.group for setting in declared(Settings)}
     assert groups["gpu"] == groups["policy"] == "Model"
-    assert groups["tasks"] == "Flags"
+    assert groups["tasks"] == "Work"

@@ -32,7 +32,7 @@ class ToySimulator:
 
     suite, tasks, control_hz = "toy", TASKS, 10.0
 
-    def __init__(self, num_slots, image_size=None):
+    def __init__(self, settings, num_slots, tasks, image_size=None):
         self.num_slots, self.slots = num_slots, {}
 
     def reset(self, slot, task, seed):
@@ -82,7 +82,8 @@ def evaluate(tmp_path, monkeypatch):
         monkeypatch.setattr(evaluator_module, name, value, raising=False)
     place = "headless_eval.runs.evaluator:toy_"
     suite = Suite("toy", "", tasks=f"{place}tasks", simulators={"toy": f"{place}simulator"})
-    monkeypatch.setitem(SUITES, "toy", suite)
+    SUITES.names()  # fills it
+    monkeypatch.setitem(SUITES._known, "toy", suite)
     monkeypatch.setattr(evaluator_module, "load", lambda config: LocalPolicy(ToyPolicy(), "toy"))
     monkeypatch.setattr(f"{__name__}.BROKEN", set())
     # The charts know nothing of stops, and take most of the time.

@@ -6,10 +6,10 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from headless_eval.config.run import RunConfig
 from headless_eval.errors import UserError
 from headless_eval.sims import isaaclab_app
 from headless_eval.sims.droid.isaaclab import robot_usd
+from headless_eval.sims.droid.suites import DroidSettings
 from headless_eval.sims.registry import find_suite
 
 
@@ -67,7 +67,7 @@ def test_another_python_and_a_missing_package_name_the_way_out(monkeypatch):
 @pytest.mark.parametrize("name", ["physics", "renderer", "sim_device", "isaac_assets"])
 def test_mujoco_refuses_settings_of_isaac_lab(name):
     with pytest.raises(UserError, match="--sim isaaclab"):
-        find_suite("droid").settings_of(RunConfig(**{name: "newton"}))
+        find_suite("droid").check(DroidSettings(**{name: "newton"}))
 
 
 def test_without_isaac_sim_the_process_ends_as_always():

@@ -16,7 +16,7 @@ from headless_eval.performance.cases import make_cases
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.figures import latency_figure
 from headless_eval.performance.progress import Work
-from headless_eval.performance.source import Source, prompt_tokens
+from headless_eval.performance.source import Source, prompt_tokens, source_of
 from headless_eval.performance.tables import (
     markdown,
     new_folder,
@@ -57,7 +57,7 @@ def bench(config: BenchConfig) -> int:
     for engine in config.all_engines:
         for execution in config.executions:
             check_engine(engine, execution)
-    source = config.source(config.random_weights)
+    source = source_of(config, config.random_weights)
     tokens = prompt_tokens(config.prompt_tokens, source)
     workloads = [
         Workload(batch, number, tokens)

@@ -18,7 +18,7 @@ from headless_eval.performance.profile.measure import (
     most_different,
 )
 from headless_eval.performance.progress import Work
-from headless_eval.performance.source import prompt_tokens
+from headless_eval.performance.source import prompt_tokens, source_of
 from headless_eval.performance.spans import STEP
 from headless_eval.performance.tables import (
     markdown,
@@ -65,7 +65,7 @@ def profile(config: ProfileConfig) -> int:
     check_device(config.device)
     check_engine(config.engine, config.execution)
     cases = _cases(config)
-    source = config.source(config.random_weights)
+    source = source_of(config, config.random_weights)
     tokens = prompt_tokens(config.prompt_tokens, source)
     views = source.views if config.views is None else config.views
     workload = Workload(config.batch, views, tokens)

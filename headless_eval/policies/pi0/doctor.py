@@ -119,6 +119,7 @@ def doctor(
     tokenizer: Path | None,
     device: str,
     dtype: str,
+    robot: str | None = None,
 ) -> int:
     """Print a table of all checks.
 
@@ -132,7 +133,7 @@ def doctor(
     if checkpoint is None and policy in BASELINES:
         raise UserError(f"the policy {policy!r} has no checkpoint: there is nothing to check")
     folder, name = find_policy(policy, checkpoint)
-    settings = find_config(folder, config, config_file)
+    settings = find_config(folder, config, config_file, robot)
     console = new_console()
     console.print(f"{name} as {settings.name}, {dtype} on {device}", highlight=False)
     rows: list[list[str | Text]] = []

@@ -1,30 +1,33 @@
 """Starts the LIBERO suites; nothing of LIBERO is imported before."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headless_eval.contracts.simulator import Simulator
+from headless_eval.contracts.simulator import Simulator, Task
+from headless_eval.sims.libero.suites import LiberoSettings
 
 
-def start(suite: str, *, libero_assets: Path | None = None, **settings: Any) -> Simulator:
+def start(suite: str, settings: LiberoSettings, *, tasks: Sequence[Task], **options: Any) -> Simulator:
     """Return the simulator of a LIBERO suite.
 
     Args:
         suite: its name.
-        libero_assets: the folder of assets; by default ``$LIBERO_ASSETS``, then the package's own.
-        settings: see ``Libero``.
+        settings: the folder of assets; by default ``$LIBERO_ASSETS``, then the package's own.
+        tasks: those of the run.
+        options: see ``Libero``.
 
     Raises:
         UserError: LIBERO, its assets or OpenGL are missing.
     """
     from headless_eval.sims.libero import package
 
-    loaded = package.load(chosen_assets(libero_assets))
+    loaded = package.load(chosen_assets(settings.libero_assets))
     from headless_eval.sims.libero.simulator import Libero
 
-    return Libero(loaded, suite, **settings)
+    return Libero(loaded, suite, **options)
 
 
 def chosen_assets(flag: Path | None) -> Path | None:

@@ -8,9 +8,10 @@ pytest.importorskip("isaaclab", reason="Isaac Lab is not installed here: scripts
 from headless_eval.cli.main import main
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.results import RunDirectory
-from headless_eval.sims.droid import backends
 from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
 from headless_eval.sims.droid.scenes import HOME_JOINTS
+from headless_eval.sims.droid.suites import DroidSettings
+from headless_eval.sims.registry import find_suite
 from headless_eval.training.expert import Expert
 
 pytestmark = pytest.mark.isaaclab
@@ -18,7 +19,9 @@ pytestmark = pytest.mark.isaaclab
 
 @pytest.fixture(scope="module")
 def simulator():
-    simulator = backends.isaaclab(num_slots=4, image_size=96, frame_size=128)
+    simulator = find_suite("droid").make(
+        DroidSettings(sim="isaaclab"), num_slots=4, image_size=96, frame_size=128
+    )
     yield simulator
     simulator.close()
 

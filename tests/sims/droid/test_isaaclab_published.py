@@ -11,13 +11,12 @@ pytest.importorskip("isaaclab", reason="Isaac Lab is not installed here: scripts
 
 from published_standins import BOX, write_robot, write_scene
 
-from headless_eval.config.run import RunConfig
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
-from headless_eval.sims.droid import backends
 from headless_eval.sims.droid.success import REST_STEPS
+from headless_eval.sims.droid.suites import DroidSettings
 from headless_eval.sims.droid.tasks import TASKS
-from headless_eval.sims.registry import find_suite
+from headless_eval.sims.registry import find_suite, find_tasks
 
 pytestmark = pytest.mark.isaaclab
 
@@ -34,9 +33,8 @@ def assets(tmp_path_factory):
 
 
 def test_a_scene_of_such_files_runs(assets):
-    simulator = backends.isaaclab(
-        num_slots=2, isaac_assets=assets, tasks=("scene_1",), physics="newton", renderer="newton"
-    )
+    settings = DroidSettings(sim="isaaclab", isaac_assets=assets, physics="newton", renderer="newton")
+    simulator = find_suite("droid").make(settings, num_slots=2, tasks=TASKS[:1])
     try:
         for slot in range(2):
             simulator.reset(slot, TASKS[0], TrialSeed(7, 1, slot))
@@ -169,6 +167,7 @@ def test_damaged_assets_are_one_line(assets, tmp_path, spoil, said):
 
 @pytest.mark.parametrize("tasks", [(), ("1", "2")])
 def test_one_scene_must_be_named(assets, tasks):
-    settings = find_suite("droid").settings_of(RunConfig(sim="isaaclab", isaac_assets=assets, tasks=tasks))
+    suite = find_suite("droid")
+    settings = DroidSettings(sim="isaaclab", isaac_assets=assets)
     with pytest.raises(UserError, match="one scene at a time"):
-        find_suite("droid").make("isaaclab", num_slots=1, **settings)
+        suite.make(settings, num_slots=1, tasks=find_tasks(suite.load_tasks(), tasks))

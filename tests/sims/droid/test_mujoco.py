@@ -10,8 +10,8 @@ import pytest
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
 from headless_eval.sims import gl
-from headless_eval.sims.droid import backends
 from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
+from headless_eval.sims.registry import find_suite
 from headless_eval.training.expert import Expert
 
 
@@ -99,7 +99,7 @@ def test_a_missing_gl_library_is_one_line_that_names_the_package(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: None)
     with pytest.raises(UserError, match="libegl1") as caught:
-        backends.mujoco()
+        find_suite("droid").make()
     assert "\n" not in str(caught.value)
 
 

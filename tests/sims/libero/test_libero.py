@@ -35,9 +35,12 @@ def _libero():
 
 @pytest.fixture(scope="module")
 def spatial():
+    from headless_eval.sims.libero.suites import LiberoSettings
     from headless_eval.sims.registry import find_suite
 
-    simulator = find_suite("libero_spatial").make(None, num_slots=2, image_size=224, libero_assets=ASSETS)
+    simulator = find_suite("libero_spatial").make(
+        LiberoSettings(libero_assets=ASSETS), num_slots=2, image_size=224
+    )
     yield simulator
     simulator.close()
 
@@ -174,10 +177,11 @@ def test_a_diverged_simulation_is_a_fault(spatial):
 
 def test_the_success_is_the_packages():
     """The scripted expert puts the milk into the basket; holding still does not."""
+    from headless_eval.sims.libero.suites import LiberoSettings
     from headless_eval.sims.registry import find_suite
     from headless_eval.training.libero_expert import Expert
 
-    simulator = find_suite("libero_object").make(None, num_slots=1, libero_assets=ASSETS)
+    simulator = find_suite("libero_object").make(LiberoSettings(libero_assets=ASSETS), num_slots=1)
     try:
         for episode in range(2):
             simulator.reset(0, MILK, TrialSeed(7, MILK.id, episode))

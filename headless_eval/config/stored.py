@@ -1,0 +1,95 @@
+"""Settings as tables: as a manifest states them, and as a Python program or a manifest gives them."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from headless_eval.config.run import RunConfig
+from headless_eval.config.simulation import parts
+from headless_eval.errors import UserError
+from headless_eval.shared.flags import Setting, build, declared, flat, with_parts
+from headless_eval.shared.suggest import unknown
+from headless_eval.sims.registry import find_suite, of_another_suite
+
+T = TypeVar("T")
+
+
+def to_table(settings: Any) -> dict[str, Any]:
+    """Return what a manifest states of settings, by field and ready for JSON; paths are absolute."""
+    return {
+        setting.name: str(value.resolve()) if isinstance(value, Path) else value
+        for setting, value in flat(settings)
+        if setting.flag.stated
+    }
+
+
+def from_table(cls: type[T], table: Mapping[str, Any], parts: Mapping[str, type] | None = None) -> T:
+    """Return settings from what a manifest states; those that it does not know have their defaults.
+
+    Args:
+        cls: the settings dataclass.
+        table: values by field; others are ignored.
+        parts: the dataclasses of its parts, by field.
+
+    Raises:
+        UserError: a value is not of its field's type, or the dataclass refuses it.
+    """
+    taken = [one for one in with_parts(cls, parts) if one.flag.stated and one.flag.kept]
+    return build(cls, {one.name: read(one, table[one.name]) for one in taken if one.name in table}, parts)
+
+
+def read(setting: Setting, value: Any) -> Any:
+    """Return a value as its setting's type has it: lists are tuples, strings may be paths.
+
+    Raises:
+        UserError: the value is of another type.
+    """
+    try:
+        return msgspec.convert(value, setting.type, dec_hook=lambda kind, given: kind(given))
+    except msgspec.ValidationError:
+        raise UserError(f"its setting {setting.name!r} is {value!r:.60}") from None
+
+
+def run_settings(table: Mapping[str, Any]) -> RunConfig:
+    """Return the settings of a run from what its manifest states.
+
+    Raises:
+        UserError: the suite is unknown here, a value is not of its field's type, or is refused.
+    """
+    suite = table.get("suite", RunConfig.suite)
+    return from_table(RunConfig, table, parts(suite) if isinstance(suite, str) else None)
+
+
+def free_settings(suite: str | None) -> frozenset[str]:
+    """Return the settings of a run that no trial's result depends on.
+
+    Args:
+        suite: whose simulators' settings are among them; one that is unknown here has none.
+    """
+    known = [*declared(RunConfig)]
+    with suppress(UserError):
+        known += declared(find_suite(suite or RunConfig.suite).settings)
+    return frozenset(setting.name for setting in known if setting.flag.free)
+
+
+def run_with(values: Mapping[str, Any], default: RunConfig | None = None) -> RunConfig:
+    """Return the settings of a run from values by field, as a Python program writes them.
+
+    Args:
+        values: by field, those of the suite's simulators among them; lists stand for tuples, strings for paths.
+        default: what holds where there is no value; by default the defaults.
+
+    Raises:
+        UserError: a field is unknown or another suite's simulator takes it; a value is of another type or refused.
+    """
+    suite = find_suite(values.get("suite", RunConfig.suite if default is None else default.suite))
+    known = {setting.name: setting for setting in with_parts(RunConfig, parts(suite.name))}
+    for name in values:
+        if name not in known:
+            option = f"--{name.replace('_', '-')}"
+            raise of_another_suite(option, suite, values.get("sim")) or unknown("setting", name, known)
+    ready = {name: read(known[name], value) for name, value in values.items()}
+    return build(RunConfig, ready, parts(suite.name), default)

@@ -1,0 +1,19 @@
+"""The command ``export``: a table of trials, or a LeRobot dataset."""
+
+from headless_eval.config.results import ExportConfig
+from headless_eval.export.table import export as export_table
+
+
+def export(settings: ExportConfig) -> int:
+    """Write what the settings ask for, and print where it is; returns the exit status, 0.
+
+    Raises:
+        UserError: as of ``export.table.export`` and ``export_lerobot``.
+    """
+    if settings.lerobot is None:
+        print(export_table(settings.directories, settings.output, settings.format))
+        return 0
+    from headless_eval.export.lerobot import export_lerobot  # imports torch
+
+    print(export_lerobot(settings.directories[0], settings.lerobot, settings.configuration))
+    return 0
