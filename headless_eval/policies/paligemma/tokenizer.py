@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
+from headless_eval.checkpoints.locate import openpi_cache
 from headless_eval.errors import UserError
 from headless_eval.shared.files import replacing
+
+TOKENIZER_FILE = "tokenizer.model"
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,15 @@ class Tokenizer:
     def __len__(self) -> int:
         return self._pieces.vocab_size()
 
+    def decode(self, tokens: list[int]) -> str:
+        """Return the text of tokens."""
+        return str(self._pieces.decode(tokens))
+
+    @property
+    def end(self) -> int:
+        """Return the token that ends a text."""
+        return int(self._pieces.eos_id())
+
     def prompt_tokens(self, prompt: str, state: np.ndarray | None = None) -> list[int]:
         """Return the tokens of a prompt.
 
@@ -57,12 +69,19 @@ class Tokenizer:
         digits = " ".join(str(bin) for bin in np.digitize(state, _STATE_BINS) - 1)
         return self._pieces.encode(f"Task: {cleaned}, State: {digits};\nAction: ", add_bos=True)
 
+    def instruction_tokens(self, prompt: str) -> list[int]:
+        """Return the tokens of an instruction as PaliGemma's processor makes them, with a line break at its end."""
+        return self._pieces.encode(f"{prompt}\n", add_bos=True)
+
     def slots(self, prompt: str, state: np.ndarray | None, slots: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``prompt_tokens`` in so many slots: tokens int64 (slots,) and which are used, bool (slots,).
+        """Return ``prompt_tokens`` in so many slots; see ``fill_slots``."""
+        return self.fill_slots(prompt, self.prompt_tokens(prompt, state), slots)
+
+    def fill_slots(self, prompt: str, found: list[int], slots: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a prompt's tokens in so many slots: int64 (slots,) and which are used, bool (slots,).
 
         Tokens beyond the last slot are cut off, as openpi does, with a warning the first time for a prompt.
         """
-        found = self.prompt_tokens(prompt, state)
         if len(found) > slots:
             if prompt not in self._cut:
                 self._cut.add(prompt)
@@ -73,6 +92,25 @@ class Tokenizer:
         tokens = np.zeros(slots, np.int64)
         tokens[: len(found)] = found
         return tokens, np.arange(slots) < len(found)
+
+
+def find_tokenizer(directory: Path, given: Path | str | None = None) -> Path:
+    """Return the tokenizer's file: the one given, the folder's, or PaliGemma's in openpi's cache.
+
+    Raises:
+        UserError: there is none.
+    """
+    if given is not None:
+        return Path(given)
+    beside = directory / TOKENIZER_FILE
+    if beside.is_file():
+        return beside
+    cached = openpi_cache() / "big_vision" / "paligemma_tokenizer.model"
+    if cached.is_file():
+        return cached
+    raise UserError(
+        f"no tokenizer: neither {beside} nor {cached} is there; name a SentencePiece model (--tokenizer FILE)"
+    )
 
 
 def train_tokenizer(sentences: Iterable[str], path: Path, vocab_size: int) -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.norm_stats import NormStats
-from headless_eval.policies.paligemma.tokenizer import Tokenizer
+from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
 from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig
 from headless_eval.policies.pi0.formats.openpi_torch import (
     describe_format,
@@ -27,7 +27,7 @@ from headless_eval.policies.pi0.formats.openpi_torch import (
     their_name,
 )
 from headless_eval.policies.pi0.model import Pi0
-from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats, find_tokenizer
+from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats
 from headless_eval.policies.pi0.weights import check_weights
 from headless_eval.policies.registry import check_device, find_config, find_policy
 from headless_eval.policies.trained_on import read_trained_on

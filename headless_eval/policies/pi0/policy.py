@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from headless_eval.checkpoints.locate import openpi_cache
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats, read_norm_stats, write_norm_stats
-from headless_eval.policies.paligemma.tokenizer import Tokenizer
+from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer
 from headless_eval.policies.pi0.config import PolicyConfig, write_config
 from headless_eval.policies.pi0.engine import Engine, make_engine
 from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
@@ -32,8 +31,6 @@ from headless_eval.quant import Handle
 from headless_eval.quant.handle import holds_precision
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.files import replacing
-
-_TOKENIZER = "tokenizer.model"
 
 
 class Pi0Policy:
@@ -308,7 +305,7 @@ def save_checkpoint(
     directory = Path(directory)
     save_weights(directory, model.state_dict())
     write_norm_stats(directory / "assets" / config.asset_id / "norm_stats.json", norm_stats)
-    with replacing(directory / _TOKENIZER, "wb") as file:
+    with replacing(directory / TOKENIZER_FILE, "wb") as file:
         file.write(tokenizer.model_bytes)
     write_config(directory / "config.toml", config)
 
@@ -335,25 +332,6 @@ def find_norm_stats(directory: Path, config: PolicyConfig) -> dict[str, NormStat
         stats = read_norm_stats(file)
     _check_norm_stats(stats, config)
     return stats
-
-
-def find_tokenizer(directory: Path, given: Path | str | None = None) -> Path:
-    """Return the tokenizer's file: the one given, the folder's, or PaliGemma's in openpi's cache.
-
-    Raises:
-        UserError: there is none.
-    """
-    if given is not None:
-        return Path(given)
-    beside = directory / _TOKENIZER
-    if beside.is_file():
-        return beside
-    cached = openpi_cache() / "big_vision" / "paligemma_tokenizer.model"
-    if cached.is_file():
-        return cached
-    raise UserError(
-        f"no tokenizer: neither {beside} nor {cached} is there; name a SentencePiece model (--tokenizer FILE)"
-    )
 
 
 def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from headless_eval.contracts.robots import Robot
-from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.observations import read_image, read_prompt, read_vector
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
@@ -40,9 +40,9 @@ class RobotInputs:
     def __call__(self, obs: Mapping[str, Any]) -> dict[str, Any]:
         """Read an observation."""
         return {
-            "images": {view: _image(obs, key) for view, key in self.robot.images.items()},
-            "state": np.concatenate([_vector(obs, group.key, group.dims) for group in self.robot.state]),
-            "prompt": _prompt(obs),
+            "images": {view: read_image(obs, key) for view, key in self.robot.images.items()},
+            "state": np.concatenate([read_vector(obs, group.key, group.dims) for group in self.robot.state]),
+            "prompt": read_prompt(obs),
         }
 
 
@@ -138,39 +138,3 @@ def resize_with_pad(image: np.ndarray, size: int) -> np.ndarray:
     top, left = (size - inner[1]) // 2, (size - inner[0]) // 2
     padded[top : top + inner[1], left : left + inner[0]] = scaled
     return padded
-
-
-def _get(obs: Mapping[str, Any], key: str) -> Any:
-    if key not in obs:
-        raise UserError(f"the observation has no {key!r}: this policy needs it")
-    return obs[key]
-
-
-def _image(obs: Mapping[str, Any], key: str) -> np.ndarray:
-    image = np.asarray(_get(obs, key))
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise UserError(
-            f"the observation's {key!r} is {image.dtype} {image.shape}: give uint8 (height, width, 3)"
-        )
-    return image
-
-
-def _vector(obs: Mapping[str, Any], key: str, dims: int) -> np.ndarray:
-    try:
-        vector = np.asarray(_get(obs, key), dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
-        raise UserError(f"the observation's {key!r} is no vector of numbers") from None
-    if len(vector) != dims:
-        raise UserError(f"the observation's {key!r} has {len(vector)} numbers, not {dims}")
-    if not np.isfinite(vector).all():
-        raise UserError(f"the observation's {key!r} holds NaN or infinity")
-    return vector
-
-
-def _prompt(obs: Mapping[str, Any]) -> str:
-    prompt = _get(obs, "prompt")
-    if isinstance(prompt, np.ndarray) and prompt.ndim == 0:
-        prompt = prompt.item()
-    if not isinstance(prompt, str):
-        raise UserError(f"the observation's 'prompt' is {type(prompt).__name__}, not a string")
-    return prompt

@@ -12,9 +12,11 @@ from paths import GOLDEN
 
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.open_pi_zero.config import CONFIGS, OpenPiZeroConfig, PolicyConfig
-from headless_eval.policies.open_pi_zero.formats import load_model
+from headless_eval.policies.open_pi_zero.formats import find_norm_stats, load_model
 from headless_eval.policies.open_pi_zero.model import OpenPiZero
+from headless_eval.policies.open_pi_zero.policy import OpenPiZeroPolicy
 from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
+from headless_eval.policies.paligemma.tokenizer import Tokenizer
 
 REFERENCE = GOLDEN / "open_pi_zero"
 CPU = torch.device("cpu")
@@ -98,3 +100,22 @@ def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 def plain_stats(config: PolicyConfig) -> dict[str, NormStats]:
     dims = {"state": config.model.state_dim, "actions": config.model.action_dim}
     return {kind: NormStats(np.zeros(n), np.ones(n), -np.ones(n), np.ones(n)) for kind, n in dims.items()}
+
+
+SMALL = OpenPiZeroConfig(
+    gemma=GemmaConfig(width=24, depth=3, mlp_dim=32, num_heads=4, num_kv_heads=2, head_dim=8),
+    expert=GemmaConfig(width=16, depth=3, mlp_dim=24, num_heads=4, num_kv_heads=2, head_dim=8),
+    siglip=SiglipConfig(width=16, depth=2, mlp_dim=24, num_heads=2, patch_size=4, image_size=12),
+    state_dim=7,
+    vocab_size=320,
+)
+
+
+def small_policy(robot: str, tokenizer: Tokenizer, *, published: bool = False) -> OpenPiZeroPolicy:
+    """A policy with random weights; with the published data set's statistics, or plain ones."""
+    name = "bridge" if robot == "widowx" else "fractal"
+    sizes = replace(SMALL, state_dim=7 if robot == "widowx" else 8)
+    config = replace(CONFIGS[f"open_pi_zero_{name}"], model=sizes)
+    torch.manual_seed(0)
+    stats = find_norm_stats(Path(), config) if published else plain_stats(config)
+    return OpenPiZeroPolicy(OpenPiZero(sizes), config, stats, tokenizer)

@@ -1,0 +1,360 @@
+"""An open-pi-zero policy: from a robot's observations to its actions."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headless_eval.errors import UserError
+from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.observations import read_image, read_prompt, read_vector
+from headless_eval.policies.open_pi_zero.adapters import StickyGripper, bridge_actions, bridge_state, resize
+from headless_eval.policies.open_pi_zero.config import PolicyConfig, write_config
+from headless_eval.policies.open_pi_zero.engine import EagerEngine, Engine, make_engine
+from headless_eval.policies.open_pi_zero.formats import (
+    check_norm_stats,
+    find_norm_stats,
+    load_model,
+    save_norm_stats,
+    save_weights,
+)
+from headless_eval.policies.open_pi_zero.model import OpenPiZero, slots_for
+from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer
+from headless_eval.quant import Handle
+from headless_eval.quant.precision import Precision
+from headless_eval.shared.files import replacing
+
+_GRIPPER = 6
+
+
+@dataclass(frozen=True)
+class Input:
+    """An observation as the model takes it.
+
+    Attributes:
+        image: uint8 (size, size, 3).
+        state: normalised, float32 (state_dim,).
+        tokens: int64 (slots,) of the prompt.
+        token_mask: bool (slots,), true where a slot is used.
+        batch_key: how many prompt slots the model computes; everything else about a batch's shapes is fixed.
+    """
+
+    image: np.ndarray
+    state: np.ndarray
+    tokens: np.ndarray
+    token_mask: np.ndarray
+    batch_key: int
+
+
+class OpenPiZeroPolicy:
+    """A model with the conventions of its robot around it, after open-pi-zero's adapters to SimplerEnv.
+
+    It follows ``contracts.policy.PreparingPolicy``. The model's chunk depends on the observation and the noise alone;
+    what ``conclude`` makes of it, for Google's robot also on what its gripper was told before in the episode.
+
+    Args:
+        model: on its device, in its type.
+        config: the model's and the robot's conventions.
+        norm_stats: statistics of ``state`` and ``actions``, with quantiles.
+        tokenizer: the one that the model was trained with.
+        engine: what samples the actions: ``auto``, ``eager`` or ``compiled``.
+        execution: ``simulated``; there is no other.
+
+    Raises:
+        UserError: statistics or tokenizer do not fit the configuration; there is no such engine here.
+    """
+
+    stateless = True
+    rounds_itself = False
+
+    def __init__(
+        self,
+        model: OpenPiZero,
+        config: PolicyConfig,
+        norm_stats: Mapping[str, NormStats],
+        tokenizer: Tokenizer,
+        engine: str = "eager",
+        execution: str = "simulated",
+    ):
+        check_norm_stats(norm_stats, config)
+        if len(tokenizer) > config.model.vocab_size:
+            raise UserError(
+                f"the tokenizer {tokenizer.path} has {len(tokenizer)} tokens, the model {config.model.vocab_size}: "
+                "it is not the one that the model was trained with"
+            )
+        self.model = model.eval()
+        self.config = config
+        self.norm_stats = dict(norm_stats)
+        self.tokenizer = tokenizer
+        if model.device.type == "cpu":
+            model.lay_out_for_cpu()
+        self.execution = execution
+        self._loaded = self._engine_named = engine
+        self._flow_steps: int | None = None
+        self.engine: Engine = make_engine(engine, self.model, execution=execution)
+        self._handle: Handle | None = None
+        self._grippers: dict[int, StickyGripper] = {}
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: Path | str,
+        config: PolicyConfig,
+        tokenizer_path: Path | str | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | str = "float32",
+        engine: str = "eager",
+        execution: str = "simulated",
+    ) -> "OpenPiZeroPolicy":
+        """Read a policy from one of open-pi-zero's ``.pt`` files, or from a folder of ours.
+
+        Args:
+            path: the file or the folder.
+            config: its configuration.
+            tokenizer_path: a SentencePiece model; by default ``tokenizer.model`` beside the weights, or PaliGemma's in
+                openpi's cache.
+            device: where the weights go.
+            dtype: what it computes in: float32, bfloat16 or float16.
+            engine: as of the class.
+            execution: as of the class.
+
+        Raises:
+            UserError: a file is missing, malformed or does not fit the configuration.
+        """
+        path = Path(path)
+        stats = find_norm_stats(path, config)
+        folder = path if path.is_dir() else path.parent
+        tokenizer = Tokenizer(find_tokenizer(folder, tokenizer_path))
+        as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        model = load_model(config, path, torch.device(device), as_type)
+        return cls(model, config, stats, tokenizer, engine, execution)
+
+    def save(self, folder: Path | str) -> None:
+        """Write the policy as a folder that ``from_checkpoint`` and ``read_config`` read."""
+        save_checkpoint(folder, self.model, self.config, self.norm_stats, self.tokenizer)
+
+    @property
+    def robot(self) -> str:
+        """Return the name of the robot that it is for."""
+        return self.config.observation
+
+    @property
+    def open_loop_horizon(self) -> int:
+        """Return how many actions of a chunk are executed before it is asked again."""
+        return self.config.open_loop_horizon
+
+    @property
+    def image_size(self) -> int:
+        """Return the side in pixels of the pictures that the model sees."""
+        return self.config.model.siglip.image_size
+
+    @property
+    def noise_shape(self) -> tuple[int, int]:
+        """Return (horizon, action_dim) of the noise for one observation."""
+        return self.model.noise_shape
+
+    @property
+    def engine_name(self) -> str:
+        """Return which engine computes now: ``eager`` or ``compiled``."""
+        return self.engine.name
+
+    def describe(self) -> dict[str, str]:
+        """Return what makes the policy besides its weights, for a run's manifest: engine, and hashes of the rest."""
+        statistics = hashlib.sha256()
+        for name, one in sorted(self.norm_stats.items()):
+            statistics.update(name.encode())
+            for key, value in sorted(vars(one).items()):
+                numbers = None if value is None else np.asarray(value, np.float64).tolist()
+                statistics.update(f"{key} {numbers}".encode())
+        return {
+            "engine": self.engine_name,
+            "execution": self.execution,
+            "config_sha256": hashlib.sha256(repr(self.config).encode()).hexdigest(),
+            "norm_stats_sha256": statistics.hexdigest(),
+            "tokenizer_sha256": hashlib.sha256(self.tokenizer.model_bytes).hexdigest(),
+        }
+
+    def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
+        """Make the engine anew, for a model that has entered or left a precision.
+
+        Raises:
+            UserError: the engine named does not compute it; the engine is still the old one.
+        """
+        engine = make_engine(self._engine_named, self.model, self.execution, handle)
+        self.engine.close()
+        self.engine, self._handle = engine, handle
+
+    def configure(self, *, flow_steps: int | None = None, engine: str | None = None) -> None:
+        """Change how a model at float32 computes; what is not given becomes as it was loaded.
+
+        Args:
+            flow_steps: Euler steps of flow matching.
+            engine: what samples the actions.
+
+        Raises:
+            UserError: the number of steps is not 1 or more; the engine is unknown or cannot compute here. Nothing has
+                changed then.
+        """
+        if flow_steps is not None and (not isinstance(flow_steps, int) or flow_steps < 1):
+            raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
+        named = engine or self._loaded
+        if named != self._engine_named:
+            made = make_engine(named, self.model, execution=self.execution)
+            self.engine.close()
+            self.engine, self._engine_named = made, named
+        self._flow_steps = flow_steps
+
+    @contextmanager
+    def computed_by_module(self) -> Iterator[None]:
+        """Compute by calling the model's modules as long as the block lasts, so that hooks see every output."""
+        engine, self.engine = self.engine, EagerEngine(self.model)
+        try:
+            yield
+        finally:
+            self.engine = engine
+
+    def reset(self, slots: Sequence[int] | None = None) -> None:
+        """Forget what the grippers of these slots' episodes were told; None: of all."""
+        if slots is None:
+            self._grippers.clear()
+        for slot in slots or ():
+            self._grippers.pop(slot, None)
+
+    def infer(self, obs: dict[str, Any], noise: np.ndarray | torch.Tensor | None = None) -> dict[str, Any]:
+        """Return the reply to one observation; noise is (horizon, action_dim). See ``infer_batch``."""
+        return self.infer_batch([obs], None if noise is None else torch.as_tensor(noise)[None])[0]
+
+    def infer_batch(
+        self,
+        observations: Sequence[dict[str, Any]],
+        noise: np.ndarray | torch.Tensor | None = None,
+        slots: Sequence[int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return a reply to each observation, computed as one batch.
+
+        Args:
+            observations: with the robot's keys; pictures are uint8 (height, width, 3) of any size.
+            noise: float32 (number, horizon, action_dim) that the flow starts from; None: drawn from torch's
+                default generator.
+            slots: which episode each observation is of; by default all are of one.
+
+        Returns:
+            dicts with ``actions`` float32 (horizon, 7) as the robot takes them, and ``policy_timing`` with
+            ``infer_ms``, the milliseconds of the whole call.
+
+        Raises:
+            UserError: an observation lacks a key or holds something else there; the message names it.
+            ValueError: the noise does not fit.
+        """
+        if not observations:
+            return []
+        begin = time.perf_counter()
+        number = len(observations)
+        noise = torch.randn(number, *self.noise_shape) if noise is None else torch.as_tensor(noise).float()
+        if noise.shape != (number, *self.noise_shape):
+            raise ValueError(f"noise has shape {tuple(noise.shape)}, not {(number, *self.noise_shape)}")
+        replies = self.infer_prepared([self.prepare(obs) for obs in observations], noise)
+        replies = [
+            self.conclude(reply, slot)
+            for reply, slot in zip(replies, [0] * number if slots is None else slots, strict=True)
+        ]
+        ms = 1e3 * (time.perf_counter() - begin)
+        return [{**reply, "policy_timing": {"infer_ms": ms}} for reply in replies]
+
+    def prepare(self, obs: dict[str, Any]) -> Input:
+        """Turn an observation into the model's inputs.
+
+        Raises:
+            UserError: a key is missing or holds something else.
+        """
+        robot, sizes = self.config.robot, self.config.model
+        (camera,) = robot.cameras
+        image = resize(read_image(obs, camera.key), self.image_size)
+        state = np.concatenate([read_vector(obs, group.key, group.dims) for group in robot.state])
+        if self.config.observation == "widowx":
+            state = bridge_state(state)
+        normalised = self.norm_stats["state"].normalize(state, use_quantiles=True).clip(-1, 1)
+        prompt = read_prompt(obs)
+        tokens, mask = self.tokenizer.fill_slots(
+            prompt, self.tokenizer.instruction_tokens(prompt), sizes.max_token_len
+        )
+        return Input(
+            image=image,
+            state=normalised.astype(np.float32),
+            tokens=tokens,
+            token_mask=mask,
+            batch_key=slots_for(int(mask.sum()), sizes.max_token_len),
+        )
+
+    def infer_prepared(
+        self,
+        inputs: Sequence[Input],
+        noise: np.ndarray | torch.Tensor | None,
+        slots: Sequence[int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the model's ``actions`` for each prepared observation, computed as one batch, before ``conclude``."""
+        if noise is None:
+            raise ValueError("this policy needs noise")
+
+        def stacked(name: str) -> torch.Tensor:
+            return torch.from_numpy(np.stack([getattr(one, name) for one in inputs]))
+
+        pixels = stacked("image").to(self.model.device).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        actions = self.engine.sample_actions(
+            [pixels],
+            [torch.ones(len(inputs), dtype=torch.bool)],
+            stacked("tokens"),
+            stacked("token_mask"),
+            stacked("state"),
+            torch.as_tensor(noise, dtype=torch.float32),
+            self._flow_steps,
+        )
+        return [{"actions": chunk} for chunk in actions.cpu().numpy()]
+
+    def conclude(self, reply: dict[str, Any], slot: int) -> dict[str, Any]:
+        """Turn the model's actions into the robot's; called once for every reply, in the order of the control steps.
+
+        Args:
+            reply: of ``infer_prepared``.
+            slot: which episode it is of.
+        """
+        chunk = np.asarray(reply["actions"], np.float64).copy()
+        of = self.norm_stats["actions"]
+        assert of.q01 is not None
+        assert of.q99 is not None
+        low, high = of.q01[:_GRIPPER], of.q99[:_GRIPPER]
+        # The gripper's number is none that was normalised.
+        chunk[:, :_GRIPPER] = (chunk[:, :_GRIPPER] + 1) / 2 * (high - low) + low
+        if self.config.observation == "widowx":
+            actions = bridge_actions(chunk)
+        else:
+            actions = self._grippers.setdefault(slot, StickyGripper()).actions(chunk)
+        return {**reply, "actions": actions.astype(np.float32)}
+
+
+def save_checkpoint(
+    folder: Path | str,
+    model: OpenPiZero,
+    config: PolicyConfig,
+    norm_stats: Mapping[str, NormStats],
+    tokenizer: Tokenizer,
+) -> None:
+    """Write a policy's folder: ``config.toml``, weights, ``assets/<asset_id>/norm_stats.json``, tokenizer.
+
+    Raises:
+        UserError: the statistics do not fit the configuration.
+        OSError: the folder cannot be written.
+    """
+    check_norm_stats(norm_stats, config)
+    folder = Path(folder)
+    save_weights(folder, model.state_dict())
+    save_norm_stats(folder, config, norm_stats)
+    with replacing(folder / TOKENIZER_FILE, "wb") as file:
+        file.write(tokenizer.model_bytes)
+    write_config(folder / "config.toml", config)
