@@ -15,14 +15,15 @@ from headless_eval.errors import UserError
 from headless_eval.quant.precision import MODES
 from headless_eval.report import build
 from headless_eval.report.summary import Summary
-from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
+from headless_eval.sims.droid import backends
+from headless_eval.sims.droid.tasks import TASKS
 
 IMAGES = Path(__file__).parent / "images"
 
 
 def draw_scenes() -> None:
     """Draw the first state of each scene's first episode at seed 7, exterior above wrist camera."""
-    simulator = DroidMujoco(num_slots=len(TASKS), frame_size=320)
+    simulator = backends.mujoco(num_slots=len(TASKS), frame_size=320)
     columns = []
     for slot, task in enumerate(TASKS):
         simulator.reset(slot, task, TrialSeed(7, task.id, 0))

@@ -6,25 +6,27 @@ The scripted expert's actions, from MuJoCo, are executed in both.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.sims.droid import backends
-from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
-from headless_eval.training.expert import Expert
+from headless_eval.sims.droid.tasks import TASKS
 
 SIZE, MARGIN, STEPS = 240, 22, 42
 
 
 def main() -> None:
     """Draw it."""
-    mujoco = DroidMujoco(num_slots=len(TASKS), frame_size=SIZE)
+    mujoco: Any = backends.mujoco(num_slots=len(TASKS), frame_size=SIZE)
     isaaclab = backends.isaaclab(num_slots=len(TASKS), frame_size=SIZE)
     for slot, task in enumerate(TASKS):
         for simulator in (mujoco, isaaclab):
             simulator.reset(slot, task, TrialSeed(7, task.id, 0))
+    from headless_eval.training.expert import Expert  # imports mujoco, which the simulator does first
+
     experts = [Expert(mujoco._slots[slot], np.random.default_rng(0)) for slot in range(len(TASKS))]
     for _ in range(STEPS):
         actions = {slot: expert.action().astype(np.float32) for slot, expert in enumerate(experts)}

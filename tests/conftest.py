@@ -8,6 +8,9 @@ import pytest
 from droid_suite import BUNDLED_POLICY, SHORT_RUN, short_tasks
 
 from headless_eval.policies.registry import list_policies
+from headless_eval.sims import gl
+
+gl.choose_backend()  # tests import modules that import mujoco
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from headless_eval.cli import duquant_environment
 from headless_eval.cli.parse import UnknownWords, first_value, parse, refuse_empty
 from headless_eval.errors import UserError
+from headless_eval.shared import process
 from headless_eval.shared.suggest import unknown
 
 PROGRAM = "headless-eval"
@@ -95,27 +96,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise unknown("command", name, COMMANDS)
         refuse_empty(words)
         if name == "run":
-            return _end_simulator(_run(words))
-        return _end_simulator(_carry_out(name, _settings(name, words)))
+            return process.end(_run(words))
+        return process.end(_carry_out(name, _settings(name, words)))
     except UserError as error:
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return _end_simulator(2)
+        return process.end(2)
     except KeyboardInterrupt as interrupt:
         print(": ".join((PROGRAM, "interrupted", *interrupt.args)), file=sys.stderr)
-        return _end_simulator(130)
+        return process.end(130)
     except (
         BrokenPipeError
     ):  # whoever read the output, such as head, has enough; what is left of it goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _end_simulator(141)
-
-
-def _end_simulator(status: int) -> int:
-    """Return the exit status; Isaac Sim, where it runs, would end the process with another."""
-    isaaclab = sys.modules.get("headless_eval.sims.isaaclab_app")
-    if isaaclab is not None:
-        isaaclab.end_process(status)
-    return status
+        return process.end(141)
 
 
 def _run(words: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""What MuJoCo says of a state that has diverged: it resets it and goes on, leaves a count, and would print."""
+"""What MuJoCo says of a state that has diverged: it resets the state and goes on, leaves a count, and would print."""
 
 import mujoco
 
@@ -7,7 +7,11 @@ _DIVERGED = (
     mujoco.mjtWarning.mjWARN_BADQVEL,
     mujoco.mjtWarning.mjWARN_BADQACC,
 )
-mujoco.set_mju_user_warning(lambda message: None)
+
+
+def keep_quiet() -> None:
+    """Keep MuJoCo's warnings off the screen, in the whole process: ``check`` raises what they say."""
+    mujoco.set_mju_user_warning(lambda message: None)
 
 
 def check(data: mujoco.MjData) -> None:

@@ -16,7 +16,10 @@ _BACKENDS = {
 
 
 def choose_backend() -> None:
-    """Set ``MUJOCO_GL`` to EGL where the user chose nothing; must run before mujoco is imported."""
+    """Set the environment variable ``MUJOCO_GL`` to EGL where the user chose nothing.
+
+    MuJoCo reads it as it is imported, so this comes before. ``load_mujoco`` calls it.
+    """
     if sys.platform.startswith("linux"):
         os.environ.setdefault("MUJOCO_GL", "egl")
     if os.environ.get("MUJOCO_GL") == "egl":
@@ -29,11 +32,15 @@ def choose_backend() -> None:
 
 
 def load_mujoco() -> None:
-    """Import mujoco, which loads OpenGL as it is imported.
+    """Choose how MuJoCo draws and import mujoco, which loads OpenGL as it is imported.
 
     Raises:
-        UserError: the backend named by ``MUJOCO_GL`` is unknown, or its library is missing.
+        UserError: the backend named by ``MUJOCO_GL`` is unknown, or its library is missing; or mujoco has been imported
+            before without a backend that draws here.
     """
+    if "mujoco" in sys.modules:
+        _refuse_windows_without_display()
+    choose_backend()
     backend = os.environ.get("MUJOCO_GL", "glfw")
     if backend not in _BACKENDS:
         raise UserError(
@@ -52,6 +59,18 @@ def load_mujoco() -> None:
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         # Which exception says that OpenGL does not load depends on the backend.
         raise failure(error) from error
+
+
+def _refuse_windows_without_display() -> None:
+    """Raise if mujoco, imported by somebody else, draws in windows and there is no display for them."""
+    context = getattr(sys.modules["mujoco"], "GLContext", None)
+    draws_in_windows = getattr(context, "__module__", "") == "mujoco.glfw"
+    has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if draws_in_windows and sys.platform.startswith("linux") and not has_display:
+        raise UserError(
+            "mujoco was imported before it was told to draw without a display: set MUJOCO_GL=egl in the environment, "
+            "or start the simulator before anything imports mujoco"
+        )
 
 
 def failure(error: Exception) -> UserError:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headless_eval.errors import UserError
+from headless_eval.shared import process
 from headless_eval.shared.stderr import no_stderr
 
 PHYSICS, RENDERERS, DEVICES = ("newton", "physx"), ("newton", "rtx"), ("cpu", "cuda")
@@ -70,8 +71,6 @@ class IsaacApp:
         device: torch's name of the simulation's device.
     """
 
-    _kit: "IsaacApp | None" = None
-
     def __init__(self, config: Any, device: str):
         _prepare_warp(device)
         _quieten()
@@ -86,21 +85,22 @@ class IsaacApp:
             sys.excepthook = _die
 
     def close(self) -> None:
-        """End the runtime; Kit, which would end the process, is left to ``end_process``."""
+        """End the runtime; Kit, which would end the process, is left until the program's end."""
         from isaaclab.sim import SimulationContext
 
         SimulationContext.clear_instance()
         if self.has_kit:
-            IsaacApp._kit = self
+            process.at_end(self._end_process)
         else:
             self._launch.__exit__(None, None, None)
 
+    def _end_process(self, status: int) -> None:
+        # A method, so that the app is there until then: Kit closes with the last reference to it.
+        end_process(status)
+
 
 def end_process(status: int) -> None:
-    """End the process with this exit status if Kit runs in it: Kit's own shutdown would end it with 0."""
-    app, IsaacApp._kit = IsaacApp._kit, None
-    if app is None:
-        return
+    """End the process with this exit status while Kit runs in it: Kit's own shutdown would end it with 0."""
     sys.stdout.flush()
     sys.stderr.flush()
     # Kit's shutdown neither returns nor always succeeds; everything of the run is on disk by now.

@@ -1,6 +1,5 @@
 """Training of the bundled policies: demonstrations of scripted experts, and flow matching on them."""
 
-import headless_eval.sims  # noqa: F401  chooses the GL backend before any module here imports mujoco
 from headless_eval.config.train import TrainConfig
 
 

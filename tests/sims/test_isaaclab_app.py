@@ -7,6 +7,7 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from headless_eval.errors import UserError
+from headless_eval.shared import process
 from headless_eval.sims import isaaclab_app
 from headless_eval.sims.droid.isaaclab import robot_usd
 from headless_eval.sims.droid.suites import DroidSettings
@@ -71,18 +72,19 @@ def test_mujoco_refuses_settings_of_isaac_lab(name):
 
 
 def test_without_isaac_sim_the_process_ends_as_always():
-    isaaclab_app.end_process(3)
+    assert process.end(3) == 3
 
 
 def test_isaac_sim_does_not_change_the_exit_status():
     """In a process of its own, for it ends the process."""
     code = (
-        "from headless_eval.sims import isaaclab_app as app, isaaclab_app\n"
+        "from headless_eval.sims import isaaclab_app as app\n"
+        "from headless_eval.shared import process\n"
         "import atexit, os, sys\n"
         "atexit.register(os._exit, 0)  # what Kit's shutdown comes to\n"
-        "app.IsaacApp._kit = object()\n"
+        "process.at_end(app.end_process)\n"
         "print('said before')\n"
-        "app.end_process(7)\n"
+        "process.end(7)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 7

@@ -43,6 +43,7 @@ def isaaclab(
     """
     from headless_eval.sims import isaaclab_app
 
+    gl.choose_backend()  # Newton imports mujoco
     if num_slots < 1:
         raise UserError(f"the number of slots must be at least 1, not {num_slots}")
     assets = settings.isaac_assets

@@ -41,6 +41,7 @@ class Environment:
     """
 
     def __init__(self, package: Package, suite: str, task: Task):
+        divergence.keep_quiet()
         self.task = task
         self._states = read_initial_states(package.initial_states(suite, task.name))
         self._env = _make(package, package.problem(suite, task.name))

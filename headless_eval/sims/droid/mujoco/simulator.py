@@ -34,6 +34,7 @@ class SceneModel:
     """A scene's compiled model with the indices that are used every step, and its renderers."""
 
     def __init__(self, scene: Scene):
+        divergence.keep_quiet()
         self.scene = scene
         self.model = build_model(scene)
         model = self.model
