@@ -4,8 +4,7 @@ import hashlib
 import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import is_dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headless_eval.contracts.robots import IMAGE_SIZE, ROBOTS
+from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
+from headless_eval.policies.adapter import Adapter
 from headless_eval.policies.batching import Batching, Timing, one_thread
 from headless_eval.policies.registry import list_policies, load_policy
 from headless_eval.quant import Calibration, Handle, Recorder, quantize_
@@ -26,26 +26,27 @@ from headless_eval.shared.suggest import unknown
 
 __all__ = ["LocalPolicy", "Timing", "list_policies", "load_policy"]
 
-_OPEN_LOOP_HORIZON = 8  # of policies that name none
-
 
 class LocalPolicy:
     """A policy of ours, or any object with ``infer(obs)``, behind one interface.
 
     No result depends on how many observations are asked for at once. A matrix product rounds differently for
     another number of rows, so a policy is always called with batches of one fixed size, filled up by repetition,
-    and, on a CPU, several of them at a time, each computed with a single thread while a policy is loaded, so
-    that nothing depends on the number of cores (``close`` gives torch its threads back). That a row of a batch
-    does not depend on the others is tried out before the first inference; if it does, here, batches have one.
+    and, on a CPU, several of them at a time, each computed with a single thread, so that nothing depends on the
+    number of cores. That a row of a batch does not depend on the others is tried out before the first inference;
+    where it does, batches have one.
 
-    This is for policies whose reply depends on observation and noise alone: those that take their noise as an
-    argument (have a ``noise_shape``). Others are called with one observation after another.
+    This is for policies whose reply depends on observation and noise alone: those that say so (``stateless``), or
+    say nothing but take their noise as an argument (``noise_shape``). Others are asked for one observation after
+    another, in order, on the caller's thread. A policy that keeps a history of an episode is told in ``reset`` which
+    episodes begin, and in ``infer_batch`` which episode an observation is of, if both have an argument ``slots``.
+    With a plain ``reset()`` it cannot tell episodes apart and is used for one at a time (``max_slots``).
 
     Args:
-        policy: has ``infer(obs) -> {"actions": ...}``, with openpi's keys; ``reset()`` is called if it is there.
-            Ours also have ``infer_batch(list of obs, noise)``. Observations share a batch if their prompts are
-            equal (what a prompt's length changes, changes for the whole batch), or, where the policy has
-            ``batch_key(obs)``, if that is.
+        policy: follows ``contracts.policy``, or has ``infer(obs) -> {"actions": ...}`` with openpi's keys; ``reset()``
+            and ``infer_batch(list of obs, noise)`` are called if they are there. Observations share a batch if their
+            prompts are equal (what a prompt's length changes, changes for the whole batch), or, where the policy has
+            ``batch_key(obs)``, if that is; what a policy prepares has a ``batch_key``.
         name: what to call it.
         module: its torch model; by default every ``nn.Module`` among the policy's attributes.
         noise_shape: (horizon, action_dim) of the ``noise`` argument that its ``infer`` takes; by default the
@@ -69,28 +70,24 @@ class LocalPolicy:
         max_batch: int | None = None,
         threads: int = 2,
     ) -> None:
-        if not callable(getattr(policy, "infer", None)):
-            raise UserError(f"policy {name!r} has no infer(obs): {type(policy).__name__} is no policy")
+        self._adapter = Adapter(policy, name, noise_shape)
         self.policy = policy
         self.name = name
         self.module = module if module is not None else _find_module(policy)
         self.config = getattr(policy, "config", None)
-        shape = noise_shape if noise_shape is not None else getattr(policy, "noise_shape", None)
-        self.noise_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+        self.noise_shape = self._adapter.noise_shape
         self.calibration: Calibration | None = None
         self.packdir: Path | None = None
         self.warmup_seconds: float | None = None
         self._on_cpu = self.device.type == "cpu"
         self._batching = Batching(
-            policy, name, self.noise_shape, on_cpu=self._on_cpu, max_batch=max_batch, threads=threads
+            self._adapter, name, on_cpu=self._on_cpu, max_batch=max_batch, threads=threads
         )
         self._precision = Precision()
         self._settings: dict[str, str | int | float] = {}
         self._handle: Handle | None = None
         self._activations_unproven = False
         self._closed = False
-        if self._on_cpu:
-            one_thread.acquire()
 
     # What it is
 
@@ -103,8 +100,7 @@ class LocalPolicy:
     @property
     def robot(self) -> str | None:
         """Return the name of the robot that it is for; None where the policy does not say."""
-        robot = getattr(self.policy, "robot", None) or getattr(self.config, "observation", None)
-        return None if robot is None else str(robot)
+        return self._adapter.robot
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -114,11 +110,17 @@ class LocalPolicy:
     @property
     def open_loop_horizon(self) -> int:
         """Return how many actions of a chunk to execute before asking again."""
-        for source in (self.config, self.policy):
-            horizon = getattr(source, "open_loop_horizon", None)
-            if horizon is not None:
-                return int(horizon)
-        return _OPEN_LOOP_HORIZON
+        return self._adapter.open_loop_horizon
+
+    @property
+    def stateless(self) -> bool:
+        """Return whether a reply depends on the observation and its noise alone."""
+        return self._adapter.stateless
+
+    @property
+    def max_slots(self) -> int | None:
+        """Return how many episodes at a time it can be used for; None: any number."""
+        return self._adapter.max_slots
 
     @property
     def batch(self) -> int:
@@ -128,8 +130,7 @@ class LocalPolicy:
     @property
     def image_size(self) -> int:
         """Return the side in pixels of the pictures that the model sees; 224 where the policy does not say."""
-        model = getattr(self.config, "model", None)
-        return int(model.siglip.image_size) if model is not None else IMAGE_SIZE
+        return self._adapter.image_size
 
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of the model's unquantized weights and buffers, whatever the precision it is in.
@@ -161,11 +162,16 @@ class LocalPolicy:
             "open_loop_horizon": self.open_loop_horizon,
             "batch": self._batching.size,
             "threads": self._batching.threads,
-            **self._computes(),
-            **_hashes(self.policy),
+            **self._describe_policy(),
             **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256()}),
             "warmup_s": self.warmup_seconds,
         }
+
+    @property
+    def engine(self) -> str | None:
+        """Return the name of the engine that computes at this precision; None where the policy has no choice."""
+        name = getattr(self.policy, "engine_name", None)
+        return None if name is None else str(name)
 
     # Precision
 
@@ -193,25 +199,29 @@ class LocalPolicy:
             precision = Precision.of(precision)
         begin = time.perf_counter()
         self._batching.forget()
-        self._restore()
-        if precision.dtype != "float32":
-            if self.module is None:
-                raise UserError(
-                    f"policy {self.name!r} holds no torch model, so it cannot be put into {precision.name}: "
-                    "run it at float32 only"
-                )
-            self._precision = precision
-            try:
-                if not self._native:
-                    self._handle = quantize_(
-                        self.module, precision, calibration=self.calibration, packdir=self.packdir
-                    )
-                    self._activations_unproven = precision.activations
-                self._renew_engine()
-            except BaseException:
-                self._restore()
-                raise
+        with self.computing():
+            self._restore()
+            if precision.dtype != "float32":
+                self._quantize(precision)
         return time.perf_counter() - begin
+
+    def _quantize(self, precision: Precision) -> None:
+        if self.module is None:
+            raise UserError(
+                f"policy {self.name!r} holds no torch model, so it cannot be put into {precision.name}: "
+                "run it at float32 only"
+            )
+        self._precision = precision
+        try:
+            if not getattr(self.policy, "rounds_itself", False):
+                self._handle = quantize_(
+                    self.module, precision, calibration=self.calibration, packdir=self.packdir
+                )
+                self._activations_unproven = precision.activations
+            self._renew_engine()
+        except BaseException:
+            self._restore()
+            raise
 
     def set_variant(self, variant: Variant) -> float:
         """Compute as a variant from now on: with its settings, and all others as loaded, at its precision.
@@ -251,22 +261,16 @@ class LocalPolicy:
         self._handle, self._precision, self._activations_unproven = None, Precision(), False
         self._renew_engine()
 
-    @property
-    def _native(self) -> bool:
-        """Return whether the policy's engine computes in a precision's own types, rounding by itself."""
-        return getattr(self.policy, "execution", None) == "native"
-
     def _renew_engine(self) -> None:
-        """Let a policy of ours prepare what computes with the weights as they are now."""
+        """Let the policy prepare what computes with the weights as they are now, where it has such a step."""
         renew = getattr(self.policy, "renew_engine", None)
         if callable(renew):
             renew(self._precision, self._handle)
 
-    def _computes(self) -> dict[str, str]:
-        """Return which engine computes, for policies that have a choice."""
-        if not callable(getattr(self.policy, "renew_engine", None)):
-            return {}
-        return {"engine": self.policy.engine.name, "execution": self.policy.execution}
+    def _describe_policy(self) -> dict[str, Any]:
+        """Return what the policy says of itself."""
+        describe = getattr(self.policy, "describe", None)
+        return dict(describe()) if callable(describe) else {}
 
     def describe_precision(self) -> dict[str, Any]:
         """Return what the precision was applied to, for a run's records; JSON types only.
@@ -282,7 +286,7 @@ class LocalPolicy:
             "fired": len(self._handle.fired),
             "unfired": list(self._handle.unfired),
             **({"packed_bytes": self._handle.packed_bytes} if self._handle.layers else {}),
-            **self._computes(),
+            **({} if self.engine is None else {"engine": self.engine, "execution": self.policy.execution}),
         }
 
     def effective_parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -333,7 +337,7 @@ class LocalPolicy:
 
         def infer() -> None:
             for obs, noise in zip(observations, noises, strict=True):
-                self.policy.infer(obs, **({} if noise is None else {"noise": noise}))
+                self._adapter.infer(self._adapter.prepare(obs), noise, 0)
             self.reset()
 
         return self.record_calls(infer, **facts)
@@ -347,23 +351,23 @@ class LocalPolicy:
         if self.module is None:
             raise UserError(f"policy {self.name!r} holds no torch model: there is nothing to calibrate")
         self.set_precision(Precision())
-        with self._module_called(), Recorder(self.module) as recorder, torch.inference_mode():
+        with (
+            self.computing(),
+            self.computed_by_module(),
+            Recorder(self.module) as recorder,
+            torch.inference_mode(),
+        ):
             call()
         return recorder.calibration(fingerprint=self.fingerprint(), **facts)
 
-    @contextmanager
-    def _module_called(self) -> Iterator[None]:
-        """Let a policy of ours compute by calling its model, whatever its engine, so that hooks see it."""
-        if not callable(getattr(self.policy, "renew_engine", None)):
-            yield
-            return
-        from headless_eval.policies.pi0.engine.eager import EagerEngine
+    def computed_by_module(self) -> AbstractContextManager[None]:
+        """Let the policy compute by calling its model, whatever its engine, so that hooks see every output."""
+        by_module = getattr(self.policy, "computed_by_module", None)
+        return by_module() if callable(by_module) else nullcontext()
 
-        engine, self.policy.engine = self.policy.engine, EagerEngine(self.policy.model)
-        try:
-            yield
-        finally:
-            self.policy.engine = engine
+    def computing(self) -> AbstractContextManager[None]:
+        """Compute as inference does, as long as the block lasts: on a CPU with one thread an operation."""
+        return one_thread() if self._on_cpu else nullcontext()
 
     def _prove_activations(self) -> None:
         """Raise if an inference has been made and none of the hooks saw it."""
@@ -393,7 +397,7 @@ class LocalPolicy:
             UserError: there is no observation to use; or activations are quantized and none was reached.
         """
         if obs is None:
-            robot = self.robot or getattr(self.policy, "observation", None)
+            robot = self._adapter.robot_to_show
             if robot is None:
                 raise UserError(
                     f"policy {self.name!r} does not say what it observes: pass warmup an observation"
@@ -404,16 +408,21 @@ class LocalPolicy:
         devices = [] if self._on_cpu else [self.device]
         with self._batching.untimed(), torch.random.fork_rng(devices=devices):
             number = self._batching.threads * self._batching.size
-            self._infer_all([obs] * number, [noise] * number)
+            self._infer_all([obs] * number, [noise] * number, [0] * number)
         self.reset()
         self.warmup_seconds = time.perf_counter() - begin
         return self.warmup_seconds
 
-    def reset(self) -> None:
-        """Tell the policy that an episode begins."""
-        reset = getattr(self.policy, "reset", None)
-        if callable(reset):
-            reset()
+    def reset(self, slots: Sequence[int] | None = None) -> None:
+        """Tell the policy that episodes begin.
+
+        Args:
+            slots: in which they begin; None: in all.
+
+        Raises:
+            UserError: there are more slots than ``max_slots``.
+        """
+        self._adapter.reset(slots)
 
     def infer(self, obs: dict[str, Any], noise: Any = None) -> dict[str, Any]:
         """Return the reply to one observation; see ``infer_batch``.
@@ -425,7 +434,12 @@ class LocalPolicy:
         """
         return self.infer_batch([obs], None if noise is None else np.asarray(noise)[None])[0]
 
-    def infer_batch(self, observations: Iterable[dict[str, Any]], noise: Any = None) -> list[dict[str, Any]]:
+    def infer_batch(
+        self,
+        observations: Iterable[dict[str, Any]],
+        noise: Any = None,
+        slots: Sequence[int] | None = None,
+    ) -> list[dict[str, Any]]:
         """Return a reply to each observation, in their order.
 
         Args:
@@ -433,13 +447,15 @@ class LocalPolicy:
             noise: float32 (number, *noise_shape), the noise that flow matching starts from; with the same noise
                 actions repeat to the last bit. None: drawn from torch's default generator, one observation after
                 another, so that they differ from call to call but for ``torch.manual_seed``.
+            slots: which episode each observation is of, as ``reset`` names it; None: all are of the same. It makes a
+                difference to policies with a history alone.
 
         Returns:
             dicts with ``actions``, float32 (horizon, action_dims), and ``policy_timing`` with ``infer_ms``.
 
         Raises:
             UserError: activations are quantized and no module's output was reached; the policy's reply has
-                no actions.
+                no actions; there are more slots than ``max_slots``.
             ValueError: the noise does not fit.
             TypeError: what is given is one observation, not several.
         """
@@ -448,7 +464,8 @@ class LocalPolicy:
                 "infer_batch takes several observations: give a list of them, or call infer for one"
             )
         observations = list(observations)
-        return self._infer_all(observations, self._noises(len(observations), noise))
+        slots = [0] * len(observations) if slots is None else list(slots)
+        return self._infer_all(observations, self._noises(len(observations), noise), slots)
 
     @property
     def timing(self) -> Timing:
@@ -468,11 +485,15 @@ class LocalPolicy:
         return list(noise)
 
     def _infer_all(
-        self, observations: list[dict[str, Any]], noises: Sequence[np.ndarray | None]
+        self,
+        observations: list[dict[str, Any]],
+        noises: Sequence[np.ndarray | None],
+        slots: Sequence[int],
     ) -> list[dict[str, Any]]:
         if self._closed:
             raise RuntimeError(f"policy {self.name!r} is closed")
-        replies = self._batching.infer(observations, noises)
+        with self.computing():
+            replies = self._batching.infer(observations, noises, slots)
         if replies:
             self._prove_activations()
         return replies
@@ -480,40 +501,18 @@ class LocalPolicy:
     # Its end
 
     def close(self) -> None:
-        """Restore the weights, end the threads and give torch its own back. A second call does nothing."""
+        """Restore the weights and end the threads. A second call does nothing."""
         if self._closed:
             return
         self.set_variant(Variant(Precision()))
         self._closed = True
         self._batching.close()
-        if self._on_cpu:
-            one_thread.release()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _hashes(policy: Any) -> dict[str, str]:
-    """Return the SHA-256 of what makes a policy of ours besides its weights; nothing for others."""
-    hashes = {}
-    if is_dataclass(config := getattr(policy, "config", None)):
-        hashes["config_sha256"] = hashlib.sha256(repr(config).encode()).hexdigest()
-    if isinstance(stats := getattr(policy, "norm_stats", None), dict):
-        digest = hashlib.sha256()
-        for name, one in sorted(stats.items()):
-            digest.update(name.encode())
-            for key, value in sorted(vars(one).items()):
-                digest.update(
-                    f"{key} {None if value is None else np.asarray(value, np.float64).tolist()}".encode()
-                )
-        hashes["norm_stats_sha256"] = digest.hexdigest()
-    path = getattr(getattr(policy, "tokenizer", None), "path", None)
-    if path is not None and Path(path).is_file():
-        hashes["tokenizer_sha256"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return hashes
 
 
 def _find_module(policy: Any) -> nn.Module | None:

@@ -46,13 +46,13 @@ class Policy(Protocol):
         ...
 
     def infer_batch(
-        self, observations: list[dict[str, Any]], noise: np.ndarray | None
+        self, observations: list[dict[str, Any]], noise: np.ndarray | None, slots: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """Return a dict with ``actions`` (horizon, action_dims) for each observation."""
+        """Return a dict with ``actions`` (horizon, action_dims) for each observation; each is of a slot's episode."""
         ...
 
-    def reset(self) -> None:
-        """Forget the episode so far."""
+    def reset(self, slots: Sequence[int]) -> None:
+        """Forget the episodes of these slots: others begin there."""
         ...
 
 
@@ -358,7 +358,7 @@ class _Rollout:
         self.active[episode.slot] = episode
         try:
             with self.doing("sim", [episode]):
-                self.policy.reset()
+                self.policy.reset([episode.slot])
                 self.simulator.reset(episode.slot, episode.trial.task, episode.trial.seed)
             with self.clock("render", [episode]):
                 episode.video = self.open_video(episode.trial)
@@ -385,7 +385,8 @@ class _Rollout:
         shape, noise = self.policy.noise_shape, None
         if shape is not None:
             noise = np.stack([episode.trial.seed.flow_noise(episode.replans, shape) for episode in episodes])
-        return self.policy.infer_batch([episode.observation for episode in episodes], noise)
+        observations, slots = zip(*((episode.observation, episode.slot) for episode in episodes), strict=True)
+        return self.policy.infer_batch(list(observations), noise, slots)
 
     def together(
         self, activity: str, call: Callable[[list[_Episode]], list[T]], episodes: list[_Episode]

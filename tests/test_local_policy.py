@@ -213,7 +213,7 @@ def test_batches_have_one_size_and_one_prompt():
 def test_a_batch_computes_what_the_policy_would():
     plain = ToyPolicy()
     obs, noise = observations(6), noises(6)
-    with LocalPolicy(ToyPolicy(), "toy", max_batch=4) as local, torch.inference_mode():
+    with LocalPolicy(ToyPolicy(), "toy", max_batch=4) as local, local.computing(), torch.inference_mode():
         for reply, o, n in zip(local.infer_batch(obs, noise), obs, noise, strict=True):
             np.testing.assert_allclose(reply["actions"], plain.infer(o, n)["actions"], atol=1e-5)
 
@@ -313,17 +313,20 @@ def test_warmup(local):
     assert local.warmup(observations(1)[0]) > 0
 
 
-def test_torch_gets_its_threads_back():
+def test_torch_keeps_its_threads_but_while_a_policy_computes():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        first = LocalPolicy(ToyPolicy(), "first")
+        first = LocalPolicy(ToyPolicy(), "first")  # which checks that it infers with one
         second = LocalPolicy(ToyPolicy(), "second")
-        assert torch.get_num_threads() == 1
-        first.close()
-        first.close()
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
         second.infer_batch(observations(2), noises(2))
+        second.set_precision(Precision("int8"))
+        first.close()
+        first.close()
+        second.infer_batch(observations(9), noises(9))
+        with second.computing():
+            assert torch.get_num_threads() == 1
         second.close()
         assert torch.get_num_threads() == 3
         with pytest.raises(RuntimeError, match="closed"):

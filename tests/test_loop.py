@@ -98,10 +98,10 @@ class ToyPolicy:
         if precision.dtype in self.cannot:
             raise self.cannot[precision.dtype]
 
-    def reset(self):
+    def reset(self, slots):
         self.resets += 1
 
-    def infer_batch(self, observations, noise):
+    def infer_batch(self, observations, noise, slots):
         time.sleep(self.seconds)
         self.batches.append(len(observations))
         gain = 0.5 if self.precisions[-1].dtype == "float32" else 0.4
@@ -295,13 +295,13 @@ class FailsOnce(ToyPolicy):
         super().__init__()
         self.key, self.times = key, times
 
-    def infer_batch(self, observations, noise):
+    def infer_batch(self, observations, noise, slots):
         if self.key in noise[:, 0, 0] and self.times and len(observations) == 1:
             self.times -= 1
             raise RuntimeError("the model broke")
         if self.key in noise[:, 0, 0] and self.times:
             raise RuntimeError("one of these")
-        return super().infer_batch(observations, noise)
+        return super().infer_batch(observations, noise, slots)
 
 
 @pytest.mark.parametrize(("retries", "statuses"), [(0, 1), (1, 2), (2, 3), (5, 3)])
@@ -364,8 +364,8 @@ def test_a_step_that_raises_spoils_those_that_moved_and_the_rest_go_on():
 
 def test_a_wrong_number_of_outputs_is_an_error():
     class Forgetful(ToyPolicy):
-        def infer_batch(self, observations, noise):
-            return super().infer_batch(observations, noise)[:-1]
+        def infer_batch(self, observations, noise, slots):
+            return super().infer_batch(observations, noise, slots)[:-1]
 
     records, _ = run(ToySimulator(2), Forgetful())
     assert {record.status for record in records} == {"error"}
@@ -388,7 +388,7 @@ def test_a_policy_without_noise_gets_none():
     class Foreign(ToyPolicy):
         noise_shape = None
 
-        def infer_batch(self, observations, noise):
+        def infer_batch(self, observations, noise, slots):
             assert noise is None
             return [{"actions": np.ones((HORIZON, 3))} for _ in observations]
 

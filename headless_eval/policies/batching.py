@@ -1,12 +1,11 @@
 """Inference in batches of one fixed size, so that no reply depends on how many observations are asked for at once."""
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from headless_eval.errors import UserError
+from headless_eval.policies.adapter import Adapter
 
 _log = logging.getLogger(__name__)
 
@@ -34,16 +34,25 @@ class Timing:
     max_ms: float
 
 
+@dataclass(frozen=True)
+class _Input:
+    """One observation on its way through the policy: prepared once, in so many milliseconds."""
+
+    prepared: Any
+    noise: Noise
+    slot: int
+    prepare_ms: float
+
+
 class Batching:
     """Calls a policy in batches of one fixed size, several at a time on a CPU; arguments as of ``LocalPolicy``.
 
     Args:
-        policy: whose ``infer`` or ``infer_batch`` is called.
+        policy: that is called.
         name: of the policy, for messages.
-        noise_shape: of the noise it takes; None: it takes none.
         on_cpu: whether it computes there.
-        max_batch: the fixed size; None: the default of the device.
-        threads: how many batches are inferred at a time on a CPU.
+        max_batch: the fixed size; None: the default of the device. Policies that cannot be batched have one.
+        threads: how many batches are inferred at a time on a CPU. Policies with a history have one.
 
     Attributes:
         size: of every batch; it is halved where the GPU's memory does not do for it.
@@ -51,27 +60,22 @@ class Batching:
     """
 
     def __init__(
-        self,
-        policy: Any,
-        name: str,
-        noise_shape: tuple[int, ...] | None,
-        *,
-        on_cpu: bool,
-        max_batch: int | None,
-        threads: int,
+        self, policy: Adapter, name: str, *, on_cpu: bool, max_batch: int | None, threads: int
     ) -> None:
-        self._policy, self._name, self._noise_shape = policy, name, noise_shape
-        if noise_shape is None or not callable(getattr(policy, "infer_batch", None)) or _prompts_vary(policy):
+        self._policy, self._name = policy, name
+        if not policy.can_batch:
             max_batch = 1
         elif max_batch is None:
             max_batch = _CPU_BATCH if on_cpu else _GPU_BATCH
         self.size = max_batch
-        self.threads = threads if on_cpu and noise_shape is not None else 1
+        self.threads = threads if on_cpu and policy.stateless else 1
         self._tried = max_batch == 1
         self._pool: ThreadPoolExecutor | None = None
         self._calls: list[tuple[float, int]] = []
 
-    def infer(self, observations: Sequence[dict[str, Any]], noises: Sequence[Noise]) -> list[dict[str, Any]]:
+    def infer(
+        self, observations: Sequence[dict[str, Any]], noises: Sequence[Noise], slots: Sequence[int]
+    ) -> list[dict[str, Any]]:
         """Return a reply to each of some observations, in their order.
 
         Raises:
@@ -79,11 +83,15 @@ class Batching:
         """
         if not observations:
             return []
+        inputs = [
+            self._prepare(obs, noise, slot)
+            for obs, noise, slot in zip(observations, noises, slots, strict=True)
+        ]
         while True:
             try:
                 if not self._tried:
-                    self._try(observations[0])
-                return self._infer_chunks(observations, noises)
+                    self._try(inputs[0], observations[0])
+                return self._infer_chunks(inputs)
             except torch.OutOfMemoryError:
                 if self.size == 1:
                     raise
@@ -121,17 +129,20 @@ class Batching:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _infer_chunks(
-        self, observations: Sequence[dict[str, Any]], noises: Sequence[Noise]
-    ) -> list[dict[str, Any]]:
-        replies: list[dict[str, Any]] = [{}] * len(observations)
+    def _prepare(self, obs: dict[str, Any], noise: Noise, slot: int) -> _Input:
+        begin = time.perf_counter()
+        prepared = self._policy.prepare(obs)
+        return _Input(prepared, noise, slot, 1e3 * (time.perf_counter() - begin))
+
+    def _infer_chunks(self, inputs: Sequence[_Input]) -> list[dict[str, Any]]:
+        replies: list[dict[str, Any]] = [{}] * len(inputs)
 
         def infer(rows: list[int]) -> None:
-            chunk = self._infer_chunk([observations[row] for row in rows], [noises[row] for row in rows])
+            chunk = self._infer_chunk([inputs[row] for row in rows])
             for row, reply in zip(rows, chunk, strict=True):
                 replies[row] = reply
 
-        chunks = self._chunks(observations)
+        chunks = self._chunks(inputs)
         if self.threads > 1 and len(chunks) > 1:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(
@@ -143,59 +154,61 @@ class Batching:
                 infer(rows)
         return replies
 
-    def _chunks(self, observations: Sequence[dict[str, Any]]) -> list[list[int]]:
-        """Return which observations are inferred together."""
+    def _chunks(self, inputs: Sequence[_Input]) -> list[list[int]]:
+        """Return which inputs are inferred together."""
         if self.size == 1:
-            return [[row] for row in range(len(observations))]
-        key = getattr(self._policy, "batch_key", None)
-        groups: dict[Any, list[int]] = {}
-        for row, obs in enumerate(observations):
-            groups.setdefault(key(obs) if callable(key) else obs.get("prompt"), []).append(row)
+            return [[row] for row in range(len(inputs))]
+        groups: dict[Hashable, list[int]] = {}
+        for row, one in enumerate(inputs):
+            groups.setdefault(self._policy.batch_key(one.prepared), []).append(row)
         return [
             rows[start : start + self.size]
             for rows in groups.values()
             for start in range(0, len(rows), self.size)
         ]
 
-    def _infer_chunk(self, observations: list[dict[str, Any]], noises: list[Noise]) -> list[dict[str, Any]]:
+    def _infer_chunk(self, inputs: list[_Input]) -> list[dict[str, Any]]:
+        begin = time.perf_counter()
         if self.size == 1:
-            arguments = {} if noises[0] is None else {"noise": noises[0]}
-            output, ms = self._timed(lambda: self._policy.infer(observations[0], **arguments), 1)
-            return [self._reply(output, ms)]
-        outputs, ms = self._timed(lambda: self._full_batch(observations, noises), len(observations))
+            with torch.inference_mode():
+                outputs = [self._policy.infer(inputs[0].prepared, inputs[0].noise, inputs[0].slot)]
+        else:
+            outputs = self._full_batch(inputs)
+        ms = 1e3 * (time.perf_counter() - begin) + sum(one.prepare_ms for one in inputs)
+        self._calls.append((ms, len(inputs)))
         return [self._reply(output, ms) for output in outputs]
 
-    def _full_batch(self, observations: list[dict[str, Any]], noises: list[Noise]) -> list[Any]:
-        number, fill = len(observations), self.size - len(observations)
-        noise = np.stack([np.asarray(noise) for noise in noises + noises[-1:] * fill])
+    def _full_batch(self, inputs: Sequence[_Input]) -> list[Any]:
+        rows = [*inputs, *[inputs[-1]] * (self.size - len(inputs))]
+        noises = [row.noise for row in rows if row.noise is not None]
+        noise = np.stack([np.asarray(one) for one in noises]) if noises else None
         with torch.inference_mode():
-            return self._policy.infer_batch(observations + observations[-1:] * fill, noise=noise)[:number]
+            outputs = self._policy.infer_batch(
+                [row.prepared for row in rows], noise, [row.slot for row in rows]
+            )
+        return list(outputs[: len(inputs)])
 
-    def _try(self, obs: dict[str, Any]) -> None:
+    def _try(self, one: _Input, obs: dict[str, Any]) -> None:
         """Infer in batches of one if here, with this policy, a row of a batch depends on its place or the rest.
 
         How a matrix product rounds is up to a library and a processor. Nothing promises that it treats all
         rows alike, though those in use do.
         """
-        shape = (self.size, *(self._noise_shape or ()))
-        noise = list(np.random.default_rng(0).standard_normal(shape, np.float32))
-        others = [_negative(obs)] * (self.size - 1)
-        first = self._full_batch([obs, *others], [*noise])
-        last = self._full_batch([*others, obs], [*noise[1:], noise[0]])
-        alone = self._full_batch([obs] * self.size, [noise[0]] * self.size)
-        replies = [np.asarray(reply["actions"]).tobytes() for reply in (first[0], last[-1], *alone)]
+        noises: list[Noise] = [None] * self.size
+        if self._policy.noise_shape is not None:
+            shape = (self.size, *self._policy.noise_shape)
+            noises = list(np.random.default_rng(0).standard_normal(shape, np.float32))
+        first = replace(one, noise=noises[0])
+        negative = self._prepare(_negative(obs), None, one.slot)
+        others = [replace(negative, noise=noise) for noise in noises[1:]]
+        # Each copied before the next call: a policy may give every reply in the same memory.
+        replies = [np.asarray(self._full_batch([first, *others])[0]["actions"]).tobytes()]
+        replies.append(np.asarray(self._full_batch([*others, first])[-1]["actions"]).tobytes())
+        replies += [np.asarray(reply["actions"]).tobytes() for reply in self._full_batch([first] * self.size)]
         if len(set(replies)) > 1:
             _log.warning("%s: rows of a batch depend on each other here; inferring one by one", self._name)
             self.size = 1
         self._tried = True
-
-    def _timed(self, call: Callable[[], Any], number: int) -> tuple[Any, float]:
-        begin = time.perf_counter()
-        with torch.inference_mode():
-            output = call()
-        ms = 1e3 * (time.perf_counter() - begin)
-        self._calls.append((ms, number))
-        return output, ms
 
     def _reply(self, output: Any, ms: float) -> dict[str, Any]:
         if not isinstance(output, dict) or "actions" not in output:
@@ -204,19 +217,12 @@ class Batching:
             )
         actions = output["actions"]
         if isinstance(actions, Tensor):
-            actions = actions.detach().cpu()
-        actions = np.ascontiguousarray(actions, dtype=np.float32)
+            actions = actions.detach().cpu().float().numpy()
+        # A copy: a policy may give every reply in the same memory.
+        actions = np.array(actions, dtype=np.float32, order="C")
         if actions.ndim == 1:  # a policy without chunks
             actions = actions[None]
         return {"policy_timing": {"infer_ms": ms}, **output, "actions": actions}
-
-
-def _prompts_vary(policy: Any) -> bool:
-    """Return whether the state is in the prompt, so that no two are equal, and the policy has no help for it."""
-    model = getattr(getattr(policy, "config", None), "model", None)
-    return bool(getattr(model, "discrete_state_input", False)) and not callable(
-        getattr(policy, "batch_key", None)
-    )
 
 
 def _negative(obs: dict[str, Any]) -> dict[str, Any]:
@@ -225,28 +231,12 @@ def _negative(obs: dict[str, Any]) -> dict[str, Any]:
     return {**obs, **{key: 255 - value for key, value in pictures.items()}}
 
 
-class OneThread:
-    """Keeps torch to one thread per operation while anybody needs it so."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before = 1
-
-    def acquire(self) -> None:
-        """Need it."""
-        with self._lock:
-            if self._users == 0:
-                self._before = torch.get_num_threads()
-            self._users += 1
-            torch.set_num_threads(1)
-
-    def release(self) -> None:
-        """Need it no longer."""
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                torch.set_num_threads(self._before)
-
-
-one_thread = OneThread()
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread an operation, on the thread that calls."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

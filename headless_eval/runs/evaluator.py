@@ -1,5 +1,6 @@
 """A policy and the simulator that it acts in: opened in one place, checked against each other, and closed again."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from types import TracebackType
@@ -18,6 +19,8 @@ from headless_eval.policies.registry import load_policy, trained_policies
 from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
+
+_log = logging.getLogger(__name__)
 
 
 class Evaluator:
@@ -78,9 +81,20 @@ class Evaluator:
         check_robot(self.suite, self.policy)
         # Pictures of the size that the policy reads: rendering larger ones would only cost time.
         self.simulator = self._opened.enter_context(
-            open_simulator(self.suite, self.settings, self._slots, self.policy.image_size)
+            open_simulator(self.suite, self.settings, self._slots_to_use(), self.policy.image_size)
         )
         return self.simulator
+
+    def _slots_to_use(self) -> int:
+        most = self.policy.max_slots
+        if most is None or self._slots <= most:
+            return self._slots
+        _log.warning(
+            "%s keeps a history and is not told which episode an observation is of: %d episode at a time",
+            self.policy.name,
+            most,
+        )
+        return most
 
     @property
     def policy_was_given(self) -> bool:

@@ -154,7 +154,7 @@ class Sensitivity:
         mask = np.zeros(dims, bool)
         given = config.delta_actions_mask or ()
         mask[: len(given)] = given
-        states = np.stack([inner.prepare(obs)["observed_state"][:dims] for obs in self._observations])
+        states = np.stack([inner.prepare(obs).observed_state[:dims] for obs in self._observations])
         offset = middle + np.where(mask, states, 0.0)
         return np.maximum(scale, stats.epsilon), offset[:, None]
 

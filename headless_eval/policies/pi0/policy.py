@@ -1,7 +1,10 @@
 """A π0 or π0.5 policy: from a robot's observations to its actions."""
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from headless_eval.policies.norm_stats import NormStats, read_norm_stats, write_
 from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer
 from headless_eval.policies.pi0.config import PolicyConfig, write_config
 from headless_eval.policies.pi0.engine import Engine, make_engine
+from headless_eval.policies.pi0.engine.eager import EagerEngine
 from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
 from headless_eval.policies.pi0.formats.openpi_torch import load_model, save_weights
 from headless_eval.policies.pi0.model import Pi0, slots_for
@@ -33,10 +37,31 @@ from headless_eval.quant.precision import Precision
 from headless_eval.shared.files import replacing
 
 
+@dataclass(frozen=True)
+class Pi0Input:
+    """An observation as the model takes it.
+
+    Attributes:
+        images: uint8 (size, size, 3) by view.
+        state: normalised and padded, float64 (action_dim,).
+        tokens: int64 (slots,) of the prompt.
+        token_mask: bool (slots,), true where a slot is used.
+        observed_state: as the robot gave it, float64 (state_dims,).
+        batch_key: how many prompt slots the model computes; everything else about a batch's shapes is fixed.
+    """
+
+    images: dict[str, np.ndarray]
+    state: np.ndarray
+    tokens: np.ndarray
+    token_mask: np.ndarray
+    observed_state: np.ndarray
+    batch_key: int
+
+
 class Pi0Policy:
     """A model with the conventions of its robot around it, after openpi's policies.
 
-    What it replies depends on the observation and the noise alone, so it may be called from several threads.
+    It follows ``contracts.policy.PreparingPolicy``: what it replies depends on the observation and the noise alone.
 
     Args:
         model: on its device, in its type.
@@ -51,6 +76,7 @@ class Pi0Policy:
     """
 
     libraries = ("safetensors", "sentencepiece", "pillow")
+    stateless = True
 
     def __init__(
         self,
@@ -134,9 +160,50 @@ class Pi0Policy:
         save_checkpoint(directory, self.model, self.config, self.norm_stats, self.tokenizer)
 
     @property
+    def robot(self) -> str:
+        """Return the name of the robot that it is for."""
+        return self.config.observation
+
+    @property
+    def open_loop_horizon(self) -> int:
+        """Return how many actions of a chunk are executed before it is asked again."""
+        return self.config.open_loop_horizon
+
+    @property
+    def image_size(self) -> int:
+        """Return the side in pixels of the pictures that the model sees."""
+        return self.config.model.siglip.image_size
+
+    @property
     def noise_shape(self) -> tuple[int, int]:
         """Return (horizon, action_dim) of the noise for one observation."""
         return self.model.noise_shape
+
+    @property
+    def engine_name(self) -> str:
+        """Return which engine computes now, one of ``ENGINES`` but ``auto``."""
+        return self.engine.name
+
+    @property
+    def rounds_itself(self) -> bool:
+        """Return whether the engine computes in a precision's own types: the model is not to be quantized for it."""
+        return self.execution == "native"
+
+    def describe(self) -> dict[str, str]:
+        """Return what makes the policy besides its weights, for a run's manifest: engine, and hashes of the rest."""
+        statistics = hashlib.sha256()
+        for name, one in sorted(self.norm_stats.items()):
+            statistics.update(name.encode())
+            for key, value in sorted(vars(one).items()):
+                numbers = None if value is None else np.asarray(value, np.float64).tolist()
+                statistics.update(f"{key} {numbers}".encode())
+        return {
+            "engine": self.engine_name,
+            "execution": self.execution,
+            "config_sha256": hashlib.sha256(repr(self.config).encode()).hexdigest(),
+            "norm_stats_sha256": statistics.hexdigest(),
+            "tokenizer_sha256": hashlib.sha256(self.tokenizer.model_bytes).hexdigest(),
+        }
 
     def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
         """Make the engine anew, for a model that has entered or left a precision.
@@ -175,15 +242,27 @@ class Pi0Policy:
     def _device(self) -> torch.device:
         return self.model.device
 
-    def reset(self) -> None:
-        """Begin an episode; the policy keeps nothing between observations, so there is nothing to do."""
+    @contextmanager
+    def computed_by_module(self) -> Iterator[None]:
+        """Compute by calling the model's modules as long as the block lasts, so that hooks see every output."""
+        engine, self.engine = self.engine, EagerEngine(self.model)
+        try:
+            yield
+        finally:
+            self.engine = engine
+
+    def reset(self, slots: Sequence[int] | None = None) -> None:
+        """Begin episodes; the policy keeps nothing between observations, so there is nothing to do."""
 
     def infer(self, obs: dict[str, Any], noise: np.ndarray | torch.Tensor | None = None) -> dict[str, Any]:
         """Return the reply to one observation; noise is (horizon, action_dim). See ``infer_batch``."""
         return self.infer_batch([obs], None if noise is None else torch.as_tensor(noise)[None])[0]
 
     def infer_batch(
-        self, observations: Sequence[dict[str, Any]], noise: np.ndarray | torch.Tensor | None = None
+        self,
+        observations: Sequence[dict[str, Any]],
+        noise: np.ndarray | torch.Tensor | None = None,
+        slots: Sequence[int] | None = None,
     ) -> list[dict[str, Any]]:
         """Return a reply to each observation, computed as one batch.
 
@@ -191,6 +270,7 @@ class Pi0Policy:
             observations: with openpi's keys for the robot; images are uint8 (height, width, 3) of any size.
             noise: float32 (number, horizon, action_dim) that the flow starts from; None: drawn from torch's
                 default generator.
+            slots: of no importance.
 
         Returns:
             dicts with ``actions`` float32 (horizon, action_dims), joint positions or poses as the robot takes
@@ -204,47 +284,45 @@ class Pi0Policy:
             return []
         begin = time.perf_counter()
         inputs = [self._prepare_one(observations, index) for index in range(len(observations))]
-        chunks = self._sample(inputs, self._noise(noise, len(inputs)))
-        actions = [self.finish(chunk, data) for chunk, data in zip(chunks, inputs, strict=True)]
-        timing = {"infer_ms": 1e3 * (time.perf_counter() - begin)}
-        return [{"actions": chunk, "policy_timing": dict(timing)} for chunk in actions]
+        replies = self.infer_prepared(inputs, self._noise(noise, len(inputs)))
+        ms = 1e3 * (time.perf_counter() - begin)
+        return [{**reply, "policy_timing": {"infer_ms": ms}} for reply in replies]
 
-    def batch_key(self, obs: dict[str, Any]) -> int:
-        """Return what observations of one batch have to agree in, so that no row of it depends on the others.
-
-        It is how many prompt slots the model computes; everything else about a batch's shapes is fixed.
-
-        Raises:
-            UserError: a key is missing or holds something else.
-        """
-        observed = self._observation(obs)
-        sizes = self.config.model
-        state = None
-        if sizes.discrete_state_input:
-            quantiles = self.config.use_quantile_norm
-            state = self.norm_stats["state"].normalize(observed["state"], quantiles)
-        used = len(self.tokenizer.prompt_tokens(observed["prompt"], state))
-        return slots_for(used, sizes.max_token_len)
-
-    def prepare(self, obs: dict[str, Any]) -> dict[str, Any]:
+    def prepare(self, obs: dict[str, Any]) -> Pi0Input:
         """Turn an observation into the model's inputs: the steps of ``transforms`` before the model.
 
-        Returns:
-            ``images``, ``state`` (normalised, padded), ``tokens``, ``token_mask``, ``prompt``; and
-            ``observed_state``, as it was.
-
         Raises:
             UserError: a key is missing or holds something else.
         """
         observed = self._observation(obs)
-        return {**compose(self._inputs, observed), "observed_state": observed["state"]}
+        data = compose(self._inputs, observed)
+        return Pi0Input(
+            images=data["images"],
+            state=data["state"],
+            tokens=data["tokens"],
+            token_mask=data["token_mask"],
+            observed_state=observed["state"],
+            batch_key=slots_for(int(data["token_mask"].sum()), self.config.model.max_token_len),
+        )
 
-    def finish(self, chunk: np.ndarray, data: dict[str, Any]) -> np.ndarray:
+    def infer_prepared(
+        self,
+        inputs: Sequence[Pi0Input],
+        noise: np.ndarray | torch.Tensor | None,
+        slots: Sequence[int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return ``actions`` for each prepared observation, computed as one batch; see ``infer_batch``."""
+        if noise is None:
+            raise ValueError("this policy needs noise")
+        chunks = self._sample(inputs, torch.as_tensor(noise, dtype=torch.float32))
+        return [{"actions": self.finish(chunk, data)} for chunk, data in zip(chunks, inputs, strict=True)]
+
+    def finish(self, chunk: np.ndarray, data: Pi0Input) -> np.ndarray:
         """Turn the model's output (horizon, action_dim) for ``prepare``'s result into the robot's actions."""
-        out = compose(self._outputs, {"actions": chunk.astype(np.float64), "state": data["observed_state"]})
+        out = compose(self._outputs, {"actions": chunk.astype(np.float64), "state": data.observed_state})
         return out["actions"].astype(np.float32)
 
-    def _prepare_one(self, observations: Sequence[dict[str, Any]], index: int) -> dict[str, Any]:
+    def _prepare_one(self, observations: Sequence[dict[str, Any]], index: int) -> Pi0Input:
         try:
             return self.prepare(observations[index])
         except UserError as error:
@@ -261,17 +339,17 @@ class Pi0Policy:
             raise ValueError(f"noise has shape {tuple(noise.shape)}, not {shape}")
         return noise
 
-    def _sample(self, inputs: list[dict[str, Any]], noise: torch.Tensor) -> np.ndarray:
+    def _sample(self, inputs: Sequence[Pi0Input], noise: torch.Tensor) -> np.ndarray:
         """Run the model; returns float32 (number, horizon, action_dim)."""
 
-        def stacked(key: str) -> torch.Tensor:
-            return torch.from_numpy(np.stack([data[key] for data in inputs]))
+        def stacked(name: str) -> torch.Tensor:
+            return torch.from_numpy(np.stack([getattr(data, name) for data in inputs]))
 
         # A view without a camera is masked, which is the same as left out.
-        views = [view for view in self.config.views if view in inputs[0]["images"]]
+        views = [view for view in self.config.views if view in inputs[0].images]
         images = []
         for view in views:
-            pixels = torch.from_numpy(np.stack([data["images"][view] for data in inputs]))
+            pixels = torch.from_numpy(np.stack([data.images[view] for data in inputs]))
             images.append(pixels.to(self._device).permute(0, 3, 1, 2).float() / 255 * 2 - 1)
         seen = torch.ones(len(inputs), dtype=torch.bool)
         # An engine that was not told of a precision would leave out what its hooks do.

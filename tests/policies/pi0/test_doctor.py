@@ -205,7 +205,7 @@ def test_the_fixed_observation_holds_what_the_robot_sends(golden):
     assert set(obs) == set(golden.observations[0])
     again = fixed_observation(golden.config, policy.norm_stats["state"])
     assert all(np.array_equal(value, again[key]) for key, value in obs.items())
-    np.testing.assert_array_equal(policy.prepare(obs)["observed_state"], policy.norm_stats["state"].mean[:8])
+    np.testing.assert_array_equal(policy.prepare(obs).observed_state, policy.norm_stats["state"].mean[:8])
 
 
 def test_command(sound, capsys):

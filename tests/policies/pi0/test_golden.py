@@ -66,9 +66,9 @@ def test_inputs_equal_the_reference_inputs(golden):
     policy = golden.policy()
     for index, obs in enumerate(golden.observations):
         data = policy.prepare(obs)
-        np.testing.assert_array_equal(data["tokens"], golden.values[f"{index}/tokens"])
-        np.testing.assert_array_equal(data["token_mask"], golden.values[f"{index}/token_mask"])
-        np.testing.assert_allclose(data["state"], golden.values[f"{index}/state"], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(data.tokens, golden.values[f"{index}/tokens"])
+        np.testing.assert_array_equal(data.token_mask, golden.values[f"{index}/token_mask"])
+        np.testing.assert_allclose(data.state, golden.values[f"{index}/state"], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["pi0_droid", "pi0_libero", "pi05_droid", "pi05_libero"])
@@ -79,10 +79,10 @@ def test_inputs_equal_those_of_the_jax_reference(name):
     policy = Pi0Policy(Pi0(config.model), config, stats, Tokenizer(GOLDEN / "tokenizer.model"))
     for index, obs in enumerate(case.observations):
         data = policy.prepare(obs)
-        np.testing.assert_array_equal(data["images"]["base_0_rgb"], case.values[f"{index}/image0"])
-        np.testing.assert_array_equal(data["tokens"], case.values[f"{index}/tokens"])
-        np.testing.assert_array_equal(data["token_mask"], case.values[f"{index}/token_mask"])
-        np.testing.assert_allclose(data["state"], case.values[f"{index}/state"], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(data.images["base_0_rgb"], case.values[f"{index}/image0"])
+        np.testing.assert_array_equal(data.tokens, case.values[f"{index}/tokens"])
+        np.testing.assert_array_equal(data.token_mask, case.values[f"{index}/token_mask"])
+        np.testing.assert_allclose(data.state, case.values[f"{index}/state"], rtol=1e-12, atol=1e-12)
 
 
 def test_noise_and_images_reach_the_actions(golden):

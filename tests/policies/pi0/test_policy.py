@@ -8,6 +8,7 @@ import torch
 from pi0_cases import SMALL, droid_observation, randomised, small_config, small_stats
 
 from headless_eval.errors import UserError
+from headless_eval.local_policy import LocalPolicy
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.pi0.config import CONFIGS
 from headless_eval.policies.pi0.policy import Pi0Policy
@@ -31,7 +32,7 @@ def test_a_row_of_a_batch_does_not_depend_on_the_others_of_its_key(tokenizer):
     policy = Pi0Policy(randomised(config.model), config, small_stats(), tokenizer)
     prompts = ["put the cube in the bowl", "put", "put the can in", "can"]
     observations = [{**droid_observation(seed), "prompt": prompt} for seed, prompt in enumerate(prompts)]
-    assert {policy.batch_key(obs) for obs in observations} == {8}
+    assert {policy.prepare(obs).batch_key for obs in observations} == {8}
     assert len({len(tokenizer.prompt_tokens(prompt)) for prompt in prompts}) > 2
     noise = np.random.default_rng(0).normal(size=(4, *policy.noise_shape)).astype(np.float32)
 
@@ -51,7 +52,7 @@ def test_the_key_is_the_number_of_slots_computed(policy):
     for prompt in ("put", "put the cube in the bowl " * 3, "put the cube in the bowl " * 30):
         obs = {**droid_observation(), "prompt": prompt}
         policy.infer(obs)
-        assert seen[-1] == policy.batch_key(obs)
+        assert seen[-1] == policy.prepare(obs).batch_key
     assert len(set(seen)) > 1
 
 
@@ -146,3 +147,49 @@ def test_statistics_may_cover_the_padding(tokenizer):
         Pi0Policy(model, config, of, tokenizer).infer(droid_observation(), noise) for of in (stats, short)
     )
     np.testing.assert_array_equal(long_one["actions"], short_one["actions"])
+
+
+def test_an_observation_is_prepared_once(policy, tokenizer, monkeypatch):
+    """Whatever the batches it goes through, and the repetitions that fill them up."""
+    calls = []
+    slots = type(tokenizer).slots
+    monkeypatch.setattr(
+        type(tokenizer), "slots", lambda self, *given: (calls.append(given[0]), slots(self, *given))[1]
+    )
+    monkeypatch.setattr(type(tokenizer), "prompt_tokens", counting := Counting(type(tokenizer).prompt_tokens))
+    observations = [{**droid_observation(seed), "prompt": f"put number {seed}"} for seed in range(5)]
+    with LocalPolicy(policy, "policy", max_batch=4) as local:
+        local.infer(observations[0])  # and a second one, to try whether rows depend on each other
+        assert len(calls) == counting.calls == 2
+        local.infer_batch(observations)
+        assert calls[2:] == [obs["prompt"] for obs in observations]
+        assert counting.calls == 7
+        assert local.timing.observations == 6
+
+
+class Counting:
+    """A method that counts how often it is called."""
+
+    def __init__(self, method):
+        self.method, self.calls = method, 0
+
+    def __get__(self, owner, kind):
+        def call(*given):
+            self.calls += 1
+            return self.method(owner, *given)
+
+        return call
+
+
+def test_modules_are_called_where_hooks_are_to_see_them(policy):
+    engine = policy.engine
+    with policy.computed_by_module():
+        assert policy.engine is not engine
+        assert policy.engine_name == "eager"
+    assert policy.engine is engine
+
+
+def test_it_declares_what_the_contract_asks_for(policy):
+    declared = policy.robot, policy.open_loop_horizon, policy.image_size, policy.stateless
+    config = policy.config
+    assert declared == (config.observation, config.open_loop_horizon, config.model.siglip.image_size, True)

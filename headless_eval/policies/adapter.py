@@ -1,0 +1,165 @@
+"""Any policy behind one interface: what it declares, and how it is asked, whatever it has of the contract."""
+
+import inspect
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from headless_eval.contracts.robots import IMAGE_SIZE
+from headless_eval.errors import UserError
+
+_OPEN_LOOP_HORIZON = 8  # of policies that declare none
+
+
+class Adapter:
+    """A policy of ``contracts.policy``, or any object with ``infer(obs)``, asked in one way.
+
+    Args:
+        policy: it.
+        name: what to call it in messages.
+        noise_shape: of the noise that it takes; None: what it declares.
+
+    Attributes:
+        noise_shape: shape of the noise of one observation; None: it takes no noise.
+        stateless: whether a reply depends on the observation and its noise alone. Where the policy does not declare
+            it, those that take their noise as an argument are, and others are not.
+        max_slots: how many episodes at a time it can be used for; None: any number. It is one for a policy with a
+            history that is not told which episode an observation is of.
+
+    Raises:
+        UserError: the object has no ``infer``.
+    """
+
+    def __init__(self, policy: Any, name: str, noise_shape: tuple[int, ...] | None = None) -> None:
+        if not callable(getattr(policy, "infer", None)):
+            raise UserError(f"policy {name!r} has no infer(obs): {type(policy).__name__} is no policy")
+        self._policy, self._name = policy, name
+        self._config = getattr(policy, "config", None)
+        shape = noise_shape if noise_shape is not None else getattr(policy, "noise_shape", None)
+        self.noise_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+        declared = getattr(policy, "stateless", None)
+        self.stateless = bool(self.noise_shape is not None if declared is None else declared)
+        batch, reset = getattr(policy, "infer_batch", None), getattr(policy, "reset", None)
+        self._reset_takes_slots = _takes(reset, "slots")
+        self._batch_takes = {argument for argument in ("noise", "slots") if _takes(batch, argument)}
+        self._prepares = callable(getattr(policy, "prepare", None)) and callable(
+            getattr(policy, "infer_prepared", None)
+        )
+        self._knows_slots = self._reset_takes_slots and (self._prepares or "slots" in self._batch_takes)
+        has_history = not self.stateless and (declared is not None or callable(reset))
+        self.max_slots = 1 if has_history and not self._knows_slots else None
+        self._slot: int | None = None  # the only one, where there is only one
+
+    @property
+    def can_batch(self) -> bool:
+        """Return whether it can be asked for several observations at once, filled up by repetition."""
+        if not self.stateless:
+            return False
+        return self._prepares or (callable(getattr(self._policy, "infer_batch", None)) and self._has_keys)
+
+    @property
+    def robot(self) -> str | None:
+        """Return the name of the robot that it is for; None where it does not declare one."""
+        robot = getattr(self._policy, "robot", None) or getattr(self._config, "observation", None)
+        return None if robot is None else str(robot)
+
+    @property
+    def robot_to_show(self) -> str | None:
+        """Return the name of a robot whose observations it takes; None where it does not say."""
+        return self.robot or getattr(self._policy, "observation", None)
+
+    @property
+    def open_loop_horizon(self) -> int:
+        """Return how many actions of a chunk to execute before asking again; 8 where it does not declare it."""
+        for source in (self._config, self._policy):
+            horizon = getattr(source, "open_loop_horizon", None)
+            if horizon is not None:
+                return int(horizon)
+        return _OPEN_LOOP_HORIZON
+
+    @property
+    def image_size(self) -> int:
+        """Return the side in pixels of the pictures that its model sees; 224 where it does not declare it."""
+        return int(getattr(self._policy, "image_size", IMAGE_SIZE))
+
+    def prepare(self, obs: dict[str, Any]) -> Any:
+        """Return what the policy makes of an observation before its model; itself where there is no such step."""
+        return self._policy.prepare(obs) if self._prepares else obs
+
+    def batch_key(self, prepared: Any) -> Hashable:
+        """Return what the inputs of one batch have to agree in."""
+        if self._prepares:
+            key: Hashable = prepared.batch_key
+            return key
+        own = getattr(self._policy, "batch_key", None)
+        key = own(prepared) if callable(own) else prepared.get("prompt")
+        return key
+
+    def infer(self, prepared: Any, noise: np.ndarray | None, slot: int) -> Any:
+        """Return the reply to one input.
+
+        Raises:
+            UserError: as of ``check_slots``.
+        """
+        self.check_slots([slot])
+        if self._prepares or (not self.stateless and self._knows_slots):
+            return self.infer_batch([prepared], None if noise is None else np.asarray(noise)[None], [slot])[0]
+        return self._policy.infer(prepared, **({} if noise is None else {"noise": noise}))
+
+    def infer_batch(self, prepared: Sequence[Any], noise: np.ndarray | None, slots: Sequence[int]) -> Any:
+        """Return the replies to several inputs, with noise (number, *noise_shape), computed at once."""
+        if self._prepares:
+            return self._policy.infer_prepared(prepared, noise, slots)
+        given = {"noise": noise, "slots": slots}
+        return self._policy.infer_batch(prepared, **{name: given[name] for name in self._batch_takes})
+
+    def reset(self, slots: Sequence[int] | None) -> None:
+        """Tell the policy that episodes begin in these slots; None: in all.
+
+        Raises:
+            UserError: as of ``check_slots``.
+        """
+        if slots is None:
+            self._slot = None
+        else:
+            self.check_slots(slots)
+        reset = getattr(self._policy, "reset", None)
+        if callable(reset):
+            if self._reset_takes_slots:
+                reset(slots=slots)
+            else:
+                reset()
+
+    def check_slots(self, slots: Sequence[int]) -> None:
+        """Refuse several episodes at a time for a policy that cannot tell them apart.
+
+        Raises:
+            UserError: there is more than one slot, and the policy has a history but is not told of slots.
+        """
+        if self.max_slots is None or not slots:
+            return
+        self._slot = slots[0] if self._slot is None else self._slot
+        if any(slot != self._slot for slot in slots):
+            raise UserError(
+                f"policy {self._name!r} keeps a history and is not told which episode an observation is of: use one "
+                "slot (--slots 1), or give it reset(slots) and infer_batch(observations, noise, slots); a policy "
+                "without a history declares stateless = True"
+            )
+
+    @property
+    def _has_keys(self) -> bool:
+        """Return whether batches can be formed: by a key of its own, or by prompts, which must not hold the state."""
+        model = getattr(self._config, "model", None)
+        state_in_prompt = bool(getattr(model, "discrete_state_input", False))
+        return not state_in_prompt or callable(getattr(self._policy, "batch_key", None))
+
+
+def _takes(function: Callable[..., Any] | None, argument: str) -> bool:
+    """Return whether a function has an argument of that name."""
+    if not callable(function):
+        return False
+    try:
+        return argument in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # written in C
+        return False
