@@ -1,23 +1,33 @@
-"""The four charts of a run as pictures."""
+"""The four charts of a run as pictures: the page's own drawings, painted with the page's colours."""
 
 from __future__ import annotations
 
-import math
+import re
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 from headless_eval.report.charts import Chart, charts
-from headless_eval.report.summary import Row, Summary
+from headless_eval.report.page.drawings import bar_chart
+from headless_eval.report.summary import Summary
 from headless_eval.shared.files import replacing
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and only the end of a run needs it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart with every common colour blindness; purple and grey for its yellow and black.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#5C5C5C")
-INK, _BASELINE_COLOUR, FAINT = "#333333", "#9A9A9A", "#7A7A7A"
-_DPI = 200
+_CSS, *_ = files("headless_eval.report.page").joinpath("page.css").read_text(encoding="utf-8").split("@media")
+_PALETTE = dict(re.findall(r"--([\w-]+): (#\w{6})\b", _CSS))
+COLOURS = tuple(_PALETTE[f"c{number}"] for number in range(8))
+"""Okabe and Ito's palette, told apart with every common colour blindness; purple and grey for its yellow and black."""
+INK, FAINT = _PALETTE["ink"], _PALETTE["faint"]
+
+# Lengths are CSS pixels, of which a picture has two of its own in each direction.
+_DPI, _INCH = 192, 96
+_WIDTH, _MARGIN = 640, 24
+_TEXT, _SMALL, _LARGE = 12.0, 11.0, 14.0
+_PER_LINE = 100  # characters of a caption
 
 
 def write_plots(folder: Path, summary: Summary) -> None:
@@ -31,90 +41,135 @@ def write_plots(folder: Path, summary: Summary) -> None:
 
 
 def _bar_figure(suite: str, chart: Chart) -> Figure:
+    """Paint the page's figure of a chart: heading, legend, drawing and caption below each other."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
 
-    # The first part of a name above the rest of it: float8 / e4m3.
-    labels = [label.replace("_", "\n", 1) for label in chart.labels]
-    bars = sum(row is not None for one in chart.series for row in one.rows)
-    width = min(14.0, max(5.5, 1.0 + 0.2 * bars + 0.2 * len(labels)))
-    figure = Figure(figsize=(width, 3.3), dpi=_DPI, layout="constrained")
-    axes = figure.add_subplot()
-    for spine in ("top", "right"):
-        axes.spines[spine].set_visible(False)
-    axes.set_ylim(0, 1.04)
-    axes.set_xlim(-0.55, len(labels) - 0.45)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_ylabel("Success rate", fontsize=9)
-    axes.tick_params(axis="y", labelsize=8)
-    axes.tick_params(axis="x", length=0)
-    axes.set_xticks(range(len(labels)), labels, fontsize=8)
-
-    if chart.reference is not None:
-        dashes = (0, (4, 3))
-        name = f"{chart.baseline}, all tasks"
-        axes.axhline(chart.reference, color=INK, linewidth=0.9, linestyle=dashes, zorder=1, label=name)
-    for group in range(len(labels)):
-        present = chart.group(group)
-        size = min(0.8 / max(1, len(present)), 0.4)
-        for index, (series, row) in enumerate(present):
-            x = group + (index - (len(present) - 1) / 2) * size
-            _draw_bar(axes, x, size, _colour(series.colour), row)
-    for group, rows in enumerate(chart.points):
-        rates = sorted(row.rate for row in rows if row.rate is not None)
-        spread = [group - 0.12 + 0.24 * (index + 0.5) / len(rates) for index in range(len(rates))]
-        axes.plot(spread, rates, ".", color=FAINT, markersize=3, alpha=0.8, zorder=4)
-
-    heading = f"{chart.title} — {suite}, {chart.counts}"
-    axes.set_title(heading, loc="left", fontsize=10, fontweight="bold", pad=18)
-    axes.annotate(chart.note, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=7.5, color=FAINT)
-    _draw_legend(figure, axes, chart)
+    figure = Figure(dpi=_DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    heading, legend, drawing, caption = ElementTree.fromstring(bar_chart(chart))
+    y = _MARGIN + 11.0
+    title = heading.text or ""
+    _write(axes, _MARGIN, y, title, INK, _LARGE, bold=True)
+    counts = f"{suite}, {''.join(heading[0].itertext())}"
+    _write(axes, _MARGIN + _text_width(title, _LARGE, bold=True) + 10, y, counts, FAINT, _TEXT)
+    y = _paint_legend(axes, legend, y + 14)
+    _paint_svg(axes, drawing, _MARGIN, y, _WIDTH - 2 * _MARGIN)
+    y += float(drawing.attrib["height"]) + 14
+    text = "".join(caption.itertext())
+    while text:
+        line, text = _first_line(text)
+        _write(axes, _MARGIN, y, line, FAINT, _SMALL)
+        y += 15
+    height = y - 15 + _MARGIN
+    axes.set(xlim=(0, _WIDTH), ylim=(height, 0))
+    figure.set_size_inches(_WIDTH / _INCH, height / _INCH)
     return figure
 
 
-def _draw_bar(axes: Axes, x: float, width: float, colour: str, row: Row) -> None:
-    if row.rate is None or row.interval is None:
-        axes.text(x, 0.01, "error", rotation=90, ha="center", va="bottom", fontsize=7, color=FAINT)
-        return
-    axes.bar(x, row.rate, 0.9 * width, color=colour, zorder=2)
-    # A rate of zero has no bar: a thin foot shows that it was measured.
-    axes.bar(x, 0.008, 0.9 * width, color=colour, zorder=2)
-    reach = [[row.rate - row.interval.low], [row.interval.high - row.rate]]
-    axes.errorbar(
+def _paint_legend(axes: Axes, legend: ElementTree.Element, y: float) -> float:
+    """Paint a list of swatches with their names, in as many lines as it takes; return where what follows begins."""
+    x = float(_MARGIN)
+    for number, entry in enumerate(legend):
+        swatch, name = entry[0], entry[0].tail or ""
+        wide = float(swatch.attrib["width"]) + 6
+        needed = wide + _text_width(name, _TEXT)
+        if number and x + needed > _WIDTH - _MARGIN:
+            x, y = float(_MARGIN), y + 18
+        _paint_svg(axes, swatch, x, y, wide)
+        _write(axes, x + wide, y + 10, name, INK, _TEXT)
+        x += needed + 14
+    return y + (28 if len(legend) else 0)
+
+
+def _paint_svg(axes: Axes, svg: ElementTree.Element, left: float, top: float, width: float) -> None:
+    """Paint the shapes that the page's charts consist of; horizontal places may be in percent of the width."""
+    from matplotlib.patches import Circle, Rectangle
+
+    for shape in svg.iter():
+        kind = shape.get("class", "")
+
+        def place(name: str, shape: ElementTree.Element = shape) -> float:
+            value = shape.get(name, "0")
+            share = value.removesuffix("%")
+            start = top if "y" in name else left
+            return start + (float(share) * width / 100 if share != value else float(value))
+
+        match shape.tag:
+            case "rect":
+                corner = place("x"), place("y")
+                size = place("width") - left, float(shape.attrib["height"])
+                colour = _PALETTE[kind]
+                axes.add_patch(
+                    Rectangle(corner, *size, facecolor=colour, linewidth=0, antialiased=False, zorder=2)
+                )
+            case "line":
+                x, y = (place("x1"), place("x2")), (place("y1"), place("y2"))
+                colour = _PALETTE["grid" if kind == "grid" else "ink"]
+                dashes = (0, (4, 3)) if kind == "reference" else "solid"
+                thick = 1.3 if kind == "whisker" else 1.0
+                order = 3 if kind == "whisker" else 1
+                axes.plot(
+                    x,
+                    y,
+                    color=colour,
+                    linewidth=thick * 72 / _INCH,
+                    linestyle=dashes,
+                    solid_capstyle="butt",
+                    zorder=order,
+                )
+            case "circle":
+                centre, radius = (place("cx"), place("cy")), float(shape.attrib["r"])
+                axes.add_patch(
+                    Circle(
+                        centre, radius, facecolor=_PALETTE["page"], edgecolor=INK, linewidth=0.75, zorder=4
+                    )
+                )
+            case "text":
+                label = kind == "label"
+                text, colour = "".join(shape.itertext()), INK if label else FAINT
+                anchor = {"middle": "center", "end": "right"}.get(shape.get("text-anchor", ""), "left")
+                _write(axes, place("x"), place("y"), text, colour, _TEXT, bold=label, anchor=anchor)
+
+
+def _write(
+    axes: Axes,
+    x: float,
+    y: float,
+    text: str,
+    colour: str,
+    size: float,
+    bold: bool = False,
+    anchor: str = "left",
+) -> None:
+    axes.text(
         x,
-        row.rate,
-        [[max(0.0, side[0])] for side in reach],
-        color=INK,
-        elinewidth=0.8,
-        capsize=1.8,
-        capthick=0.8,
-        zorder=3,
+        y,
+        text,
+        color=colour,
+        fontsize=size * 72 / _INCH,
+        fontweight="bold" if bold else "normal",
+        ha=anchor,
+        va="baseline",
+        parse_math=False,
     )
 
 
-def _draw_legend(figure: Figure, axes: Axes, chart: Chart) -> None:
-    from matplotlib.patches import Patch
+def _text_width(text: str, size: float, bold: bool = False) -> float:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
 
-    handles: list = [Patch(color=_colour(one.colour), label=one.label) for one in chart.series if one.label]
-    handles += [line for line in axes.get_lines() if line.get_label() == f"{chart.baseline}, all tasks"]
-    # matplotlib does not wrap legends; a letter is about 0.058 inches wide, a handle with its space 0.42.
-    widths = [0.42 + 0.058 * len(str(handle.get_label())) for handle in handles]
-    room = figure.get_figwidth()
-    if not handles:
-        return  # every episode was an error: there is no bar to explain
-    columns = len(handles) if sum(widths) < room else max(1, math.floor(room / max(widths)))
-    figure.set_figheight(figure.get_figheight() + 0.18 * (math.ceil(len(handles) / columns) - 1))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize=8,
-        handlelength=1.4,
-    )
+    font = FontProperties(weight="bold" if bold else "normal")
+    return float(TextPath((0, 0), text.replace("$", r"\$"), size=size, prop=font).get_extents().x1)
+
+
+def _first_line(text: str) -> tuple[str, str]:
+    """Return as many words as fit on a line of a caption, and the rest."""
+    if len(text) <= _PER_LINE:
+        return text, ""
+    end = text.rfind(" ", 0, _PER_LINE)
+    end = end if end > 0 else _PER_LINE
+    return text[:end], text[end:].lstrip()
 
 
 def _empty_figure(message: str) -> Figure:
@@ -123,10 +178,6 @@ def _empty_figure(message: str) -> Figure:
     figure = Figure(figsize=(4.5, 1.2), dpi=_DPI)
     figure.text(0.5, 0.5, message, ha="center", va="center", fontsize=9, color=FAINT)
     return figure
-
-
-def _colour(number: int | None) -> str:
-    return _BASELINE_COLOUR if number is None else COLOURS[number]
 
 
 def save_figure(figure: Figure, path: Path) -> None:

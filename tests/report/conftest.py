@@ -10,6 +10,7 @@ import pytest
 
 from headless_eval.contracts.simulator import Task
 from headless_eval.contracts.variant import Variant
+from headless_eval.report import Summary, summarize
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.manifest import build_manifest
 
@@ -115,3 +116,8 @@ def run_maker() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def record_maker() -> Callable[..., EpisodeRecord]:
     return make_record
+
+
+@pytest.fixture
+def summary(records: list[EpisodeRecord]) -> Summary:
+    return summarize("droid", records)
