@@ -25,6 +25,21 @@ def test_relative_links_lead_somewhere_and_nothing_is_left_to_fill_in(page):
     assert not missing
 
 
+_PATH = re.compile(r"`((?:headless_eval|tests|docs|scripts|benchmarks)/[\w./-]+)[`\s]")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_named_in_the_text_exist(page):
+    missing = [path for path in _PATH.findall(page.read_text("utf-8")) if not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_the_two_commands_are_on_the_first_screen_of_the_readme():
+    first_screen = (ROOT / "README.md").read_text("utf-8").splitlines()[:15]
+    assert any(line.startswith("scripts/run_headless.sh ") for line in first_screen)
+    assert any(line.startswith("scripts/test.sh ") for line in first_screen)
+
+
 EXAMPLES = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in ("api", "quantization_methods", "statistics")),
