@@ -8,6 +8,7 @@
 #   POLICY          name of a bundled policy, or its folder        --policy
 #   CKPT            checkpoint folder, instead of POLICY           --checkpoint
 #   POLICY_CONFIG   configuration of the checkpoint                --config
+#   ROBOT           robot of a LeRobot checkpoint that does not name it  --robot
 #   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90
 #                   (also by the name TASK_SUITE)                  --suite
 #   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
@@ -110,6 +111,7 @@ many() {
 one --policy POLICY
 one --checkpoint CKPT
 one --config POLICY_CONFIG
+one --robot ROBOT
 one --suite SUITE
 [[ $SUITE != libero_* ]] || one --libero-assets LIBERO_ASSETS
 one --sim SIM

@@ -7,4 +7,4 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/scripts/environment.sh"
 ensure_default
-exec "$ROOT/.venv/bin/python" -m headless_eval train --policy pi0-droid-tiny --out "${OUT:-$ROOT/train_out}" "$@"
+exec "$ROOT/.venv/bin/python" -m headless_eval train --policy pi0-droid-tiny --results "${OUT:-$ROOT/train_out}" "$@"

@@ -158,9 +158,9 @@ def _settings(name: str, words: list[str], default: Any = None) -> Any:
     from headless_eval.config.simulation import parts
     from headless_eval.sims.registry import find_suite, of_another_suite
 
-    # Which flags there are depends on the suite.
-    suite = first_value(words, "--suite") or (cls if default is None else default).suite
-    notes = {"Simulator": f" (--suite {suite}; another's: {program} --suite NAME --help)"}
+    suite = _suite(cls, words, default)
+    another = f"{program} {'--suite NAME' if hasattr(cls, 'suite') else 'DIR'} --help"
+    notes = {"Simulator": f" (of the suite {suite}; another's: {another})"}
     try:
         return parse(cls, words, program, default=default, parts=parts(suite), notes=notes)
     except UnknownWords as error:
@@ -168,6 +168,17 @@ def _settings(name: str, words: list[str], default: Any = None) -> Any:
         sim = first_value(words, "--sim")
         errors = (of_another_suite(option, find_suite(suite), sim) for option in options)
         raise next(filter(None, errors), error) from None
+
+
+def _suite(cls: type, words: list[str], default: Any) -> str:
+    """Return the name of the suite whose simulators' flags a command has: the one named, or that of the run named."""
+    if hasattr(cls, "suite"):
+        return str(first_value(words, "--suite") or (cls if default is None else default).suite)
+    from headless_eval.config.run import RunConfig
+    from headless_eval.results import RunDirectory
+
+    runs = (Path(word) for word in words if (Path(word) / "manifest.json").is_file())
+    return str(next((RunDirectory.open(folder).manifest["suite"] for folder in runs), RunConfig.suite))
 
 
 def _carry_out(name: str, settings: Any) -> int:

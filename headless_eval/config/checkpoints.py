@@ -29,7 +29,7 @@ class ConvertConfig(CheckpointSettings):
     GROUP: ClassVar[str] = "Conversion"
 
     source: Annotated[str, flag("SRC", positional=True)]
-    """Checkpoint of openpi (JAX or PyTorch), LeRobot or ours; or gs://... or a hub id, if cached."""
+    """Checkpoint of openpi, LeRobot or ours; or gs://... or a hub id."""
 
     target: Annotated[Path, flag("DST", positional=True)]
     """Folder to write; it may not hold anything yet."""

@@ -47,7 +47,7 @@ class BenchConfig(FolderSettings, ModelSettings):
     GROUP: ClassVar[str] = _GROUP
 
     random_weights: bool = False
-    """Draw the weights on the device: speed can be measured without a checkpoint."""
+    """Draw the weights on the device; no checkpoint is needed."""
 
     compute: Annotated[tuple[str, ...], flag("DTYPE ...")] = ("float32",)
     """Types of weights and products: float32, bfloat16, float16."""

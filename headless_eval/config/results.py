@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from headless_eval.errors import UserError
-from headless_eval.shared.flags import Settings, flag
+from headless_eval.shared.flags import Settings, flag, flat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +60,14 @@ class VerifyConfig(Settings):
     tokenizer: Annotated[Path | None, flag("FILE", "the run's")] = None
     """Where the tokenizer is on this machine."""
 
-    libero_assets: Annotated[Path | None, flag("DIR", "the run's")] = None
-    """Where LIBERO's assets are on this machine."""
-
     gpu: Annotated[int | None, flag("INDEX", "as the run", least=0)] = None
     """CUDA device that the policy runs on."""
 
     slots: Annotated[int | None, flag("NUMBER", "the run's", least=1)] = None
     """Episodes at once."""
+
+    simulator: Annotated[Any, flag(part=True)] = None
+    """Settings of the simulator that are others here; None: all are the run's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,8 +81,11 @@ class VerifyConfig(Settings):
     @property
     def changes(self) -> dict[str, object]:
         """Settings of the run that are others here, by name."""
-        names = ("policy", "checkpoint", "config_file", "tokenizer", "libero_assets", "gpu", "slots")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        names = ("policy", "checkpoint", "config_file", "tokenizer", "gpu", "slots")
+        given = {name: getattr(self, name) for name in names}
+        if self.simulator is not None:
+            given |= {setting.name: value for setting, value in flat(self.simulator)}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

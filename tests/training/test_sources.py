@@ -27,7 +27,7 @@ def test_where_all_demonstrations_are_there_no_simulator_is_needed(policy, robot
         "import sys; sys.modules['mujoco'] = None; from headless_eval.cli.main import main; "
         "sys.exit(main(sys.argv[1:]))"
     )
-    flags = ["--policy", policy, "--out", str(tmp_path), "--episodes", "1", "--device", "cpu"]
+    flags = ["--policy", policy, "--results", str(tmp_path), "--episodes", "1", "--device", "cpu"]
     flags += ["--steps", "1", "--batch", "2", "--flow-samples", "1"]
     done = subprocess.run([sys.executable, "-c", code, "train", *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -41,7 +41,8 @@ def test_where_demonstrations_are_missing_so_must_opengl_not_be(policy, tmp_path
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: None)
     assert (
-        main(["train", "--policy", policy, "--out", str(tmp_path), "--episodes", "1", "--device", "cpu"]) == 2
+        main(["train", "--policy", policy, "--results", str(tmp_path), "--episodes", "1", "--device", "cpu"])
+        == 2
     )
     error = capsys.readouterr().err
     assert error.count("\n") == 1

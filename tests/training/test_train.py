@@ -102,13 +102,13 @@ def test_the_exported_policy_is_one_that_runs(data, folder):
         (["--episodes", "0"], "--episodes is 0"),
         (["--device", "cuda"], "finds no CUDA GPU"),
         (["--device", "nope"], "unknown device"),
-        (["--out", "/dev/null/x"], "cannot write"),
+        (["--results", "/dev/null/x"], "cannot write"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_settings_are_one_line(flags, said, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert main(["train", "--out", str(tmp_path), "--device", "cpu", *flags]) == 2
+    assert main(["train", "--results", str(tmp_path), "--device", "cpu", *flags]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert said in error
@@ -116,5 +116,5 @@ def test_bad_settings_are_one_line(flags, said, tmp_path, capsys, monkeypatch):
 
 def test_a_folder_with_another_training_is_refused(tmp_path, capsys):
     (tmp_path / "settings.json").write_text('{"policy": "another"}')
-    assert main(["train", "--out", str(tmp_path), "--device", "cpu"]) == 2
-    assert "name another --out" in capsys.readouterr().err
+    assert main(["train", "--results", str(tmp_path), "--device", "cpu"]) == 2
+    assert "name another --results" in capsys.readouterr().err
