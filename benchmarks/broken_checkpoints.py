@@ -1,8 +1,8 @@
-"""What ``headless-eval doctor`` says of a sound checkpoint and of broken copies of it.
+"""Findings of ``headless-eval doctor`` for a sound checkpoint and for broken copies of it.
 
     python benchmarks/broken_checkpoints.py CHECKPOINT --config-file FILE --tokenizer FILE
 
-The checkpoint is one of openpi's PyTorch ones; it is copied, never changed.
+The checkpoint has openpi's PyTorch format; it is copied, never changed.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""How fast the engines are, at every precision: random weights of a named configuration.
+"""Latency and errors of the engines at every precision, with random weights of a named configuration.
 
 Prints for each engine, weight type, batch and precision: the seconds until the first actions; latency (median,
-5th and 95th percentile), all engines taking turns; its ratio to the same engine unquantized and to the eager model
-at that precision; and the relative error of the actions, compared with the first engine at that precision and
-weights of the first type.
+5th and 95th percentile), all engines measured in turns; the ratios of the latency to the same engine unquantized and to
+the eager model at that precision; and the relative error of the actions, compared with the first engine at that
+precision and weights of the first type.
 
   python benchmarks/engines.py                            the full-size π0.5 on the first GPU
   python benchmarks/engines.py --device cpu               the bundled policy on one thread
@@ -29,7 +29,7 @@ from headless_eval.quant.precision import DTYPES, MODES, Precision, configuratio
 
 
 def build(config: Pi0Config, device: torch.device, dtype: torch.dtype) -> Pi0:
-    """Return a model with random weights, made where it computes."""
+    """Return a model with random weights, created on the device that it computes on."""
     torch.manual_seed(0)
     with torch.device("meta"):
         model = Pi0(config)
@@ -46,7 +46,7 @@ def build(config: Pi0Config, device: torch.device, dtype: torch.dtype) -> Pi0:
 
 
 def inputs(config: Pi0Config, batch: int, views: int, tokens: int, device: torch.device) -> tuple[Any, ...]:
-    """Return what ``sample_actions`` takes; prompts use all of their slots."""
+    """Return the arguments of ``sample_actions``; prompts have no padding."""
     generator = torch.Generator().manual_seed(1)
     side = config.siglip.image_size
     images = [torch.rand(batch, 3, side, side, generator=generator) * 2 - 1 for _ in range(views)]
@@ -181,7 +181,7 @@ def main() -> int:
     )
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument(
-        "--config", choices=sorted(CONFIGS), help="default: pi05_droid, on a CPU the bundled one"
+        "--config", choices=sorted(CONFIGS), help="default: pi05_droid, on a CPU pi0-droid-tiny"
     )
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["eager", "compiled"])
     parser.add_argument(
@@ -192,9 +192,9 @@ def main() -> int:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--steps", type=int, help="of the flow; default: the configuration's")
+    parser.add_argument("--steps", type=int, help="flow steps; default: the configuration's")
     parser.add_argument("--repeats", type=int, default=50)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     chosen = parser.parse_args()
     on_cpu = chosen.device == "cpu"
     chosen.config = chosen.config or ("pi0-droid-tiny" if on_cpu else "pi05_droid")

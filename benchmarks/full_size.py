@@ -1,10 +1,10 @@
-"""What real checkpoints cost: random weights of their shapes, written in openpi's formats, read back and run.
+"""Time and memory of checkpoints at full size: random weights in openpi's formats, written, read back and run.
 
     python benchmarks/full_size.py --size full --gpu 0 --dir /scratch     (needs 50 GB of disk, 45 GB of memory)
     python benchmarks/full_size.py --size golden                          (seconds on a CPU)
 
-Every measurement has a process of its own, so that its peak memory is its own. Prints a table, and with --json the
-figures.
+Every measurement runs in its own process, so that peak memory is measured separately. Prints a table; with --json also
+writes the figures to a file.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CHUNK = 2**31  # bytes
 
 
 def small(config: PolicyConfig) -> PolicyConfig:
-    """The same policy at a size that a CPU runs in a moment."""
+    """Return the configuration with a model so small that a CPU runs it at once."""
     gemma = GemmaConfig(width=64, depth=4, mlp_dim=128, num_heads=8, num_kv_heads=1, head_dim=16)
     siglip = SiglipConfig(width=32, depth=2, mlp_dim=128, num_heads=2, patch_size=14, image_size=224)
     model = replace(config.model, gemma=gemma, expert=gemma, siglip=siglip, vocab_size=512)
@@ -46,7 +46,7 @@ def small(config: PolicyConfig) -> PolicyConfig:
 
 
 def jax_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays of openpi's JAX checkpoints."""
+    """Return names and shapes of the arrays of openpi's JAX checkpoints."""
     vision, head = config.siglip, config.siglip.width // config.siglip.num_heads
     layers, width = vision.depth, vision.width
     block = "PaliGemma/img/Transformer/encoderblock/"
@@ -104,7 +104,7 @@ def jax_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
 
 
 def orbax_chunk(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The chunk of a float32 array on one device: all of it, or the largest axis halved until it has 2 GiB at most."""
+    """Return the chunk of a float32 array on one device: the array, its largest axis halved until it fits 2 GiB."""
     chunk = list(shape)
     while 4 * math.prod(chunk) > CHUNK:
         largest = chunk.index(max(chunk))
@@ -113,7 +113,7 @@ def orbax_chunk(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def write_jax(folder: Path, config: Pi0Config) -> None:
-    """Write random float32 weights as orbax lays them out."""
+    """Write random float32 weights in orbax's layout."""
     import tensorstore
 
     base = {"driver": "ocdbt", "base": f"file://{(folder / 'params').resolve()}/"}
@@ -154,12 +154,12 @@ def write(folder: Path, config: PolicyConfig) -> None:
 
 
 def peak() -> int:
-    """The most host memory that this process has held, in bytes; unlike getrusage's, not the parent's too."""
+    """Return this process's peak host memory in bytes; getrusage's value would include the parent's."""
     return _status("VmHWM")
 
 
 def restart_peak() -> int:
-    """Forget the peak so far; returns what is held now."""
+    """Reset the peak; return the memory in use now, in bytes."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _status("VmRSS")
 
@@ -174,7 +174,7 @@ def gpu_peak(device: str) -> int:
 
 
 def files_of(folder: Path, cold: bool) -> list[Path]:
-    """Return a checkpoint's files of weights; ``cold``: the system forgets what it has of them in memory."""
+    """Return a checkpoint's weight files; ``cold`` drops them from the system's page cache."""
     _, files = describe_format(folder)
     for path in files if cold else []:
         with path.open("rb") as file:
@@ -184,7 +184,7 @@ def files_of(folder: Path, cold: bool) -> list[Path]:
 
 
 def stage_read(folder: Path, device: str, cold: bool) -> dict[str, Any]:
-    """Read the files' bytes, and do nothing with them."""
+    """Read the bytes of the files and discard them."""
     files = files_of(folder, cold)
     block, size, begin = bytearray(2**24), 0, perf_counter()
     for path in files:
@@ -195,10 +195,10 @@ def stage_read(folder: Path, device: str, cold: bool) -> dict[str, Any]:
 
 
 def stage_weights(folder: Path, device: str, cold: bool) -> dict[str, Any]:
-    """Load the model alone, without what a policy has around it."""
+    """Load only the model, without statistics and tokenizer."""
     config = read_config(folder / "config.toml")
     if device != "cpu":
-        torch.zeros(1, device=device)  # CUDA's own start is not the reader's
+        torch.zeros(1, device=device)  # the start of CUDA must not count as reading
     files_of(folder, cold)
     begin = perf_counter()
     model = load_model(config.model, folder, torch.device(device), torch.float32)
@@ -208,7 +208,7 @@ def stage_weights(folder: Path, device: str, cold: bool) -> dict[str, Any]:
 
 
 def stage_load(folder: Path, device: str, dtype: str = "float32") -> dict[str, Any]:
-    """Load a policy; its engine is there afterwards."""
+    """Load a policy and create its engine."""
     if device != "cpu":
         torch.zeros(1, device=device)
     before, begin = restart_peak(), perf_counter()
@@ -245,7 +245,7 @@ def stage_infer(folder: Path, device: str, dtype: str, batch: int) -> dict[str, 
 
 
 def stage_quantize(folder: Path, device: str) -> dict[str, Any]:
-    """Put the weights into every dtype in place, and back; says whether every bit came back."""
+    """Put the weights into every dtype in place and restore them; say whether every bit was restored."""
 
     def ready() -> float:
         if device != "cpu":
@@ -265,7 +265,7 @@ def stage_quantize(folder: Path, device: str) -> dict[str, Any]:
 
 
 def stage_episodes(folder: Path, device: str, episodes: int) -> dict[str, Any]:
-    """Evaluate in the MuJoCo scenes, end to end, through the command."""
+    """Evaluate in the MuJoCo scenes, end to end, with the command line."""
     from headless_eval.cli.main import main as command
 
     results = folder.parent / "results"
@@ -296,9 +296,7 @@ def in_a_process(stage: str, *arguments: object) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, dict)
-    print(
-        stage, *arguments[1:], json.dumps(found), file=sys.stderr, flush=True
-    )  # it is a long way to the end
+    print(stage, *arguments[1:], json.dumps(found), file=sys.stderr, flush=True)  # only the end of the output
     return found
 
 
@@ -374,9 +372,9 @@ def main() -> int:
     parser.add_argument("--size", choices=("golden", "full"), default="golden")
     parser.add_argument("--config", choices=sorted(CONFIGS), default="pi05_droid_jointpos_polaris")
     parser.add_argument("--gpu", type=int)
-    parser.add_argument("--episodes", type=int, default=1, help="of each scene and precision; 0: none")
-    parser.add_argument("--dir", type=Path, help="where the checkpoints are written, and removed from")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--episodes", type=int, default=1, help="per scene and precision; 0 skips them")
+    parser.add_argument("--dir", type=Path, help="folder for the checkpoints, which are removed at the end")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     chosen = parser.parse_args()
     config = CONFIGS[chosen.config]
     config = small(config) if chosen.size == "golden" else config

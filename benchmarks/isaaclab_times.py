@@ -1,10 +1,10 @@
-"""Times Isaac Lab on the suite droid: start, physics, rendering, and how many times faster than real time it is.
+"""Speed of Isaac Lab on the suite droid: start, physics, rendering, and simulated time relative to real time.
 
 .venv-isaaclab/bin/python benchmarks/isaaclab_times.py [--slots 1 4] [--seconds 20] [--device cpu|cuda]
 
-Simulates episodes as a run does, less the policy: a control step moves all slots, and every eighth is preceded by
-pictures from both cameras at 96 x 96 pixels. Wall-clock times, and the processor's own, which other programs on the
-machine disturb less.
+Simulates episodes as a run does, but without a policy: a control step moves all slots, and before every eighth step both
+cameras render images of 96 x 96 pixels. Prints wall-clock time and processor time; other programs on the machine disturb
+processor time less.
 """
 
 import argparse
@@ -19,7 +19,7 @@ HORIZON, IMAGE = 8, 96
 
 
 def measure(slots: int, seconds: float, device: str) -> None:
-    """Simulate that many seconds in each of the slots and print one line."""
+    """Simulate the given number of seconds in each slot and print one line."""
     from headless_eval.contracts.seeding import TrialSeed
     from headless_eval.sims.droid import backends
     from headless_eval.sims.droid.scenes import HOME_JOINTS
@@ -36,7 +36,7 @@ def measure(slots: int, seconds: float, device: str) -> None:
     steps = round(seconds * simulator.control_hz)
     ready = 0.0
     for step in range(-HORIZON, steps):
-        if step == 0:  # the first chunk loads and records the kernels
+        if step == 0:  # the first chunk loads and captures the kernels
             ready = perf_counter() - begin
             spent = {name: [0.0, 0.0] for name in spent}
         if step % HORIZON == 0:
@@ -55,7 +55,7 @@ def measure(slots: int, seconds: float, device: str) -> None:
 
 
 class _timed:
-    """Adds the wall-clock and the processor's seconds of a block to a pair."""
+    """Add the wall-clock seconds and processor seconds of a block to a pair."""
 
     def __init__(self, pair: list[float]):
         self._pair = pair
@@ -87,7 +87,7 @@ def main() -> None:
         "| slots | device | ready after | a control step, all slots | two pictures, all slots | x real time |"
     )
     print("| ---: | --- | ---: | ---: | ---: | ---: |", flush=True)
-    for slots in arguments.slots:  # each in a process of its own
+    for slots in arguments.slots:  # each in its own process
         flags = ["--one", str(slots), "--seconds", str(arguments.seconds), "--device", arguments.device]
         subprocess.run([sys.executable, __file__, *flags], check=True)
 

@@ -1,11 +1,11 @@
-"""Kills a run with SIGKILL at random moments, resumes it each time, and compares its CSV with an unkilled run's.
+"""Test of resuming: kills a run with SIGKILL at random moments, resumes it, and compares the CSV with an unkilled run's.
 
     python benchmarks/kill_and_resume.py [--kills 20] [--policy NAME] [--seed 0] [FOLDER]
 
-60 episodes: 3 scenes, 10 episodes, 2 precisions. A kill comes up to two seconds after a random number of further
-episodes, none included, is journalled, so that kills hit the start, the episodes, the journal and the end alike.
-Exit status 1 if a deterministic column differs by a byte, an episode that had been journalled is lost, or a
-resumed run does not end well.
+60 episodes: 3 scenes, 10 episodes, 2 precisions. Each kill waits until a random number of further episodes (possibly
+zero) is in the journal, and then up to two seconds more, so that kills hit the start, the episodes, the journal and the
+end of a run. Exit status 1 if a deterministic column differs by a byte, a journalled episode is lost, or a resumed run
+fails.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def command(*flags: object) -> list[str]:
 
 
 def deterministic(folder: Path) -> bytes:
-    """Return the CSV without the columns of times, as bytes."""
+    """Return the CSV without its time columns, as bytes."""
     out = io.StringIO()
     with open(folder / "droid_results.csv", newline="") as file:
         writer = csv.writer(out, lineterminator="\n")
@@ -46,10 +46,10 @@ def whole_lines(folder: Path) -> list[bytes]:
 
 
 def kill_and_resume(folder: Path, settings: list[object], total: int, kills: int, seed: int) -> None:
-    """Run to the end, a total of so many episodes, with so many kills on the way.
+    """Run the given total of episodes to the end, killing the run the given number of times.
 
     Raises:
-        AssertionError: if a journalled episode was lost, or the run did not end well.
+        AssertionError: a journalled episode was lost, or the run failed.
     """
     chance = random.Random(seed)
     killed, wait = 0, 0.0
@@ -58,7 +58,7 @@ def kill_and_resume(folder: Path, settings: list[object], total: int, kills: int
         flags = ["--resume", folder] if started else [*settings, "--results", folder]
         before = whole_lines(folder)
         process = subprocess.Popen(command(*flags), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        # A random moment of the start where no episode is waited for.
+        # Without episodes to wait for, the kill hits a random moment of the start.
         more = chance.randint(0, max(1, 2 * total // kills - 2)) if killed < kills else 0
         if killed < kills:
             while more and len(whole_lines(folder)) < len(before) + more and process.poll() is None:
@@ -88,11 +88,11 @@ def main() -> int:
     parser.add_argument("--policy", default="pi0-droid-tiny")
     parser.add_argument("--episodes", type=int, default=10, help="per scene")
     parser.add_argument("--videos", default="all")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        # Policies that hold no model have one precision.
+        # Policies without a model run at float32 only.
         dtypes = ["float32"] if arguments.policy in ("zero", "random") else ["float32", "int8"]
         settings = [
             "--policy",

@@ -1,18 +1,18 @@
-"""What a control step costs: LIBERO's own environment against this project's adapter, in one process.
+"""Time of a control step: LIBERO's own environment compared with this project's adapter, in one process.
 
 .venv-libero/bin/python benchmarks/libero_speed.py                          100 steps of libero_object's task 0
 .venv-libero/bin/python benchmarks/libero_speed.py --suite libero_spatial --task 3 --steps 200
 
-Both execute the same actions from the same initial state, alternating in stretches of 10 steps, so that whatever
-else the machine does falls on both:
+Both execute the same actions from the same initial state, alternating in stretches of 10 steps, so that other programs
+on the machine slow both equally:
 
-bare            the package's environment as openpi's evaluation makes it: two 256 x 256 pictures at every step
+bare            the package's environment as in openpi's evaluation: two 256 x 256 images at every step
 bare, blind     the same without cameras
-adapter, blind  this project's simulator while nobody looks
-adapter, policy pictures at every fifth step, as a policy that replans every 5 looks
-adapter, video  the same, and a frame every fourth step (5 a second), as `headless-eval run` does by default
+adapter, blind  this project's simulator without images
+adapter, policy images at every fifth step, for a policy that replans after 5 actions
+adapter, video  the same, and a frame every fourth step (5 per second), as `headless-eval run` does by default
 
-Times are wall-clock; `cpu` is the process's processor time, of all its threads, which other processes disturb less.
+Times are wall-clock; `cpu` is the processor time of all the process's threads, which other programs disturb less.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 #
 #     benchmarks/performance_h200.sh OUT [PART ...]       PART: fused, native, eager, simulated, profile; default: all
 #
-# Needs 80 GB of GPU memory, torch with CUDA, and this package's dependencies; $PYTHON names the interpreter. What
-# fails or takes too long is left out, and the rest goes on; MINUTES bounds each of the two tables of simulated
+# Needs 80 GB of GPU memory, torch with CUDA, and this package's dependencies; $PYTHON names the interpreter. Measurements
+# that fail or take too long are left out, and the others continue. MINUTES limits each of the two tables of simulated
 # precisions (default 3). OUT gets eight files.
 set -uo pipefail
 OUT=$(mkdir -p "$1" && cd "$1" && pwd)

@@ -1,15 +1,15 @@
-"""What methods of quantization buy: success in simulation, and errors of layers and actions, beside float32.
+"""Comparison of quantization methods with float32: success in simulation, and errors of layers and actions.
 
     python benchmarks/quantization_methods.py --gpu 0 --slots 32 --results results/methods
     python benchmarks/quantization_methods.py --episodes 2 --part plain              (a CPU, some minutes)
 
-Two policies: the bundled one, and the same function with outliers. Small models have none of the channels, about
-a hundred times as large as the others (SmoothQuant, section 3), that make large models hard to quantize. So the
-second policy is the first with 1 % of the channels between a norm (or a gated product) and the linear layers
-behind it multiplied by ``--outliers``, and the weights behind them divided by it: at float32 it computes the same.
-It shows what methods do about outliers; how many there are in a real checkpoint, it does not.
+Two policies: the bundled policy, and the same function with outliers. Large models are hard to quantize because some
+channels are about a hundred times as large as the others (SmoothQuant, section 3); small models have no such channels.
+So the second policy is the first with 1 % of the channels between a norm (or a gated product) and the following linear
+layers multiplied by ``--outliers``, and the weights of those layers divided by it: at float32 the function is the same.
+This policy shows how methods handle outliers; it does not show how many outliers a real checkpoint has.
 
-Every run's folder has the episodes. An interrupted benchmark goes on where it stopped, given the same --results.
+Every run's folder has its episodes. With the same --results, an interrupted benchmark continues where it stopped.
 Prints Markdown; errors.csv and success.csv have the figures.
 """
 
@@ -72,11 +72,11 @@ def main() -> None:
     )
     parser.add_argument("--gpu", type=int, help="CUDA device (default: the CPU)")
     parser.add_argument("--slots", type=int, default=4, help="episodes at once")
-    parser.add_argument("--episodes", type=int, default=100, help="episodes a scene and configuration")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes per scene and configuration")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--outliers", type=float, default=128.0, help="factor of the channels made outliers")
-    parser.add_argument("--part", choices=("plain", "outliers"), help="this policy alone (default: both)")
-    parser.add_argument("--only", choices=("success", "errors"), help="this table alone (default: both)")
+    parser.add_argument("--outliers", type=float, default=128.0, help="factor of the outlier channels")
+    parser.add_argument("--part", choices=("plain", "outliers"), help="only this policy (default: both)")
+    parser.add_argument("--only", choices=("success", "errors"), help="only this table (default: both)")
     parser.add_argument("--results", type=Path, default=Path("results/quantization_methods"))
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _success(part: str, policy: str, arguments: argparse.Namespace) -> None:
     }
     place = "resume" if (folder / "manifest.json").is_file() else "results"
     if run(RunConfig(**settings, **{place: folder})) == 130:
-        raise SystemExit(130)  # interrupted; the same command goes on
+        raise SystemExit(130)  # interrupted; the same command continues
     summary = summarize_run(RunDirectory.open(folder))
     quantized = RunDirectory.open(folder).manifest.get("quantized") or {}
     table = []
@@ -145,7 +145,7 @@ def _interval(interval: Any) -> str:
 
 
 def _errors(part: str, name: str, arguments: argparse.Namespace) -> None:
-    """Print the errors on observations of other episodes than those calibrated on."""
+    """Print the errors on observations from episodes that were not used for calibration."""
     suite = find_suite(SUITE)
     tasks = find_tasks(suite.load_tasks(), ())
     device = "cpu" if arguments.gpu is None else f"cuda:{arguments.gpu}"
@@ -232,7 +232,7 @@ def _rms(values: np.ndarray) -> float:
 
 
 def _with_outliers(name: str, folder: Path, factor: float) -> Path:
-    """Write a policy that computes the same with channels of activations that are much larger than the others."""
+    """Write a policy with the same function whose activations have outlier channels."""
     with load_policy(name, engine="eager") as policy:
         ours, generator = policy.policy, torch.Generator().manual_seed(0)
         with torch.no_grad():
@@ -266,7 +266,7 @@ def _outliers_in_gemma(layer: GemmaLayer, factor: float, generator: torch.Genera
         _divide([mlp.down_proj], chosen, factor)
     for norm, layers in pairs:
         chosen = _some(layers[0].in_features, generator)
-        if hasattr(norm, "weight"):  # adaptive norms have their scale from elsewhere
+        if hasattr(norm, "weight"):  # adaptive norms have no scale of their own
             norm.weight[chosen] = (1 + norm.weight[chosen]) * factor - 1
             _divide(layers, chosen, factor)
 

@@ -1,4 +1,4 @@
-"""Makes the README's figures: the scenes' picture, and a run's table of dtypes by modes.
+"""Figures of the README: the image of the scenes, and the table of a run's success by dtype and mode.
 
 python docs/figures.py                 docs/images/scenes.png
 python docs/figures.py results/RUN     also the table, on stdout
@@ -22,7 +22,7 @@ IMAGES = Path(__file__).parent / "images"
 
 
 def draw_scenes() -> None:
-    """Draw the first state of each scene's first episode at seed 7, exterior above wrist camera."""
+    """Render the first state of each scene's first episode at seed 7, exterior camera above wrist camera."""
     simulator = backends.mujoco(num_slots=len(TASKS), frame_size=320)
     columns = []
     for slot, task in enumerate(TASKS):
@@ -34,7 +34,7 @@ def draw_scenes() -> None:
 
 
 def table(summary: Summary) -> str:
-    """Return success by dtype and mode as Markdown: successes of episodes, over all tasks."""
+    """Return a Markdown table of success by dtype and mode: successes/episodes, over all tasks."""
     cells: dict[str, dict[str, str]] = {}
     for row in summary.overall:
         text = f"{row.successes}/{row.episodes}" + (f" + {row.errors} errors" if row.errors else "")

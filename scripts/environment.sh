@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: makes sure that an environment exists and holds the package, and that headless
-# rendering can work. Quick when nothing is missing. Honours PYTHON (interpreter to build an environment with) and
-# TORCH_INDEX_URL (a package index to take torch from, PyTorch's CPU index for example).
+# Sourced by the other scripts: makes sure that a virtual environment exists, that the package is installed in it, and
+# that headless rendering works. Takes no time if nothing is missing. Reads PYTHON (interpreter that creates the
+# environment) and TORCH_INDEX_URL (package index to install torch from, for example PyTorch's CPU index).
 #
 #   ensure_default [EXTRAS]      .venv: MuJoCo and everything else
 #   ensure_libero [EXTRAS]       .venv-libero: LIBERO, which needs an older MuJoCo
@@ -16,7 +16,7 @@ fail() {
     exit 2
 }
 
-# find_python VERSIONS: prints an interpreter of one of these versions, such as "3.11 3.12", that can make environments.
+# find_python VERSIONS: prints an interpreter of one of these versions, such as "3.11 3.12", that can create environments.
 find_python() {
     local versions=$1 candidate candidates=(python3) version
     for version in $versions; do
@@ -37,7 +37,7 @@ pip_install() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-chec
 
 install_torch() {
     "$VENV/bin/python" -c 'import torch' 2>/dev/null && return
-    # A wheel at hand (PIP_FIND_LINKS or pip.conf) saves the download; its dependencies follow with the package.
+    # A local wheel (PIP_FIND_LINKS or pip.conf) saves the download; its dependencies are installed with the package.
     pip_install --no-index --no-deps 'torch>=2.10' 2>/dev/null && return
     if [ -n "${TORCH_INDEX_URL:-}" ]; then
         pip_install --index-url "$TORCH_INDEX_URL" 'torch>=2.10' ||
@@ -46,7 +46,7 @@ install_torch() {
     fi
     if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then
         say "No NVIDIA GPU was found, yet PyPI's torch brings several GB of CUDA libraries."
-        say "To spare the download, stop now and set TORCH_INDEX_URL to PyTorch's CPU index (see pytorch.org)."
+        say "To avoid the download, stop now and set TORCH_INDEX_URL to PyTorch's CPU index (see pytorch.org)."
     fi
     pip_install 'torch>=2.10' || fail "torch could not be installed; is there a network connection?"
 }
@@ -64,14 +64,14 @@ ensure_gl() {
         fail "no EGL library for headless rendering; on Debian or Ubuntu: sudo apt-get install libegl1 libgl1-mesa-dri"
 }
 
-# ensure_environment NAME EXTRAS VERSIONS PREPARE: makes $ROOT/NAME with an interpreter of one of VERSIONS and installs
-# the package with EXTRAS (separated by commas, may be empty) into it. PREPARE is a command that runs before: it
-# installs what must be there first, and tells the user what will take long.
+# ensure_environment NAME EXTRAS VERSIONS PREPARE: creates $ROOT/NAME with an interpreter of one of VERSIONS and installs
+# the package with EXTRAS (separated by commas, may be empty) into it. The command PREPARE runs before the installation:
+# it installs packages that must come first, and tells the user which steps take long.
 ensure_environment() {
     local name=$1 extras=$2 versions=$3 prepare=$4 python stamp state
     VENV=$ROOT/$name
     stamp=$VENV/.installed
-    # Where the checkout lies counts: a virtual environment does not survive being moved.
+    # The stamp includes the checkout's path, because a virtual environment breaks when it is moved.
     state="$(cksum <"$ROOT/pyproject.toml") $ROOT"
     has_extras "$extras" && return
     if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
@@ -86,7 +86,7 @@ ensure_environment() {
     each_extra "$extras" >>"$stamp"
 }
 
-# What the stamp holds of an environment: a line for the package, and one for each of its extras.
+# Prints the stamp's lines for an environment: a line for the package and a line for each extra.
 each_extra() {
     local extra
     for extra in "" ${1//,/ }; do printf '[%s] %s\n' "$extra" "$state"; done
@@ -100,7 +100,7 @@ has_extras() {
 }
 
 prepare_default() {
-    say "Installing headless-eval and what it needs (once, about a minute) ..."
+    say "Installing headless-eval and its dependencies (once, about a minute) ..."
     install_torch
 }
 
@@ -109,7 +109,7 @@ prepare_isaaclab() {
         say "Installing Isaac Lab into .venv-isaaclab (once: downloads about 3 GB, takes 8 GB of disk and some minutes) ..."
 }
 
-# LIBERO's own requirements bring robomimic, wandb and a torch with CUDA, which evaluating needs none of.
+# LIBERO's own requirements include robomimic, wandb and a torch with CUDA. An evaluation does not need them.
 prepare_libero() {
     install_torch
     "$VENV/bin/python" -c 'import importlib.metadata as m, sys
@@ -122,6 +122,6 @@ sys.exit(any(m.version(n) != v for n, v in (("hf-libero", "0.1.4"), ("robosuite"
 ensure_default() { ensure_environment .venv "${1:-}" "3.12 3.11 3.13" prepare_default; }
 ensure_isaaclab() { ensure_environment .venv-isaaclab "isaaclab${1:+,$1}" 3.12 prepare_isaaclab; }
 ensure_libero() {
-    # What LIBERO requires and evaluating does not need stays away: pip need not warn. (0 is what silences it.)
+    # Some of LIBERO's requirements are left out on purpose, so pip must not warn about them. (0 silences the warning.)
     PIP_NO_WARN_CONFLICTS=0 ensure_environment .venv-libero "libero${1:+,$1}" "3.11 3.12 3.13" prepare_libero
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Evaluates a policy headless, in one process. Sets itself up on first use.
+# Evaluates a policy headless, in one process. The first use installs everything.
 #
-# With nothing set: the bundled policy, 3 scenes x 5 episodes at float32, bfloat16, float8_e4m3 and boolean
-# weights. Environment variables (each maps to a flag of `headless-eval run`; further arguments pass through, but
-# SUITE, SIM and RESUME also choose the environment, so set the variables rather than their flags):
+# Without settings: the bundled policy, 3 scenes x 5 episodes at float32, bfloat16, float8_e4m3 and boolean weights.
+# Settings are environment variables; each stands for a flag of `headless-eval run`. Further arguments are passed on to
+# that command. SUITE, SIM and RESUME also select the Python environment: set these variables instead of their flags.
 #
 #   POLICY          name of a bundled policy, or its folder        --policy
 #   CKPT            checkpoint folder, instead of POLICY           --checkpoint
@@ -12,7 +12,7 @@
 #   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90
 #                   (also by the name TASK_SUITE)                  --suite
 #   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
-#   SIM             simulator: mujoco, or isaaclab for droid (set up on first use, 8 GB)  --sim
+#   SIM             simulator: mujoco, or isaaclab for droid (installed on first use, 8 GB)  --sim
 #   ISAAC_ASSETS    folder with the published DROID scenes, for Isaac Sim  --isaac-assets
 #   TASKS           task numbers, "1 2 3"                          --tasks
 #   NUM_TRIALS      episodes per task (also by the name EPISODES)  --episodes
@@ -21,17 +21,17 @@
 #   SEED            seed of the run                                --seed
 #   SLOTS           episodes at once                               --slots
 #   VIDEOS          all, failures or none                          --videos
-#   ENGINE          what computes: auto, eager, compiled, fused    --engine
+#   ENGINE          inference engine: auto, eager, compiled, fused --engine
 #   EXECUTION       simulated or native (narrow types, on a GPU)   --execution
 #   GPU             CUDA device for the policy, e.g. 0             --gpu
-#   RESULTS         folder for the results (default: results/<date>_<time> where you are)  --results
-#   RESUME=1        go on with the interrupted run in RESULTS, by default the newest that is not finished in results/
-#                   (its settings are kept; other variables override) --resume
+#   RESULTS         folder for the results (default: results/<date>_<time> in the current folder)  --results
+#   RESUME=1        continue the interrupted run in RESULTS, by default the newest unfinished run in results/
+#                   (with its settings, which other variables override) --resume
 #   OPENPI_DUQUANT_...  SCOPE, INCLUDE, EXCLUDE, WBITS_DEFAULT, WBITS, ABITS, BLOCK, PERMUTE, ROW_ROT, ACT_PCT,
-#                   CALIB_STEPS, LS, PACKDIR, DEBUG, DRYRUN: float32 beside DuQuant, unless DTYPES says otherwise
+#                   CALIB_STEPS, LS, PACKDIR, DEBUG, DRYRUN: compare DuQuant with float32, unless DTYPES is set
 #                   (docs/quantization_methods.md)
-#   OPENPI_DATA_HOME  where openpi keeps checkpoints and tokenizer (default ~/.cache/openpi)
-#   SETUP_ONLY=1    stop after the set-up
+#   OPENPI_DATA_HOME  openpi's cache of checkpoints and tokenizer (default ~/.cache/openpi)
+#   SETUP_ONLY=1    stop after the installation
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/scripts/environment.sh"
@@ -63,7 +63,7 @@ CHECKPOINT CKPT
 RESULT RESULTS
 END
 
-# The newest run in results/ that is not finished.
+# Prints the newest unfinished run in results/.
 unfinished() {
     local journal
     ls -1t results/*/journal.jsonl 2>/dev/null | while IFS= read -r journal; do
@@ -73,7 +73,7 @@ unfinished() {
         break
     done || true
 }
-# kept NAME: a setting of the run to go on with; nothing if it is not text.
+# kept NAME: prints a setting of the run to continue; prints nothing if the setting is not text.
 kept() { [ -z "$RUN" ] || sed -n 's/^    "'"$1"'": "\(.*\)",\{0,1\}$/\1/p' "$RUN/manifest.json" 2>/dev/null || true; }
 
 RUN=
@@ -84,7 +84,7 @@ fi
 checkpoint=${CKPT:-$(kept checkpoint)}
 if [[ $checkpoint == gs://* ]]; then checkpoint=${OPENPI_DATA_HOME:-${HOME:-}/.cache/openpi}/${checkpoint#gs://}; fi
 extras=
-if [ -n "$checkpoint" ] && [ -d "$checkpoint/params" ]; then extras=openpi; fi # JAX's format, which it reads
+if [ -n "$checkpoint" ] && [ -d "$checkpoint/params" ]; then extras=openpi; fi # reads JAX's format
 case "${SIM:-$(kept sim)} ${SUITE:-$(kept suite)}" in
 isaaclab*) ensure_isaaclab $extras ;;
 *libero_*) ensure_libero $extras ;;
@@ -92,10 +92,11 @@ isaaclab*) ensure_isaaclab $extras ;;
 esac
 [ "${SETUP_ONLY:-0}" = 1 ] && exit
 if [[ $SUITE == libero_* && -z "${POLICY:-}${CKPT:-}$RUN" && ! "$*" =~ --(policy|checkpoint|resume|help) ]]; then
-    say "A policy for LIBERO is one of:"
-    say "  CKPT=DIR POLICY_CONFIG=pi05_libero  a checkpoint; or pi0_libero; LeRobot's and ours bring their configuration"
-    say "  SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7  the bundled one, trained on that task alone"
-    say "  POLICY=zero, POLICY=random  what knows nothing: holds still, moves at random"
+    say "Policies for LIBERO:"
+    say "  CKPT=DIR POLICY_CONFIG=pi05_libero  a checkpoint of openpi; or POLICY_CONFIG=pi0_libero"
+    say "  CKPT=DIR  a checkpoint of LeRobot or headless-eval, which contains its configuration"
+    say "  SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7  the bundled policy, trained only on that task"
+    say "  POLICY=zero, POLICY=random  baselines without a model: hold still, move at random"
     fail "SUITE=$SUITE needs a policy: set CKPT or POLICY"
 fi
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs formatting and lint checks, type checks and the tests; sets itself up on first use.
-# Arguments go to pytest: scripts/test.sh -m slow, scripts/test.sh tests/quant/test_casts.py -k boolean
+# Checks formatting, lint and types, and runs the tests; the first use installs everything.
+# With arguments only pytest runs: scripts/test.sh -m slow, scripts/test.sh tests/quant/test_casts.py -k boolean
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/scripts/environment.sh"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests of the LIBERO suites in .venv-libero, with the assets in ../shared/libero_assets; sets itself up on
-# first use. Without the assets nothing is run. Arguments go to pytest.
+# Runs the tests of the LIBERO suites in .venv-libero, with the assets in ../shared/libero_assets. The first use
+# installs LIBERO. Without the assets no test runs. Arguments go to pytest.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/scripts/environment.sh"
 if ! [ -d "$ROOT/../shared/libero_assets" ]; then
-    say "The tests of the LIBERO suites are skipped: ../shared/libero_assets is not there."
+    say "The tests of the LIBERO suites are skipped: ../shared/libero_assets does not exist."
     exit
 fi
 ensure_libero dev

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the bundled policy from scratch on one GPU: demonstrations, then flow matching (under 30 minutes on an
-# H200). Run it again after an interruption: it continues. The result is written to OUT/policy (default
-# train_out/policy); copy it over headless_eval/policies/bundled/pi0-droid-tiny to ship it.
+# H200). After an interruption, run the script again: it continues. The result is written to OUT/policy (default
+# train_out/policy); to ship it, copy that folder over headless_eval/policies/bundled/pi0-droid-tiny.
 # Further arguments go to `headless-eval train`.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
