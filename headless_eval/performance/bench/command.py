@@ -12,21 +12,13 @@ import torch
 from headless_eval.config.performance import BenchConfig
 from headless_eval.errors import UserError
 from headless_eval.performance.bench.measure import Bench, Row
+from headless_eval.performance.bench.plot import latency_figure
 from headless_eval.performance.cases import make_cases
 from headless_eval.performance.chip import Chip
-from headless_eval.performance.figures import latency_figure
-from headless_eval.performance.progress import Work
-from headless_eval.performance.source import Source, prompt_tokens, source_of
-from headless_eval.performance.tables import (
-    markdown,
-    new_folder,
-    percent,
-    scientific,
-    significant,
-    size,
-    write_csv,
-    write_json,
-)
+from headless_eval.performance.formatting import markdown, percent, scientific, significant, size
+from headless_eval.performance.measured_model import MeasuredModel, measured_model_of, prompt_tokens
+from headless_eval.performance.progress_bar import ProgressBar
+from headless_eval.performance.result_files import new_folder, write_csv, write_json
 from headless_eval.performance.timing import threads
 from headless_eval.performance.workload import Workload
 from headless_eval.policies.registry import check_device, check_engine
@@ -57,11 +49,11 @@ def bench(config: BenchConfig) -> int:
     for engine in config.all_engines:
         for execution in config.executions:
             check_engine(engine, execution)
-    source = source_of(config, config.random_weights)
-    tokens = prompt_tokens(config.prompt_tokens, source)
+    measured = measured_model_of(config, config.random_weights)
+    tokens = prompt_tokens(config.prompt_tokens, measured)
     workloads = [
         Workload(batch, number, tokens)
-        for number in config.views or (source.views,)
+        for number in config.views or (measured.views,)
         for batch in config.batch
     ]
     cases = make_cases(
@@ -75,10 +67,10 @@ def bench(config: BenchConfig) -> int:
     with (
         new_folder(config.results, "bench", None if before else _FILE) as folder,
         threads(1),
-        Work(console, Bench.units(len(cases), len(workloads))) as work,
+        ProgressBar(console, Bench.units(len(cases), len(workloads))) as work,
     ):
         deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
-        measuring = Bench(source, config.device, chip, config.repeats, work, deadline)
+        measuring = Bench(measured, config.device, chip, config.repeats, work, deadline)
         try:
             for row in measuring.measure(cases, workloads):
                 order[row.key] = row
@@ -90,12 +82,12 @@ def bench(config: BenchConfig) -> int:
             rows = list(({row.key: row for row in before} | planned | order).values())
             told = any(row.median_ms is not None or row.status.startswith("failed") for row in rows)
             if order and told:
-                _write(folder, rows, chip, source, _legend(rows, chip, config))
+                _write(folder, rows, chip, measured, _legend(rows, chip, config))
     if not told:
         reasons = "; ".join(dict.fromkeys(row.status for row in order.values()))
         raise UserError(f"nothing could be measured: {reasons}")
     order = planned | order
-    console.print(_listing(list(order.values()), _title(source), _legend(rows, chip, config)))
+    console.print(_listing(list(order.values()), _title(measured), _legend(rows, chip, config)))
     for row in order.values():
         if row.status != "ok":
             console.print(f"{_case(row)}: {row.status}", highlight=False, markup=False, soft_wrap=True)
@@ -104,9 +96,9 @@ def bench(config: BenchConfig) -> int:
     return int(any(row.status.startswith("failed") for row in order.values()))
 
 
-def _title(source: Source) -> str:
-    model = source.config.model
-    return f"{source.name}: horizon {model.action_horizon}, {model.num_steps} flow steps"
+def _title(measured: MeasuredModel) -> str:
+    model = measured.config.model
+    return f"{measured.name}: horizon {model.action_horizon}, {model.num_steps} flow steps"
 
 
 def _legend(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> dict[str, str]:
@@ -149,16 +141,18 @@ def _listing(rows: Sequence[Row], title: str, legend: dict[str, str]) -> Listing
     )
 
 
-def _write(folder: Path, rows: Sequence[Row], chip: Chip, source: Source, legend: dict[str, str]) -> None:
+def _write(
+    folder: Path, rows: Sequence[Row], chip: Chip, measured: MeasuredModel, legend: dict[str, str]
+) -> None:
     write_csv(folder / "bench.csv", rows)
-    content = {"model": source.name, "config": source.config, "chip": chip.describe(), "rows": list(rows)}
+    content = {"model": measured.name, "config": measured.config, "chip": chip.describe(), "rows": list(rows)}
     write_json(folder / _FILE, content)
     note = " ".join([*legend.values(), f"{chip.sentence()}."])
-    text = f"{_title(source)}\n\n{markdown(_HEADER, _cells(rows), _NAMES)}\n{note}\n"
+    text = f"{_title(measured)}\n\n{markdown(_HEADER, _cells(rows), _NAMES)}\n{note}\n"
     (folder / "bench.md").write_text(text, encoding="utf-8")
-    measured = [row for row in rows if row.median_ms is not None]
-    if measured:
-        latency_figure(folder / "bench.png", _title(source), chip.name, measured)
+    timed = [row for row in rows if row.median_ms is not None]
+    if timed:
+        latency_figure(folder / "bench.png", _title(measured), chip.name, timed)
 
 
 def _earlier(folder: Path | None) -> tuple[list[Row], dict[str, Any]]:

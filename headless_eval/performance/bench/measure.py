@@ -14,9 +14,9 @@ from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.costs import Limit, limit_of
+from headless_eval.performance.measured_model import MeasuredModel
 from headless_eval.performance.memory import MemoryMark, free_unused
-from headless_eval.performance.progress import Work
-from headless_eval.performance.source import Source
+from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.timing import Stopwatch, summarize, wall
 from headless_eval.performance.workload import Inputs, Workload, random_inputs
 from headless_eval.policies.pi0.doctor import memory_free
@@ -110,7 +110,7 @@ class Bench:
     holds, so that what else the machine does falls on all alike.
 
     Args:
-        source: the model.
+        measured: the model.
         device: where.
         chip: the device's speeds.
         repeats: how often each case is measured.
@@ -119,9 +119,15 @@ class Bench:
     """
 
     def __init__(
-        self, source: Source, device: str, chip: Chip, repeats: int, work: Work, deadline: float | None = None
+        self,
+        measured: MeasuredModel,
+        device: str,
+        chip: Chip,
+        repeats: int,
+        work: ProgressBar,
+        deadline: float | None = None,
     ) -> None:
-        self._source, self._device_name, self._device = source, device, torch.device(device)
+        self._measured, self._device_name, self._device = measured, device, torch.device(device)
         self._chip, self._repeats, self._work = chip, repeats, work
         self._deadline = float("inf") if deadline is None else deadline
         self._references: dict[tuple[int, int], np.ndarray | None] = {}
@@ -162,9 +168,9 @@ class Bench:
             key = workload.views, workload.prompt_tokens
             most[key] = max(most.get(key, 0), min(COMPARED, workload.batch))
         try:
-            with self._source.load(self._device_name) as policy:
+            with self._measured.load(self._device_name) as policy:
                 for key, number in most.items():
-                    inputs = random_inputs(self._source.config.model, Workload(number, *key))
+                    inputs = random_inputs(self._measured.config.model, Workload(number, *key))
                     rows = [inputs.rows(row, row + 1) for row in range(number)]
                     self._references[key] = np.concatenate([self._sample(policy, row) for row in rows])
         except (torch.OutOfMemoryError, MemoryError):  # then there is no error to tell
@@ -175,7 +181,7 @@ class Bench:
         """Divide the cases into those that fit into memory together."""
         from headless_eval.policies.pi0.doctor import count_parameters
 
-        parameters = count_parameters(self._source.config.model)
+        parameters = count_parameters(self._measured.config.model)
         room = _MEMORY * memory_free(self._device)
         group: list[Case] = []
         used = 0.0
@@ -203,7 +209,7 @@ class Bench:
                 if not entered:
                     free_unused(self._device)
                     mark = MemoryMark(self._device)
-                    policy = self._source.load(self._device_name, case.compute, case.engine, case.execution)
+                    policy = self._measured.load(self._device_name, case.compute, case.engine, case.execution)
                     policies.append(policy)
                     before, entered = self._enter(policy, case.precision, workload), True
                     mark.forget_peak()  # of an engine that was replaced
@@ -220,7 +226,7 @@ class Bench:
     def _enter(self, policy: LocalPolicy, precision: Precision, workload: Workload) -> float:
         """Put the policy into a precision with an engine of its own; return the seconds."""
         if precision.method is not None and precision.method.needs_calibration:
-            inputs = random_inputs(self._source.config.model, workload)
+            inputs = random_inputs(self._measured.config.model, workload)
             policy.calibration = policy.record_calls(lambda: self._sample(policy, inputs))
         if precision.dtype == "float32":
             _, ms = wall(self._device, lambda: policy.policy.renew_engine(precision, None))
@@ -231,7 +237,7 @@ class Bench:
     def _first(
         self, policy: LocalPolicy, case: Case, workload: Workload, row: Row, before: float, mark: MemoryMark
     ) -> _Ready:
-        inputs = random_inputs(self._source.config.model, workload)
+        inputs = random_inputs(self._measured.config.model, workload)
         actions, ms = wall(self._device, lambda: self._sample(policy, inputs))
         peak = mark.peak()
         for _ in range(2):
@@ -303,10 +309,10 @@ class Bench:
 
     def limit(self, case: Case, workload: Workload) -> Limit:
         """Return the roofline's times of a case."""
-        sizes = self._source.config.model
+        sizes = self._measured.config.model
         speeds = self._chip.speeds(case.products)
         return limit_of(
-            self._source.costs(workload), speeds, sizes.num_steps, case.weight_bytes, case.value_bytes
+            self._measured.costs(workload), speeds, sizes.num_steps, case.weight_bytes, case.value_bytes
         )
 
 

@@ -9,7 +9,8 @@ import torch
 from headless_eval.config.performance import ProfileConfig
 from headless_eval.performance.cases import Case
 from headless_eval.performance.chip import Chip
-from headless_eval.performance.figures import profile_figure
+from headless_eval.performance.formatting import markdown, percent, scientific, significant, size
+from headless_eval.performance.measured_model import measured_model_of, prompt_tokens
 from headless_eval.performance.profile.measure import (
     ModuleRow,
     Profile,
@@ -17,19 +18,10 @@ from headless_eval.performance.profile.measure import (
     by_kind,
     most_different,
 )
-from headless_eval.performance.progress import Work
-from headless_eval.performance.source import prompt_tokens, source_of
+from headless_eval.performance.profile.plot import profile_figure
+from headless_eval.performance.progress_bar import ProgressBar
+from headless_eval.performance.result_files import new_folder, write_csv, write_json
 from headless_eval.performance.spans import STEP
-from headless_eval.performance.tables import (
-    markdown,
-    new_folder,
-    percent,
-    scientific,
-    significant,
-    size,
-    write_csv,
-    write_json,
-)
 from headless_eval.performance.timing import threads
 from headless_eval.performance.workload import Workload
 from headless_eval.policies.registry import check_device, check_engine
@@ -65,24 +57,24 @@ def profile(config: ProfileConfig) -> int:
     check_device(config.device)
     check_engine(config.engine, config.execution)
     cases = _cases(config)
-    source = source_of(config, config.random_weights)
-    tokens = prompt_tokens(config.prompt_tokens, source)
-    views = source.views if config.views is None else config.views
+    measured = measured_model_of(config, config.random_weights)
+    tokens = prompt_tokens(config.prompt_tokens, measured)
+    views = measured.views if config.views is None else config.views
     workload = Workload(config.batch, views, tokens)
     console = new_console()
     with (
         new_folder(config.results, "profile", _FILE) as folder,
         threads(1),
-        Work(console, len(cases) * Profiler.units(config.repeats)) as work,
+        ProgressBar(console, len(cases) * Profiler.units(config.repeats)) as work,
     ):
         chip = Chip(torch.device(config.device))
-        profiler = Profiler(source, config.device, workload, chip, config.repeats, work)
+        profiler = Profiler(measured, config.device, workload, chip, config.repeats, work)
         profiles = [
             profiler.measure(case, folder / f"trace{'_' + case.precision.name if index else ''}.json.gz")
             for index, case in enumerate(cases)
         ]
         about = chip.sentence()
-    title = f"{source.name}, {config.compute}, batch {config.batch}, {views} views, {tokens} prompt tokens"
+    title = f"{measured.name}, {config.compute}, batch {config.batch}, {views} views, {tokens} prompt tokens"
     tables = list(_tables(profiles))
     notes = [
         *(_sentence(one, config.gpu is not None) for one in profiles),

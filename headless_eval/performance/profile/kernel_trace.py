@@ -35,7 +35,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class Work:
+class KernelTime:
     """One kernel or operator of an inference.
 
     Args:
@@ -98,7 +98,7 @@ def record(device: torch.device, infer: Callable[[], Any], path: Path) -> None:
         plain.unlink()
 
 
-def read(path: Path) -> list[Work]:
+def read(path: Path) -> list[KernelTime]:
     """Return the work in a trace: kernels if there are any, else the host's operators."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     events = [event for event in json.loads(data)["traceEvents"] if event.get("ph") == "X"]
@@ -106,7 +106,7 @@ def read(path: Path) -> list[Work]:
     return list(_of_gpu(kernels, events)) if kernels else list(_of_host(events))
 
 
-def _of_gpu(kernels: list[dict], events: list[dict]) -> Iterator[Work]:
+def _of_gpu(kernels: list[dict], events: list[dict]) -> Iterator[KernelTime]:
     ranges: dict[Any, list[dict]] = {}
     for event in events:
         if event.get("cat") == "user_annotation":
@@ -124,7 +124,7 @@ def _of_gpu(kernels: list[dict], events: list[dict]) -> Iterator[Work]:
         launch = launches.get(kernel.get("args", {}).get("correlation"))
         finder = finders.get(launch.get("tid")) if launch else None
         within = finder.innermost(launch["ts"]) if finder and launch else ""
-        yield Work(kernel["name"], within, own / 1e3)
+        yield KernelTime(kernel["name"], within, own / 1e3)
 
 
 class _Finder:
@@ -151,7 +151,7 @@ class _Finder:
         return self._ranges[index]["name"] if index >= 0 else ""
 
 
-def _of_host(events: list[dict]) -> Iterator[Work]:
+def _of_host(events: list[dict]) -> Iterator[KernelTime]:
     """Operators by the time that is theirs alone, on whatever thread."""
     threads: dict[Any, list[dict]] = {}
     for event in events:
@@ -171,4 +171,4 @@ def _of_host(events: list[dict]) -> Iterator[Work]:
             within.append(event["name"] if event["cat"] == "user_annotation" else next(ranges, ""))
             stack.append(index)
         for event, ms, where in zip(of, own, within, strict=True):
-            yield Work(event["name"], where, ms / 1e3)
+            yield KernelTime(event["name"], where, ms / 1e3)

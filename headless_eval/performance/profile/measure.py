@@ -1,4 +1,4 @@
-"""Where the time of an inference goes, what it could be, and where rounding does its damage."""
+"""Where the time of an inference goes, what it could be, and what rounding does to its values."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.components import component_of, layer_of
 from headless_eval.performance.costs import Cost
+from headless_eval.performance.measured_model import MeasuredModel
 from headless_eval.performance.memory import MemoryMark, free_unused
 from headless_eval.performance.profile import kernel_trace
 from headless_eval.performance.profile.host_clock import time_spans
@@ -23,8 +24,7 @@ from headless_eval.performance.profile.tensor_errors import (
     snapshot,
     weight_errors,
 )
-from headless_eval.performance.progress import Work
-from headless_eval.performance.source import Source
+from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.spans import PREFIX, QUANTIZER, SETUP, STEP, Span, watched
 from headless_eval.performance.timing import Stopwatch, Times, processor, summarize
 from headless_eval.performance.workload import Workload, random_inputs
@@ -127,7 +127,7 @@ class Profiler:
     """Profiles precisions on one batch of inputs.
 
     Args:
-        source: the model.
+        measured: the model.
         device: where.
         workload: what it is given.
         chip: the device's speeds.
@@ -136,13 +136,19 @@ class Profiler:
     """
 
     def __init__(
-        self, source: Source, device: str, workload: Workload, chip: Chip, repeats: int, work: Work
+        self,
+        measured: MeasuredModel,
+        device: str,
+        workload: Workload,
+        chip: Chip,
+        repeats: int,
+        work: ProgressBar,
     ) -> None:
-        self._source, self._device_name, self._device = source, device, torch.device(device)
+        self._measured, self._device_name, self._device = measured, device, torch.device(device)
         self._workload, self._chip, self._repeats, self._work = workload, chip, repeats, work
-        self._inputs = random_inputs(source.config.model, workload)
+        self._inputs = random_inputs(measured.config.model, workload)
         work.say("float32 eager, the reference")
-        with source.load(device) as policy:
+        with measured.load(device) as policy:
             self._reference, self._actions = self._look(policy)
         free_unused(self._device)
 
@@ -162,7 +168,7 @@ class Profiler:
             work.say(f"warming up {case.precision.name}")
             mark = MemoryMark(self._device)
             policy = stack.enter_context(
-                self._source.load(self._device_name, case.compute, case.engine, case.execution)
+                self._measured.load(self._device_name, case.compute, case.engine, case.execution)
             )
             self._enter(policy, case.precision)
             infer = self._inference(policy)
@@ -237,7 +243,7 @@ class Profiler:
 
     def _look_at_modules_of(self, case: Case) -> Snapshot:
         """Do so for a precision whose engine has no modules: in the eager model, simulated."""
-        with self._source.load(self._device_name, case.compute) as policy:
+        with self._measured.load(self._device_name, case.compute) as policy:
             self._enter(policy, case.precision)
             found, _ = self._look(policy)
         free_unused(self._device)
@@ -254,7 +260,7 @@ class Profiler:
 
     def _time_parts(self, policy: LocalPolicy, times: Times) -> dict[str, float]:
         """Tell flow steps from the rest where nothing but the whole can be seen: by inferences of one step."""
-        steps = self._source.config.model.num_steps
+        steps = self._measured.config.model.num_steps
         if steps == 1:
             return {}
         one_step = self._time(self._inference(policy, num_steps=1)).median
@@ -301,8 +307,8 @@ class Profiler:
     def _modules(
         self, case: Case, spans: dict[Span, float], rounded: Snapshot, weights: dict[str, int]
     ) -> list[ModuleRow]:
-        sizes = self._source.config.model
-        costs = {cost.module: cost for cost in self._source.costs(self._workload)}
+        sizes = self._measured.config.model
+        costs = {cost.module: cost for cost in self._measured.costs(self._workload)}
         speeds = self._chip.speeds(case.products)
         of_weights, of_values = (
             weight_errors(rounded, self._reference),
@@ -386,7 +392,7 @@ def _base(part: str) -> str:
     return STEP if part.startswith(STEP) else part
 
 
-def _kernels(works: list[kernel_trace.Work]) -> list[KernelRow]:
+def _kernels(works: list[kernel_trace.KernelTime]) -> list[KernelRow]:
     sums: dict[tuple[str, str, str], list[float]] = {}
     for work in works:
         sums.setdefault((work.within, work.name, work.kind), []).append(work.ms)

@@ -12,13 +12,14 @@ from headless_eval.config.run import RunConfig
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.performance.figures import sensitivity_figure
-from headless_eval.performance.progress import Work
+from headless_eval.performance.formatting import markdown, percent, scientific, significant
+from headless_eval.performance.progress_bar import ProgressBar
+from headless_eval.performance.result_files import new_folder, write_csv, write_json
 from headless_eval.performance.sensitivity.measure import (
     ALL,
     AND,
     UNION,
-    Damage,
+    PartEffect,
     Sensitivity,
     advise,
     is_candidate,
@@ -30,15 +31,7 @@ from headless_eval.performance.sensitivity.observations import (
     read_observations,
     save_observations,
 )
-from headless_eval.performance.tables import (
-    markdown,
-    new_folder,
-    percent,
-    scientific,
-    significant,
-    write_csv,
-    write_json,
-)
+from headless_eval.performance.sensitivity.plot import sensitivity_figure
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.quant.precision import Precision, Scope, configurations
 from headless_eval.report.statistics import wilson_interval
@@ -74,7 +67,7 @@ def sensitivity(config: SensitivityConfig) -> int:
     with ExitStack() as stack:
         evaluator = stack.enter_context(Evaluator(run))
         folder = stack.enter_context(new_folder(config.results, "sensitivity", _FILE))
-        work = stack.enter_context(Work(console, 1.0))
+        work = stack.enter_context(ProgressBar(console, 1.0))
         work.say("loading the policy")
         policy = evaluator.load_policy()
         if policy.module is None or not hasattr(policy.policy, "norm_stats"):
@@ -88,16 +81,16 @@ def sensitivity(config: SensitivityConfig) -> int:
             pairs = [one.observation for one in seen], [one.noise for one in seen]
             policy.calibration = policy.record_inputs(*pairs, policy=policy.name, number=len(seen))
         title = f"{policy.name}: one part rounded at a time, {len(seen)} observations {origin}"
-        damages: list[Damage] = []
+        effects: list[PartEffect] = []
         try:
-            advice = _measure(config, policy, precisions, seen, work, damages)
+            advice = _measure(config, policy, precisions, seen, work, effects)
         except KeyboardInterrupt:  # what there is is kept
-            _write(folder, title, damages, ["Interrupted."])
+            _write(folder, title, effects, ["Interrupted."])
             raise
         faults = 0
         if config.success:
-            damages, faults = _add_success(config, evaluator, precisions, damages, advice, work)
-    lines = [_advice_line(one, advice, damages, config) for one in precisions]
+            effects, faults = _add_success(config, evaluator, precisions, effects, advice, work)
+    lines = [_advice_line(one, advice, effects, config) for one in precisions]
     note = (
         "error: root mean square difference of the action chunks to float32, relative to theirs, in normalised "
         "units; largest change: of an action, in the robot's own units; same noise. The tolerance is on actions, not "
@@ -108,8 +101,8 @@ def sensitivity(config: SensitivityConfig) -> int:
             else "--success N measures it for each component; headless-eval run, for the whole model."
         )
     )
-    _write(folder, title, damages, [*lines, note])
-    ordered = _by_damage(damages)
+    _write(folder, title, effects, [*lines, note])
+    ordered = _by_error(effects)
     console.print(_listing(ordered[:_SHOWN], title))
     if len(ordered) > _SHOWN:
         console.print(f"{len(ordered) - _SHOWN} more in {folder / 'sensitivity.csv'}", highlight=False)
@@ -124,7 +117,7 @@ def sensitivity(config: SensitivityConfig) -> int:
 
 
 def _observations(
-    config: SensitivityConfig, evaluator: Evaluator, work: Work
+    config: SensitivityConfig, evaluator: Evaluator, work: ProgressBar
 ) -> tuple[list[RecordedObservation], str]:
     """Return the observations, and where they are from."""
     if config.observations is not None and config.observations.is_dir():
@@ -153,20 +146,20 @@ def _measure(
     policy: LocalPolicy,
     precisions: Sequence[Precision],
     seen: Sequence[RecordedObservation],
-    work: Work,
-    damages: list[Damage],
-) -> dict[str, list[Damage]]:
-    """Add the damage of every part to a list; return by precision what was tried as advice."""
+    work: ProgressBar,
+    effects: list[PartEffect],
+) -> dict[str, list[PartEffect]]:
+    """Add the effect of every part to a list; return by precision what was tried as advice."""
     parts = parts_of(policy.module, config.by)
     work.expect(len(precisions) * (len(parts) + 4))
     measuring = Sensitivity(policy, seen)
-    advice: dict[str, list[Damage]] = {}
+    advice: dict[str, list[PartEffect]] = {}
     for precision in precisions:
         for part in parts:
             work.say(f"{precision.name}: {part.name}")
-            damages.append(measuring.measure(precision, part))
+            effects.append(measuring.measure(precision, part))
             work.advance()
-        single = _candidates(damages, precision, config)
+        single = _candidates(effects, precision, config)
         work.say(f"{precision.name}: what may be rounded together")
         advice[precision.name] = list(
             advise(single, config.tolerance, lambda part: measuring.measure(precision, part))  # noqa: B023
@@ -176,21 +169,23 @@ def _measure(
     return advice
 
 
-def _candidates(damages: Sequence[Damage], precision: Precision, config: SensitivityConfig) -> list[Damage]:
-    return [one for one in damages if one.precision == precision.name and is_candidate(one, config.by)]
+def _candidates(
+    effects: Sequence[PartEffect], precision: Precision, config: SensitivityConfig
+) -> list[PartEffect]:
+    return [one for one in effects if one.precision == precision.name and is_candidate(one, config.by)]
 
 
 def _add_success(
     config: SensitivityConfig,
     evaluator: Evaluator,
     precisions: Sequence[Precision],
-    damages: list[Damage],
-    advice: dict[str, list[Damage]],
-    work: Work,
-) -> tuple[list[Damage], int]:
+    effects: list[PartEffect],
+    advice: dict[str, list[PartEffect]],
+    work: ProgressBar,
+) -> tuple[list[PartEffect], int]:
     """Run episodes with each component rounded, and with what may be rounded together; and at float32."""
     by_name = {one.name: one for one in precisions}
-    rows = [one for one in damages if one.layer is None and one.status == "ok"]
+    rows = [one for one in effects if one.layer is None and one.status == "ok"]
     rows += [tried[-1] for tried in advice.values() if tried and tried[-1].status == "ok"]
     scoped: dict[str, Precision] = {"float32": Precision()}
     for row in rows:
@@ -213,31 +208,31 @@ def _add_success(
     evaluator.run_trials(trials, on_episode)
     evaluator.policy.set_precision(Precision())
 
-    def with_success(one: Damage) -> Damage:
+    def with_success(one: PartEffect) -> PartEffect:
         if one not in rows:
             return one
         found = outcomes[replace(by_name[one.precision], scope=Scope(one.include)).name]
         return replace(one, successes=sum(found), episodes=len(found))
 
     extra = [tried[-1] for tried in advice.values() if tried]
-    extra = [one for one in extra if one.include not in {other.include for other in damages}]
+    extra = [one for one in extra if one.include not in {other.include for other in effects}]
     base = outcomes["float32"]
-    float32 = Damage("float32", "nothing", None, "$^", 0.0, 0.0, 0.0, 0.0, sum(base), len(base))
-    return [float32, *map(with_success, [*damages, *extra])], faults
+    float32 = PartEffect("float32", "nothing", None, "$^", 0.0, 0.0, 0.0, 0.0, sum(base), len(base))
+    return [float32, *map(with_success, [*effects, *extra])], faults
 
 
-def _by_damage(damages: Sequence[Damage]) -> list[Damage]:
+def _by_error(effects: Sequence[PartEffect]) -> list[PartEffect]:
     """Sort the worst first; parts without figures last."""
-    return sorted(damages, key=lambda one: -1.0 if one.error is None else one.error, reverse=True)
+    return sorted(effects, key=lambda one: -1.0 if one.error is None else one.error, reverse=True)
 
 
 def _advice_line(
     precision: Precision,
-    advice: dict[str, list[Damage]],
-    damages: Sequence[Damage],
+    advice: dict[str, list[PartEffect]],
+    effects: Sequence[PartEffect],
     config: SensitivityConfig,
 ) -> str:
-    single = _candidates(damages, precision, config)
+    single = _candidates(effects, precision, config)
     tried = advice[precision.name]
     within = f"within {percent(config.tolerance)} of float32's actions"
     if not tried or tried[-1].error is None or tried[-1].error > config.tolerance:
@@ -263,12 +258,12 @@ def _advice_line(
     )
 
 
-def _with_errors(parts: Sequence[Damage]) -> str:
+def _with_errors(parts: Sequence[PartEffect]) -> str:
     """Return names of parts with what each does alone, the worst first."""
-    return ", ".join(f"{part_name(one)} ({scientific(one.error)})" for one in _by_damage(parts))
+    return ", ".join(f"{part_name(one)} ({scientific(one.error)})" for one in _by_error(parts))
 
 
-def _cells(one: Damage) -> list[str]:
+def _cells(one: PartEffect) -> list[str]:
     name = "the whole model" if one.component == ALL else part_name(one)
     cells = ["what may be rounded" if AND in name else name, one.precision, percent(one.parameters)]
     if one.status != "ok":
@@ -280,9 +275,9 @@ def _cells(one: Damage) -> list[str]:
     return [*cells, scientific(one.error), scientific(one.error_max), significant(one.largest), success]
 
 
-def _listing(damages: Sequence[Damage], title: str) -> Listing:
+def _listing(effects: Sequence[PartEffect], title: str) -> Listing:
     """Return the table for a terminal, without columns that say nothing."""
-    rows = [_cells(one) for one in damages]
+    rows = [_cells(one) for one in effects]
     spare = [name for index, name in enumerate(_HEADER) if len({row[index] for row in rows}) == 1]
     if "precision" in spare:
         title += f", {rows[0][_HEADER.index('precision')]}"
@@ -291,13 +286,13 @@ def _listing(damages: Sequence[Damage], title: str) -> Listing:
     return Listing(header, [[row[index] for index in kept] for row in rows], 1, title, spare=_SPARE)
 
 
-def _write(folder: Path, title: str, damages: Sequence[Damage], lines: Sequence[str]) -> None:
-    ordered = _by_damage(damages)
+def _write(folder: Path, title: str, effects: Sequence[PartEffect], lines: Sequence[str]) -> None:
+    ordered = _by_error(effects)
     write_csv(folder / "sensitivity.csv", ordered)
     write_json(folder / _FILE, {"title": title, "parts": ordered, "notes": list(lines)})
     table = markdown(_HEADER, map(_cells, ordered), 2)
     (folder / "sensitivity.md").write_text(
         f"# {title}\n\n{table}\n" + "\n\n".join(lines) + "\n", encoding="utf-8"
     )
-    if any(one.error for one in damages):
-        sensitivity_figure(folder / "sensitivity.png", title, damages)
+    if any(one.error for one in effects):
+        sensitivity_figure(folder / "sensitivity.png", title, effects)

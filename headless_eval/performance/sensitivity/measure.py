@@ -34,7 +34,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Damage:
+class PartEffect:
     """What rounding one part does.
 
     Args:
@@ -103,14 +103,16 @@ class Sensitivity:
             for name, module in policy.module.named_modules()
         }
 
-    def measure(self, precision: Precision, part: Part) -> Damage:
+    def measure(self, precision: Precision, part: Part) -> PartEffect:
         """Return what rounding one part at a precision does; the policy is left at it.
 
         Raises:
             UserError: the policy's engine does not compute this precision.
         """
         scoped = replace(precision, scope=Scope(part.pattern))
-        damage = Damage(precision.name, part.component, part.layer, part.pattern, self._share(scoped.scope))
+        effect = PartEffect(
+            precision.name, part.component, part.layer, part.pattern, self._share(scoped.scope)
+        )
         try:
             self._policy.set_precision(scoped)
             actions = self._infer()
@@ -118,11 +120,11 @@ class Sensitivity:
             self._policy.set_precision(Precision())
             if "matches no" not in str(error) and "reached none" not in str(error):
                 raise
-            return replace(damage, status="nothing to round")
+            return replace(effect, status="nothing to round")
         difference = actions - self._reference
         normal = difference / self._scale
         return replace(
-            damage,
+            effect,
             error=float(np.sqrt(np.square(normal).mean() / np.square(self._normal).mean())),
             error_max=float(np.abs(normal).max() / np.abs(self._normal).max()),
             largest=float(np.abs(difference).max()),
@@ -160,19 +162,19 @@ class Sensitivity:
 
 
 def advise(
-    damages: Sequence[Damage], tolerance: float, measure: Callable[[Part], Damage]
-) -> Iterator[Damage]:
+    effects: Sequence[PartEffect], tolerance: float, measure: Callable[[Part], PartEffect]
+) -> Iterator[PartEffect]:
     """Yield measurements of sets of parts, the last of which is the largest found that stays within a tolerance.
 
     It begins with all parts that do so alone, and leaves out the worst until the set does together; nothing is
     yielded if no part does alone.
 
     Args:
-        damages: of disjoint parts at one precision.
+        effects: of disjoint parts at one precision.
         tolerance: the largest ``error``.
         measure: measures a set.
     """
-    fitting = [one for one in damages if one.error is not None and one.error <= tolerance]
+    fitting = [one for one in effects if one.error is not None and one.error <= tolerance]
     fitting.sort(key=lambda one: one.error or 0.0)
     while fitting:
         pattern = UNION.join(one.include for one in fitting)
@@ -183,15 +185,15 @@ def advise(
         fitting.pop()
 
 
-def is_candidate(damage: Damage, by: str) -> bool:
+def is_candidate(effect: PartEffect, by: str) -> bool:
     """Return whether a part is one of those, disjoint and together the model, that advice chooses among."""
-    if damage.component not in _HAVE_LAYERS:
+    if effect.component not in _HAVE_LAYERS:
         return False
     if by != "layer":
-        return damage.layer is None
-    return damage.layer is not None or not _HAVE_LAYERS[damage.component]
+        return effect.layer is None
+    return effect.layer is not None or not _HAVE_LAYERS[effect.component]
 
 
-def part_name(damage: Damage) -> str:
+def part_name(effect: PartEffect) -> str:
     """Return what to call the part."""
-    return Part(damage.component, damage.layer, damage.include).name
+    return Part(effect.component, effect.layer, effect.include).name

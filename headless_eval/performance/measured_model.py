@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from headless_eval.config.model import ModelSettings
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.costs import Costs, count
+from headless_eval.performance.random_weights import random_model
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.norm_stats import NormStats
-from headless_eval.policies.paligemma.gemma import RMSNorm
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
 from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig
 from headless_eval.policies.pi0.model import Pi0
@@ -31,7 +30,7 @@ from headless_eval.policies.registry import (
 
 
 @dataclass(frozen=True)
-class Source:
+class MeasuredModel:
     """Where models come from.
 
     Args:
@@ -97,9 +96,9 @@ def costs_of(config: Pi0Config, workload: Workload) -> Costs:
     return count(model, lambda: model.sample_actions(*arguments))
 
 
-def source_of(settings: ModelSettings, random_weights: bool = False) -> Source:
-    """Return what a command's settings name; errors as of ``find_source``."""
-    return find_source(
+def measured_model_of(settings: ModelSettings, random_weights: bool = False) -> MeasuredModel:
+    """Return what a command's settings name; errors as of ``find_model``."""
+    return find_model(
         settings.policy,
         settings.checkpoint,
         settings.config,
@@ -111,7 +110,7 @@ def source_of(settings: ModelSettings, random_weights: bool = False) -> Source:
     )
 
 
-def find_source(
+def find_model(
     policy: str,
     checkpoint: Path | None = None,
     config: str | None = None,
@@ -121,7 +120,7 @@ def find_source(
     random_weights: bool = False,
     flow_steps: int | None = None,
     robot: str | None = None,
-) -> Source:
+) -> MeasuredModel:
     """Return what the flags name; the first five as of ``load_policy``.
 
     Args:
@@ -150,20 +149,20 @@ def find_source(
     if flow_steps is not None:
         settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
     if random_weights:
-        return Source(f"{settings.name} with random weights", settings, tokenizer=tokenizer)
-    return Source(name, settings, folder, config, config_file, tokenizer, flow_steps, robot)
+        return MeasuredModel(f"{settings.name} with random weights", settings, tokenizer=tokenizer)
+    return MeasuredModel(name, settings, folder, config, config_file, tokenizer, flow_steps, robot)
 
 
-def prompt_tokens(wanted: int | None, source: Source) -> int:
+def prompt_tokens(wanted: int | None, measured: MeasuredModel) -> int:
     """Return how many tokens a prompt has; by default 64, or as many as there are slots.
 
     Raises:
         UserError: there are not so many slots.
     """
-    slots = source.config.model.max_token_len
+    slots = measured.config.model.max_token_len
     tokens = min(64, slots) if wanted is None else wanted
     if not 0 < tokens <= slots:
-        raise UserError(f"--prompt-tokens is {tokens}; the model of {source.name} has 1 to {slots} slots")
+        raise UserError(f"--prompt-tokens is {tokens}; the model of {measured.name} has 1 to {slots} slots")
     return tokens
 
 
@@ -171,32 +170,3 @@ def _plain_stats(config: PolicyConfig) -> dict[str, NormStats]:
     """Return statistics of a robot whose states and actions are small numbers."""
     dims = {"state": config.robot.state_dims, "actions": config.action_dims}
     return {kind: NormStats(np.zeros(n), np.ones(n), -np.ones(n), np.ones(n)) for kind, n in dims.items()}
-
-
-@torch.no_grad()
-def random_model(config: PolicyConfig, device: torch.device, dtype: torch.dtype) -> Pi0:
-    """Draw a model on its device, without a copy on the host; the same weights in every dtype, rounded.
-
-    Norms and modulations are drawn too: with gates of zero, as training starts, every layer would be the
-    identity, and no rounding would show.
-    """
-    with torch.device("meta"):
-        model = Pi0(config.model)
-    model = model.to(dtype).to_empty(device=device)
-    generator = torch.Generator(device)
-    for index, (name, parameter) in enumerate(model.named_parameters()):
-        generator.manual_seed(index)
-        module = model.get_submodule(name.rpartition(".")[0])
-        mean, deviation = _distribution(module, name.rpartition(".")[2], parameter)
-        drawn = torch.empty(parameter.shape, dtype=torch.float32, device=device)
-        parameter.copy_(drawn.normal_(mean, deviation, generator=generator))
-    return model.eval()
-
-
-def _distribution(module: nn.Module, name: str, parameter: torch.Tensor) -> tuple[float, float]:
-    if name == "bias" or isinstance(module, RMSNorm):
-        return 0.0, 0.02
-    if isinstance(module, nn.LayerNorm):
-        return 1.0, 0.02
-    fan_in = parameter.shape[1] if isinstance(module, nn.Embedding) else parameter[0].numel()
-    return 0.0, fan_in**-0.5

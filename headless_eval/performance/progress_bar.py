@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from headless_eval.runs.progress import LINE_INTERVAL, duration
 
 
-class Work(AbstractContextManager["Work"]):
+class ProgressBar(AbstractContextManager["ProgressBar"]):
     """Shows how much of some work is done, what is being done, and how long the rest takes.
 
     Args:

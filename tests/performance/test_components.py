@@ -1,0 +1,23 @@
+"""Every module is in one component."""
+
+import torch
+from performance_cases import CPU, tiny
+
+from headless_eval.performance.components import COMPONENTS, component_of, layer_of
+from headless_eval.performance.random_weights import random_model
+
+
+def test_every_module_is_in_one_component():
+    import re
+
+    for pi05 in (False, True):
+        model = random_model(tiny(pi05), CPU, torch.float32)
+        leaves = [name for name, module in model.named_modules() if name and not list(module.children())]
+        assert all(component_of(name) != "other" for name in leaves)
+        for name in leaves:
+            assert sum(bool(re.search(of.pattern, name)) for of in COMPONENTS) == 1
+    assert layer_of("expert.layers.11.mlp.up_proj") == 11
+    assert layer_of("image_projector") is None
+    (attention,) = (of for of in COMPONENTS if of.name == "expert attention")
+    assert re.search(attention.layer_pattern(1), "expert.layers.1.self_attn.q_proj")
+    assert not re.search(attention.layer_pattern(1), "expert.layers.11.self_attn.q_proj")
