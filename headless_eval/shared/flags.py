@@ -25,6 +25,7 @@ from typing import (
 )
 
 from headless_eval.errors import UserError
+from headless_eval.shared.suggest import nearest
 
 T = TypeVar("T")
 
@@ -124,7 +125,9 @@ class Setting(NamedTuple):
         wanted = None
         if get_origin(self.kind) is Literal and value not in get_args(self.kind):
             *others, last = get_args(self.kind)
-            wanted, value = f"{', '.join(others)} or {last}", repr(value)
+            near = nearest(str(value), get_args(self.kind), cutoff=0.6)
+            wanted = f"{', '.join(others)} or {last}" + (f"; did you mean {near}?" if near else "")
+            value = repr(value)
         elif self.flag.least is not None and value < self.flag.least:
             wanted = f"{self.flag.least} or more"
         elif self.flag.most is not None and value > self.flag.most:

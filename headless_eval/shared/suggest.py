@@ -15,9 +15,21 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
         known: all valid names.
     """
     names = list(known)
-    near = [known for known in names if known.startswith(name) and name]
-    if not near:
-        by_lower = {known.lower(): known for known in names}
-        near = [by_lower[known] for known in get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)]
-    hint = f": did you mean {near[0]}? There are" if near else "; there are"
+    near = nearest(name, names)
+    hint = f": did you mean {near}? There are" if near else "; there are"
     return UserError(f"unknown {what} {name!r}{hint}: {', '.join(names) or 'none'}")
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """Return the known name that an unknown one probably means; None if no name is alike.
+
+    Args:
+        name: the unknown name.
+        known: all valid names.
+        cutoff: how alike they must be, from 0 to 1.
+    """
+    names = list(known)
+    begun = [known for known in names if known.startswith(name) and name]
+    by_lower = {known.lower(): known for known in names}
+    alike = [by_lower[known] for known in get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)]
+    return next(iter(begun or alike), None)
