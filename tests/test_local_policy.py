@@ -14,8 +14,8 @@ import headless_eval
 from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
-from headless_eval.local_policy import LocalPolicy
-from headless_eval.policies.registry import list_policies, load_policy
+from headless_eval.local_policy import LocalPolicy, load_policy
+from headless_eval.policies.registry import list_policies
 from headless_eval.quant.methods.rtn import RoundToNearest
 from headless_eval.quant.precision import DTYPES, MODES, Precision, Scope
 

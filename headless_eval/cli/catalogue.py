@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from headless_eval.config.catalogue import ListConfig
-from headless_eval.policies.pi0.config import CONFIGS
-from headless_eval.policies.registry import list_policies, trained_policies
+from headless_eval.policies.registry import list_configs, list_policies, trained_policies
 from headless_eval.quant.dtypes import DTYPES
 from headless_eval.quant.methods import METHODS
 from headless_eval.quant.precision import MODES
@@ -24,7 +23,7 @@ def catalogue() -> dict[str, Any]:
     return {
         "policies": list_policies(),
         "trained_on": {name: asdict(trained_on) for name, trained_on in trained_policies().items()},
-        "configs": list(CONFIGS),
+        "configs": list_configs(),
         "suites": {
             suite.name: {
                 "summary": suite.summary,

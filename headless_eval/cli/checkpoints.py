@@ -5,7 +5,7 @@ from headless_eval.config.checkpoints import ConvertConfig, DoctorConfig, FetchC
 
 def doctor(settings: DoctorConfig) -> int:
     """Check a checkpoint; returns the exit status."""
-    from headless_eval.policies.pi0 import doctor
+    from headless_eval.runs import doctor
 
     return doctor.doctor(
         settings.policy,

@@ -31,7 +31,8 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, room: str, module: str | None = None) -> None:
         self.kind, self._room, self._module = kind, room, module
-        self.group = f"headless_eval.{kind.replace(' ', '_')}s"
+        self._plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+        self.group = f"headless_eval.{self._plural.replace(' ', '_')}"
         self._known: dict[str, T] = {}
         self._outside: dict[str, EntryPoint] = {}
         self._filled = False
@@ -43,7 +44,7 @@ class Registry(Generic[T]):
             ValueError: another thing has that name.
         """
         if self._known.setdefault(name, thing) is not thing:
-            raise ValueError(f"there are two {self.kind}s named {name!r}")
+            raise ValueError(f"there are two {self._plural} named {name!r}")
         return thing
 
     def register(self, name: str) -> Callable[[Any], Any]:

@@ -9,11 +9,12 @@ import torch
 
 from headless_eval.config.model import ModelSettings
 from headless_eval.errors import UserError
-from headless_eval.local_policy import LocalPolicy
+from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.performance.costs import Costs, count
 from headless_eval.performance.random_weights import random_model
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.policies.baselines import BASELINES
+from headless_eval.policies.device import check_device
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
 from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig
@@ -21,11 +22,9 @@ from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.policy import Pi0Policy
 from headless_eval.policies.registry import (
     BUNDLED,
-    check_device,
     check_engine,
     find_config,
     find_policy,
-    load_policy,
 )
 
 

@@ -1,30 +1,92 @@
-"""Finding a policy: the bundled ones by name, others by folder or checkpoint. Imports torch only to load one."""
+"""Finding a policy and its family: bundled policies by name, others by folder or checkpoint. Imports no torch."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from headless_eval.contracts.robots import ROBOTS
+from headless_eval.contracts.registry import Registry
 from headless_eval.errors import UserError
-from headless_eval.policies.baselines import BASELINES
-from headless_eval.policies.pi0.engine import ENGINES, EXECUTIONS
 from headless_eval.policies.trained_on import TrainedOn, read_trained_on
 from headless_eval.shared.suggest import unknown
-
-if TYPE_CHECKING:
-    from headless_eval.local_policy import LocalPolicy
-    from headless_eval.policies.pi0.config import PolicyConfig
 
 DEFAULT = "pi0-droid-tiny"
 BUNDLED = Path(__file__).parent / "bundled"
 DTYPES = ("float32", "bfloat16", "float16")
-_CONFIG = "config.toml"
+CONFIG = "config.toml"
+"""The file with a policy's configuration in its folder."""
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a policy; the fields are the arguments of ``load_policy``."""
+
+    config: str | None = None
+    config_file: Path | None = None
+    tokenizer: Path | None = None
+    robot: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    flow_steps: int | None = None
+    engine: str = "auto"
+    execution: str = "simulated"
+
+
+class Family(Protocol):
+    """Policies that have their code in common. One folder a family, whose ``family.py`` adds it to ``FAMILIES``.
+
+    The module imports no torch before a policy is opened.
+    """
+
+    @property
+    def policies(self) -> Sequence[str]:
+        """Return the names of policies that need neither weights nor a folder."""
+        ...
+
+    @property
+    def configs(self) -> Sequence[str]:
+        """Return the names of its configurations, which a checkpoint can be loaded with."""
+        ...
+
+    @property
+    def engines(self) -> Sequence[str]:
+        """Return the names of its engines, those that choose among engines included."""
+        ...
+
+    @property
+    def executions(self) -> Sequence[str]:
+        """Return how its engines can compute a precision."""
+        ...
+
+    def owns(self, folder: Path, config_file: Path | None = None) -> bool:
+        """Return whether a folder, or a file with a configuration, is of this family."""
+        ...
+
+    def read_config(self, folder: Path, name: str | None, file: Path | None, robot: str | None) -> Any:
+        """Return a checkpoint's configuration; arguments and errors as of ``find_config``."""
+        ...
+
+    def load(self, where: Path | str, options: LoadOptions) -> Any:
+        """Load a policy from a folder, or one of ``policies`` by its name; ``LocalPolicy`` wraps it.
+
+        Raises:
+            UserError: a file is missing or does not fit, or an option is not for this policy.
+        """
+        ...
+
+
+FAMILIES: Registry[Family] = Registry("policy family", "headless_eval.policies", module="family")
 
 
 def list_policies() -> list[str]:
-    """Return the names that ``load_policy`` knows: bundled policies, then baselines."""
-    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{_CONFIG}"))
-    return [*bundled, *BASELINES]
+    """Return the names that ``load_policy`` knows: bundled policies, then those that need no weights."""
+    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+    return [*bundled, *(name for _, family in FAMILIES.items() for name in family.policies)]
+
+
+def list_configs() -> list[str]:
+    """Return the names of all configurations."""
+    return [name for _, family in FAMILIES.items() for name in family.configs]
 
 
 def trained_policies() -> dict[str, TrainedOn]:
@@ -33,110 +95,30 @@ def trained_policies() -> dict[str, TrainedOn]:
     return {name: trained_on for name, trained_on in stated.items() if trained_on is not None}
 
 
-def load_policy(
-    policy: str | Path = DEFAULT,
-    *,
-    checkpoint: str | Path | None = None,
-    config: str | None = None,
-    config_file: str | Path | None = None,
-    tokenizer: str | Path | None = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-    flow_steps: int | None = None,
-    max_batch: int | None = None,
-    engine: str = "auto",
-    execution: str = "simulated",
-    robot: str | None = None,
-) -> "LocalPolicy":
-    """Load a policy into this process.
-
-    Args:
-        policy: one of ``list_policies()``, or a folder with ``config.toml``, weights (``model.safetensors`` or
-            its shards), ``assets/<asset_id>/norm_stats.json`` and ``tokenizer.model``.
-        checkpoint: a folder with weights and statistics, instead of ``policy``: openpi's (JAX or PyTorch), LeRobot's
-            or ours; or the address of one in openpi's cache (``gs://...``), or a hub id in Hugging Face's.
-        config: its configuration by name, one of ``headless_eval.policies.pi0.config.CONFIGS``.
-        config_file: its configuration as a TOML or JSON file, instead of ``config``; by default ``config.toml``
-            in the folder, or LeRobot's ``config.json``.
-        tokenizer: SentencePiece model; by default ``tokenizer.model`` beside the weights, or PaliGemma's in
-            openpi's cache (``$OPENPI_DATA_HOME``).
-        device: ``cpu``, ``cuda`` or ``cuda:0``.
-        dtype: what the weights are kept in: float32, bfloat16 or float16.
-        flow_steps: Euler steps of flow matching; by default the configuration's.
-        max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
-        engine: what computes, one of ``headless_eval.policies.pi0.engine.ENGINES``; results differ in the last bits.
-        execution: ``simulated`` rounds to a precision's values, ``native`` computes with its types (fused engine).
-        robot: the name of the robot that the policy is for, one of ``contracts.robots.ROBOTS``, where neither a
-            configuration nor the checkpoint tells.
+def open_policy(policy: str | Path, checkpoint: str | Path | None, options: LoadOptions) -> tuple[Any, str]:
+    """Load a policy; return it, and what to call it.
 
     Raises:
-        UserError: there is no such policy, configuration, robot or device; a file is missing or does not fit; both a
-            policy and a checkpoint are given; the policy is for another robot than the one named.
+        UserError: as of ``load_policy``.
     """
-    from headless_eval.local_policy import LocalPolicy
-
-    check_device(device)
-    check_engine(engine, execution)
-    if dtype not in DTYPES:
-        raise unknown("weight dtype", dtype, DTYPES)
-    if max_batch is not None and max_batch < 1:
-        raise UserError(f"max_batch is {max_batch}; it must be 1 or more")
-    if flow_steps is not None and flow_steps < 1:
-        raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
-    if checkpoint is None and str(policy) in BASELINES:
-        if config or config_file or tokenizer or flow_steps or (engine, execution) != ("auto", "simulated"):
-            raise UserError(
-                f"policy {policy!r} has neither configuration, tokenizer, flow steps nor engine: leave them out"
-            )
-        return LocalPolicy(BASELINES[str(policy)](robot), str(policy))
+    if checkpoint is None:
+        for _, family in FAMILIES.items():
+            if str(policy) in family.policies:
+                return family.load(str(policy), options), str(policy)
     folder, name = find_policy(policy, checkpoint)
-    settings = find_config(folder, config, None if config_file is None else Path(config_file), robot)
-    if flow_steps is not None:
-        settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
-    from headless_eval.policies.pi0.doctor import preflight
-    from headless_eval.policies.pi0.policy import Pi0Policy
-
-    tokenizer = None if tokenizer is None else Path(tokenizer)
-    preflight(folder, settings, tokenizer, device, dtype)
-    loaded = Pi0Policy.from_checkpoint(
-        folder, settings, tokenizer, device=device, dtype=dtype, engine=engine, execution=execution
-    )
-    return LocalPolicy(loaded, name, max_batch=max_batch)
-
-
-def check_device(device: str, instead: str = "leave --gpu (device) out") -> None:
-    """Refuse a device that is not there.
-
-    Args:
-        device: as torch names it.
-        instead: how to compute on the CPU, for the message.
-
-    Raises:
-        UserError: it is not, or is none.
-    """
-    import torch
-
-    try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        wanted = torch.device("meta")
-    if wanted.type not in ("cpu", "cuda"):
-        raise UserError(f"unknown device {device!r}: use cpu, cuda or cuda:INDEX")
-    if wanted.type == "cuda":
-        there = torch.cuda.device_count()
-        if not torch.cuda.is_available():
-            raise UserError(f"no device {device!r}: torch finds no CUDA GPU here; for the CPU {instead}")
-        if (wanted.index or 0) >= there:
-            raise UserError(f"no device {device!r}: there are {there} GPUs, counted from 0")
+    return find_family(folder, options.config, options.config_file).load(folder, options), name
 
 
 def check_engine(engine: str, execution: str) -> None:
-    """Refuse names that no engine or execution has.
+    """Refuse names that no engine or execution of any family has.
 
     Raises:
         UserError: one of them is unknown; the message names the nearest.
     """
-    for what, name, known in (("engine", engine, ENGINES), ("execution", execution, EXECUTIONS)):
+    families = [family for _, family in FAMILIES.items()]
+    engines = list(dict.fromkeys(name for family in families for name in family.engines))
+    executions = list(dict.fromkeys(name for family in families for name in family.executions))
+    for what, name, known in (("engine", engine, engines), ("execution", execution, executions)):
         if name not in known:
             raise unknown(what, name, known)
 
@@ -168,9 +150,7 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
         return folder, folder.resolve().name
     if folder.exists():
         raise UserError(f"policy {str(policy)!r} is a file: name the folder that holds it")
-    from headless_eval.policies.pi0.config import CONFIGS
-
-    if str(policy) in CONFIGS:
+    if str(policy) in list_configs():
         raise UserError(
             f"{str(policy)!r} is a configuration whose weights are not bundled: give a checkpoint's folder with it "
             f"(--checkpoint DIR --config {policy})"
@@ -178,54 +158,49 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
     raise unknown("policy", str(policy), list_policies())
 
 
+def find_family(folder: Path, name: str | None = None, file: Path | None = None) -> Family:
+    """Return the family of a checkpoint, told by its configuration's name, by a file with it, or by the folder.
+
+    Raises:
+        UserError: there is no such configuration or file, a name and a file are both given, the name is of other
+            weights than the bundled ones, or no family knows the folder.
+    """
+    families = [family for _, family in FAMILIES.items()]
+    if name is not None and file is not None:
+        raise UserError("config and config_file both given: a policy has one configuration")
+    if name is not None:
+        found = [family for family in families if name in family.configs]
+        if not found:
+            raise unknown("config", name, list_configs())
+        if folder.parent == BUNDLED and name != folder.name:
+            raise UserError(
+                f"the configuration {name} is not that of the bundled policy {folder.name}: give the checkpoint that "
+                "has it, too (--checkpoint DIR)"
+            )
+        return found[0]
+    if file is not None and not file.is_file():
+        raise UserError(f"no configuration at {file}: it has to be a TOML or JSON file")
+    for family in families:
+        if family.owns(folder, file):
+            return family
+    raise UserError(
+        f"{folder} has no configuration ({folder / CONFIG} is missing): name one with --config NAME or "
+        "--config-file FILE"
+    )
+
+
 def find_config(
     folder: Path, name: str | None = None, file: Path | None = None, robot: str | None = None
-) -> "PolicyConfig":
+) -> Any:
     """Return a checkpoint's configuration, by its name, from a file, or from the folder.
 
     Args:
         folder: of the checkpoint.
         name: of a known configuration.
         file: that holds a configuration.
-        robot: the name of the robot that the policy is for, where a folder of LeRobot's does not tell.
+        robot: the name of the robot that the policy is for, where the checkpoint does not tell.
 
     Raises:
-        UserError: there is no such configuration, a name and a file are both given, the name is of other weights
-            than the bundled ones, or the configuration is of another robot than the one named.
+        UserError: as of ``find_family``; the configuration cannot be read, or is of another robot than the one named.
     """
-    config = _find_config(folder, name, file, robot)
-    if robot is not None and config.observation != ROBOTS.find(robot).name:
-        raise UserError(
-            f"the configuration {config.name} is for the robot {config.observation}, not {robot}: name another"
-        )
-    return config
-
-
-def _find_config(folder: Path, name: str | None, file: Path | None, robot: str | None) -> "PolicyConfig":
-    from headless_eval.policies.pi0.config import CONFIGS
-
-    if name is not None and file is not None:
-        raise UserError("config and config_file both given: a policy has one configuration")
-    if name is not None:
-        if name not in CONFIGS:
-            raise unknown("config", name, CONFIGS)
-        if folder.parent == BUNDLED and name != folder.name:
-            raise UserError(
-                f"the configuration {name} is not that of the bundled policy {folder.name}: give the checkpoint that "
-                "has it, too (--checkpoint DIR)"
-            )
-        return CONFIGS[name]
-    from headless_eval.policies.pi0.formats.lerobot import is_lerobot, read_lerobot_config
-
-    if file is None and not (folder / _CONFIG).is_file() and is_lerobot(folder):
-        return read_lerobot_config(folder, robot)
-    if file is not None and not file.is_file():
-        raise UserError(f"no configuration at {file}: it has to be a TOML or JSON file")
-    file = file if file is not None else folder / _CONFIG
-    if not file.is_file():
-        raise UserError(
-            f"{folder} has no configuration ({file} is missing): name one with --config NAME or --config-file FILE"
-        )
-    from headless_eval.policies.pi0.config import read_config
-
-    return read_config(file)
+    return find_family(folder, name, file).read_config(folder, name, file, robot)

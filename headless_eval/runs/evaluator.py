@@ -12,10 +12,10 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
-from headless_eval.local_policy import LocalPolicy
+from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.loop import OnEpisode, TimeSpent, run_trials
 from headless_eval.policies.baselines import BASELINES
-from headless_eval.policies.registry import load_policy, trained_policies
+from headless_eval.policies.registry import trained_policies
 from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
 from headless_eval.sims.registry import Suite, find_suite, find_tasks

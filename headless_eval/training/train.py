@@ -15,12 +15,13 @@ from torch import Tensor
 
 from headless_eval.config.train import TrainConfig
 from headless_eval.errors import UserError
+from headless_eval.policies.device import check_device
 from headless_eval.policies.norm_stats import make_norm_stats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
 from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig
 from headless_eval.policies.pi0.model import Pi0, sample_time
 from headless_eval.policies.pi0.policy import save_checkpoint
-from headless_eval.policies.registry import check_device, list_policies
+from headless_eval.policies.registry import list_policies
 from headless_eval.policies.trained_on import write_trained_on
 from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console

@@ -14,8 +14,8 @@ from headless_eval.contracts.robots import (
     StateGroup,
 )
 from headless_eval.errors import UserError
+from headless_eval.local_policy import load_policy
 from headless_eval.policies.baselines import RandomPolicy, ZeroPolicy
-from headless_eval.policies.registry import load_policy
 
 _ARM = tuple(f"joint_{number}" for number in range(1, 7))
 

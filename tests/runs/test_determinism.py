@@ -8,8 +8,8 @@ from droid_suite import BUNDLED_POLICY
 
 from headless_eval.cli.main import main
 from headless_eval.contracts.variant import Variant
+from headless_eval.local_policy import load_policy
 from headless_eval.loop import run_trials
-from headless_eval.policies.registry import load_policy
 from headless_eval.quant.precision import DTYPES, MODES, Precision, configurations
 from headless_eval.rollout.trials import make_trials
 from headless_eval.sims.droid.mujoco import simulator as mujoco_sim

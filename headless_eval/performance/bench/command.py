@@ -21,7 +21,8 @@ from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.result_files import new_folder, write_csv, write_json
 from headless_eval.performance.timing import threads
 from headless_eval.performance.workload import Workload
-from headless_eval.policies.registry import check_device, check_engine
+from headless_eval.policies.device import check_device
+from headless_eval.policies.registry import check_engine
 from headless_eval.quant.precision import configurations
 from headless_eval.shared.terminal import Listing, new_console
 

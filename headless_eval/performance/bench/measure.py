@@ -19,7 +19,7 @@ from headless_eval.performance.memory import MemoryMark, free_unused
 from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.timing import Stopwatch, summarize, wall
 from headless_eval.performance.workload import Inputs, Workload, random_inputs
-from headless_eval.policies.pi0.doctor import memory_free
+from headless_eval.policies.device import memory_free
 from headless_eval.quant.precision import Precision
 
 COMPARED = 4
@@ -179,7 +179,7 @@ class Bench:
 
     def _groups(self, cases: Sequence[Case]) -> Iterator[list[Case]]:
         """Divide the cases into those that fit into memory together."""
-        from headless_eval.policies.pi0.doctor import count_parameters
+        from headless_eval.policies.pi0.model import count_parameters
 
         parameters = count_parameters(self._measured.config.model)
         room = _MEMORY * memory_free(self._device)

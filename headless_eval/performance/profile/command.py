@@ -24,7 +24,8 @@ from headless_eval.performance.result_files import new_folder, write_csv, write_
 from headless_eval.performance.spans import STEP
 from headless_eval.performance.timing import threads
 from headless_eval.performance.workload import Workload
-from headless_eval.policies.registry import check_device, check_engine
+from headless_eval.policies.device import check_device
+from headless_eval.policies.registry import check_engine
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.terminal import Listing, new_console
 

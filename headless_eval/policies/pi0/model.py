@@ -331,3 +331,9 @@ def _initialize(module: nn.Module) -> None:
     elif isinstance(module, AdaptiveRMSNorm):
         # A gate of zero: every layer starts as the identity. ``apply`` reaches a module after its children.
         nn.init.zeros_(module.dense.weight)
+
+
+def count_parameters(config: Pi0Config) -> int:
+    """Return how many parameters a model of these sizes computes with."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Pi0(config).parameters())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from headless_eval.policies.pi0.config import PolicyConfig, write_config
 from headless_eval.policies.pi0.engine import Engine, make_engine
 from headless_eval.policies.pi0.engine.eager import EagerEngine
 from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
-from headless_eval.policies.pi0.formats.openpi_torch import load_model, save_weights
+from headless_eval.policies.pi0.formats.openpi_torch import open_weights, save_weights, their_name
 from headless_eval.policies.pi0.model import Pi0, slots_for
 from headless_eval.policies.pi0.transforms import (
     AbsoluteActions,
@@ -31,10 +31,14 @@ from headless_eval.policies.pi0.transforms import (
     UnnormalizeActions,
     compose,
 )
+from headless_eval.policies.pi0.weights import build_model
 from headless_eval.quant import Handle
 from headless_eval.quant.handle import holds_precision
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.files import replacing
+
+if TYPE_CHECKING:
+    from headless_eval.policies.pi0.preflight import Opened
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Pi0Policy:
         dtype: torch.dtype | str = "float32",
         engine: str = "eager",
         execution: str = "simulated",
+        opened: "Opened | None" = None,
     ) -> "Pi0Policy":
         """Read a policy from a folder with weights and statistics.
 
@@ -142,6 +147,8 @@ class Pi0Policy:
             dtype: what it computes in: float32, bfloat16 or float16.
             engine: what samples the actions, one of ``ENGINES``.
             execution: one of ``EXECUTIONS``.
+            opened: what ``preflight`` has opened of it, so that nothing is read twice; ``tokenizer_path`` is not used
+                then.
 
         Raises:
             UserError: a file is missing, malformed or does not fit the configuration.
@@ -149,10 +156,16 @@ class Pi0Policy:
         directory = Path(directory)
         if not directory.is_dir():
             raise UserError(f"no checkpoint at {directory}: it has to be a folder")
-        stats = find_norm_stats(directory, config)
-        tokenizer = Tokenizer(find_tokenizer(directory, tokenizer_path))
+        if opened is None:
+            stats = find_norm_stats(directory, config)
+            tokenizer = Tokenizer(find_tokenizer(directory, tokenizer_path))
+            weights = open_weights(directory, config.model)
+        else:
+            stats, tokenizer, weights = opened.norm_stats, opened.tokenizer, opened.weights
         as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        model = load_model(config.model, directory, torch.device(device), as_type)
+        model = build_model(
+            config.model, weights, directory, torch.device(device), as_type, their_name(directory)
+        )
         return cls(model, config, stats, tokenizer, engine, execution)
 
     def save(self, directory: Path | str) -> None:

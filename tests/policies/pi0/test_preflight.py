@@ -12,17 +12,18 @@ from safetensors.torch import load_file, save_file
 from headless_eval import load_policy
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
-from headless_eval.policies.pi0.doctor import (
-    FAILED,
-    OK,
-    SKIPPED,
-    WARNING,
+from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING
+from headless_eval.policies.device import memory_free
+from headless_eval.policies.paligemma.tokenizer import Tokenizer
+from headless_eval.policies.pi0 import policy
+from headless_eval.policies.pi0 import preflight as preflight_module
+from headless_eval.policies.pi0.preflight import (
     examine,
     fixed_observation,
-    memory_free,
     preflight,
 )
 from headless_eval.policies.registry import BUNDLED, find_config
+from headless_eval.runs.doctor import trained_prompt
 
 TOKENIZER = GOLDEN / "tokenizer.model"
 
@@ -65,7 +66,8 @@ def test_reference_cases_pass(golden):
 )
 def test_bundled_policies_are_asked_what_they_were_trained_on(name, prompt):
     folder = BUNDLED / name
-    checks = {check.name: check for check in examine(folder, find_config(folder))}
+    given = examine(folder, find_config(folder), prompt=trained_prompt(folder))
+    checks = {check.name: check for check in given}
     assert {check.status for check in checks.values()} == {OK}, checks
     assert prompt in checks["prompt"].text
 
@@ -189,7 +191,7 @@ def test_warnings_do_not_stop_a_load(sound):
 
 def test_too_little_memory_is_refused_before_reading(sound, monkeypatch):
     case, folder = sound
-    monkeypatch.setattr("headless_eval.policies.pi0.doctor.memory_free", lambda device: 1000)
+    monkeypatch.setattr("headless_eval.policies.pi0.preflight.memory_free", lambda device: 1000)
     assert "1 kB free on cpu" in _results(case, folder)["memory"].text
     with pytest.raises(UserError, match="free some, or choose another"):
         preflight(folder, case.config, TOKENIZER)
@@ -223,3 +225,30 @@ def test_command(sound, capsys):
     assert "1 of 10 checks failed" in out
     assert main(["doctor", "--checkpoint", "nowhere", "--config", "pi0_droid"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_checkpoint_is_opened_once(sound, monkeypatch):
+    """Weights' headers, statistics and tokenizer: what the preflight has opened is what the policy is made from."""
+    case, folder = sound
+    opened = []
+    for of, name in (
+        (policy, "find_norm_stats"),
+        (preflight_module, "open_weights"),
+        (Tokenizer, "__init__"),
+    ):
+        whole = getattr(of, name)
+
+        def counted(*given, whole=whole, name=name):
+            opened.append(name)
+            return whole(*given)
+
+        for module in (of, *((preflight_module, policy) if of is not Tokenizer else ())):
+            monkeypatch.setattr(module, name, counted)
+    with load_policy(checkpoint=folder, config_file=case.folder / "meta.json", tokenizer=TOKENIZER):
+        assert sorted(opened) == ["__init__", "find_norm_stats", "open_weights"]
+
+
+def test_what_a_file_says_of_another_family_is_not_this_ones(tmp_path):
+    (tmp_path / "config.toml").write_text('family = "other"')
+    with pytest.raises(UserError, match="has no configuration"):
+        find_config(tmp_path)

@@ -4,7 +4,6 @@
 goes on to load the weights and to infer once.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,51 +12,61 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.text import Text
 
+from headless_eval.checkpoints.stored import Stored
 from headless_eval.errors import UserError
-from headless_eval.policies.baselines import BASELINES
+from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
+from headless_eval.policies.device import memory_free
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
-from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig
+from headless_eval.policies.pi0.config import PolicyConfig
 from headless_eval.policies.pi0.formats.openpi_torch import (
     describe_format,
-    load_model,
     open_weights,
     their_name,
 )
-from headless_eval.policies.pi0.model import Pi0
+from headless_eval.policies.pi0.model import count_parameters
 from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats
-from headless_eval.policies.pi0.weights import check_weights
-from headless_eval.policies.registry import check_device, find_config, find_policy
-from headless_eval.policies.trained_on import read_trained_on
-from headless_eval.shared.terminal import Listing, new_console
-from headless_eval.sims.registry import find_suite, find_tasks
+from headless_eval.policies.pi0.weights import build_model, check_weights
+from headless_eval.shared.text import bytes_text
 
-OK, WARNING, FAILED, SKIPPED = "ok", "warning", "FAILED", "skipped"
-_STYLES = {OK: "green", WARNING: "yellow", FAILED: "bold red", SKIPPED: "dim"}
 _PROMPT = "pick up the object on the left and put it into the container on the right"
 
 
 @dataclass(frozen=True)
-class Check:
-    """One check: its name, what came of it, and what was found or is to be done."""
+class Opened:
+    """What a checkpoint is read from: its weights where they lie, and what surrounds them.
 
-    name: str
-    status: str
-    text: str
+    Attributes:
+        weights: by our names.
+        norm_stats: statistics of ``state`` and ``actions``.
+        tokenizer: the one that the model was trained with.
+    """
+
+    weights: dict[str, Stored]
+    norm_stats: dict[str, NormStats]
+    tokenizer: Tokenizer
 
 
 class _Found:
     """What the checks so far have found."""
 
+    weights: dict[str, Stored]
     stats: dict[str, NormStats]
     tokenizer: Tokenizer
-    prompt: str = _PROMPT
     policy: Pi0Policy
 
-    def __init__(self, folder: Path, config: PolicyConfig, tokenizer: Path | None, device: str, dtype: str):
+    def __init__(
+        self,
+        folder: Path,
+        config: PolicyConfig,
+        tokenizer: Path | None,
+        device: str,
+        dtype: str,
+        prompt: str | None = None,
+    ):
         self.folder, self.config, self.tokenizer_path = folder, config, tokenizer
+        self.prompt = prompt or _PROMPT
         self.device, self.dtype = torch.device(device), getattr(torch, dtype)
         self.parameters = count_parameters(config.model)
 
@@ -71,8 +80,8 @@ def preflight(
     tokenizer: Path | None = None,
     device: str = "cpu",
     dtype: str = "float32",
-) -> None:
-    """Refuse a checkpoint that cannot be evaluated rightly, without reading its weights.
+) -> Opened:
+    """Refuse a checkpoint that cannot be evaluated rightly, without reading its weights; return what was opened.
 
     Raises:
         UserError: a check of the cheap part failed; the message says what to do.
@@ -84,6 +93,7 @@ def preflight(
         status, text = step(found)
         if status == FAILED:
             raise UserError(text)
+    return Opened(found.weights, found.stats, found.tokenizer)
 
 
 def examine(
@@ -92,9 +102,19 @@ def examine(
     tokenizer: Path | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    prompt: str | None = None,
 ) -> Iterator[Check]:
-    """Make all checks, one after another; those that need a failed one are skipped."""
-    found = _Found(folder, config, tokenizer, device, dtype)
+    """Make all checks, one after another; those that need a failed one are skipped.
+
+    Args:
+        folder: of the checkpoint.
+        config: its configuration.
+        tokenizer: SentencePiece model; by default as a policy finds it.
+        device: that it is to compute on.
+        dtype: what its weights are to be kept in.
+        prompt: a long instruction among those that it will be given; by default one longer than most.
+    """
+    found = _Found(folder, config, tokenizer, device, dtype, prompt)
     failed: set[str] = set()
     for name, step in _CHECKS.items():
         without = [other for other in _NEEDS.get(name, ()) if other in failed]
@@ -111,84 +131,19 @@ def examine(
         yield Check(name, status, text)
 
 
-def doctor(
-    policy: str,
-    checkpoint: str | Path | None,
-    config: str | None,
-    config_file: Path | None,
-    tokenizer: Path | None,
-    device: str,
-    dtype: str,
-    robot: str | None = None,
-) -> int:
-    """Print a table of all checks.
-
-    Returns:
-        The exit status: 0 nothing failed, 2 something did.
-
-    Raises:
-        UserError: there is no such folder, configuration or device.
-    """
-    check_device(device)
-    if checkpoint is None and policy in BASELINES:
-        raise UserError(f"the policy {policy!r} has no checkpoint: there is nothing to check")
-    folder, name = find_policy(policy, checkpoint)
-    settings = find_config(folder, config, config_file, robot)
-    console = new_console()
-    console.print(f"{name} as {settings.name}, {dtype} on {device}", highlight=False)
-    rows: list[list[str | Text]] = []
-    statuses = []
-    for check in examine(folder, settings, tokenizer, device, dtype):
-        statuses.append(check.status)
-        rows.append([check.name, Text(check.status, _STYLES[check.status]), check.text])
-    console.print(Listing(("check", "result", "finding"), rows, 3))
-    failures, warnings = statuses.count(FAILED), statuses.count(WARNING)
-    if failures:
-        console.print(f"{failures} of {len(statuses)} checks failed: this checkpoint cannot be evaluated so.")
-        return 2
-    console.print("This checkpoint can be evaluated" + (f"; warnings: {warnings}." if warnings else "."))
-    return 0
-
-
-def count_parameters(config: Pi0Config) -> int:
-    """Return how many parameters a model of these sizes computes with."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Pi0(config).parameters())
-
-
-def memory_free(device: torch.device) -> int:
-    """Return how many bytes can still be had on a device; for the CPU, within the container's limit."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
-    if limit and used and limit[0].isdigit():
-        free = min(free, int(limit[0]) - int(used[0]))
-    return free
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
-
-
 # The cheap part
 
 
 def _files(found: _Found) -> tuple[str, str]:
     kind, files = describe_format(found.folder)
     size = sum(file.stat().st_size for file in files)
-    return OK, f"{kind}, {len(files)} file{'s' if len(files) != 1 else ''}, {_bytes(size)}"
+    return OK, f"{kind}, {len(files)} file{'s' if len(files) != 1 else ''}, {bytes_text(size)}"
 
 
 def _weights(found: _Found) -> tuple[str, str]:
     model = found.config.model
-    check_weights(open_weights(found.folder, model), model, found.folder, their_name(found.folder))
+    found.weights = open_weights(found.folder, model)
+    check_weights(found.weights, model, found.folder, their_name(found.folder))
     kind = "π0.5" if model.pi05 else "π0"
     return OK, f"names and shapes of {found.parameters:,} parameters are those of this {kind}"
 
@@ -230,24 +185,11 @@ def _tokenizer(found: _Found) -> tuple[str, str]:
 def _prompt(found: _Found) -> tuple[str, str]:
     sizes = found.config.model
     worst = np.ones(found.config.robot.state_dims) if sizes.discrete_state_input else None
-    found.prompt = _trained_prompt(found.folder) or _PROMPT
     needed = len(found.tokenizer.prompt_tokens(found.prompt, worst))
     text = f"{needed} of {sizes.max_token_len} slots for {found.prompt!r}"
     if needed > sizes.max_token_len:
         return WARNING, f"{text}: prompts of this length are cut off; write short ones"
     return OK, text
-
-
-def _trained_prompt(folder: Path) -> str | None:
-    """Return the longest instruction that a policy was trained on; None where its folder does not tell."""
-    trained_on = read_trained_on(folder)
-    if trained_on is None:
-        return None
-    try:
-        tasks = find_tasks(find_suite(trained_on.suite).load_tasks(), trained_on.tasks)
-    except UserError:  # of a suite or a task that is not known here
-        return None
-    return max((task.instruction for task in tasks), key=len)
 
 
 def _observation(found: _Found) -> tuple[str, str]:
@@ -281,8 +223,8 @@ def _memory(found: _Found) -> tuple[str, str]:
         # The weights, and the copy that they are restored from.
         f"quantized {str(found.dtype).removeprefix('torch.')}": 2 * item * found.parameters,
     }
-    text = ", ".join(f"{name} {_bytes(size)}" for name, size in needs.items())
-    text = f"weights as {text}; {_bytes(free)} free on {found.device}"
+    text = ", ".join(f"{name} {bytes_text(size)}" for name, size in needs.items())
+    text = f"weights as {text}; {bytes_text(free)} free on {found.device}"
     if item * found.parameters > free:
         return FAILED, f"{text}: free some, or choose another device or dtype"
     short = [name for name, size in needs.items() if size > free]
@@ -294,7 +236,14 @@ def _memory(found: _Found) -> tuple[str, str]:
 
 def _load(found: _Found) -> tuple[str, str]:
     begin = perf_counter()
-    model = load_model(found.config.model, found.folder, found.device, found.dtype)
+    model = build_model(
+        found.config.model,
+        found.weights,
+        found.folder,
+        found.device,
+        found.dtype,
+        their_name(found.folder),
+    )
     seconds = perf_counter() - begin
     found.policy = Pi0Policy(model, found.config, found.stats, found.tokenizer)
     return OK, f"all finite; loaded in {seconds:.1f} s"
@@ -342,14 +291,6 @@ def _relative(actions: np.ndarray, found: _Found) -> np.ndarray:
     relative = actions.copy()
     relative[:, : len(mask)] -= np.where(mask, found.stats["state"].mean[: len(mask)], 0)
     return relative
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 _CHECKS: dict[str, _Step] = {

@@ -1,0 +1,112 @@
+"""π0 and π0.5 as a family: which folders are theirs, and how one is opened."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from headless_eval.contracts.policy import Policy
+from headless_eval.contracts.robots import ROBOTS
+from headless_eval.errors import UserError
+from headless_eval.policies.checks import Check
+from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig, read_config
+from headless_eval.policies.pi0.engine import ENGINES, EXECUTIONS
+from headless_eval.policies.registry import CONFIG, FAMILIES, LoadOptions
+
+
+class Pi0Family:
+    """Policies of openpi, of LeRobot, and those that are trained here."""
+
+    policies: tuple[str, ...] = ()
+    engines = ENGINES
+    executions = EXECUTIONS
+
+    @property
+    def configs(self) -> tuple[str, ...]:
+        """Return openpi's names of configurations, and those of the bundled policies."""
+        return tuple(CONFIGS)
+
+    def owns(self, folder: Path, config_file: Path | None = None) -> bool:
+        """Return whether a file has a configuration that names no other family; or the folder is LeRobot's."""
+        file = folder / CONFIG if config_file is None else config_file
+        if file.is_file():
+            return _family_named(file) in (None, "pi0")
+        from headless_eval.policies.pi0.formats.lerobot import is_lerobot
+
+        return is_lerobot(folder)
+
+    def read_config(
+        self, folder: Path, name: str | None, file: Path | None, robot: str | None
+    ) -> PolicyConfig:
+        """Return a configuration by its name, from a file, or from the folder.
+
+        Raises:
+            UserError: the configuration cannot be read, or is of another robot than the one named.
+        """
+        config = self._read(folder, name, file, robot)
+        if robot is not None and config.observation != ROBOTS.find(robot).name:
+            raise UserError(
+                f"the configuration {config.name} is for the robot {config.observation}, not {robot}: name another"
+            )
+        return config
+
+    def _read(self, folder: Path, name: str | None, file: Path | None, robot: str | None) -> PolicyConfig:
+        if name is not None:
+            return CONFIGS[name]
+        if file is not None or (folder / CONFIG).is_file():
+            return read_config(folder / CONFIG if file is None else file)
+        from headless_eval.policies.pi0.formats.lerobot import read_lerobot_config
+
+        return read_lerobot_config(folder, robot)
+
+    def examine(
+        self,
+        folder: Path,
+        config: PolicyConfig,
+        tokenizer: Path | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        prompt: str | None = None,
+    ) -> Iterator[Check]:
+        """Check a checkpoint, its weights included; see ``preflight.examine``."""
+        from headless_eval.policies.pi0.preflight import examine
+
+        return examine(folder, config, tokenizer, device, dtype, prompt)
+
+    def load(self, where: Path | str, options: LoadOptions) -> Policy:
+        """Load a policy from its folder; everything that can be known to be wrong is told before weights are read.
+
+        Raises:
+            UserError: a file is missing or does not fit, or the engine cannot be used here.
+        """
+        from headless_eval.policies.pi0.policy import Pi0Policy
+        from headless_eval.policies.pi0.preflight import preflight
+
+        folder = Path(where)
+        config = self.read_config(folder, options.config, options.config_file, options.robot)
+        if options.flow_steps is not None:
+            config = replace(config, model=replace(config.model, num_steps=options.flow_steps))
+        opened = preflight(folder, config, options.tokenizer, options.device, options.dtype)
+        return Pi0Policy.from_checkpoint(
+            folder,
+            config,
+            device=options.device,
+            dtype=options.dtype,
+            engine=options.engine,
+            execution=options.execution,
+            opened=opened,
+        )
+
+
+def _family_named(file: Path) -> str | None:
+    """Return the family that a file with a configuration names; None where it does not, or cannot be read."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        table = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError):
+        return None
+    return table.get("family") if isinstance(table, dict) else None
+
+
+FAMILIES.add("pi0", Pi0Family())
