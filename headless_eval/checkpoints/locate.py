@@ -6,6 +6,8 @@ from pathlib import Path
 
 from headless_eval.errors import UserError
 
+TORCH_FILES = (".pt", ".pth")
+
 
 def openpi_cache() -> Path:
     """Return openpi's cache: ``$OPENPI_DATA_HOME``, by default ``~/.cache/openpi``."""
@@ -27,17 +29,17 @@ def huggingface_cache() -> Path:
 
 
 def find_checkpoint(checkpoint: Path | str) -> Path:
-    """Return the folder of a checkpoint.
+    """Return the folder of a checkpoint, or the file that it is.
 
     Args:
-        checkpoint: a folder; an address such as ``gs://...`` that has been fetched; or a hub id ``owner/name`` in
-            Hugging Face's cache, of which the last snapshot counts.
+        checkpoint: a folder; a file of ``torch.save`` (``.pt``, ``.pth``); an address such as ``gs://...`` that has
+            been fetched; or a hub id ``owner/name`` in Hugging Face's cache, of which the last snapshot counts.
 
     Raises:
-        UserError: the folder does not exist, or the address or hub id has no copy in its cache.
+        UserError: the folder or file does not exist, or the address or hub id has no copy in its cache.
     """
     folder = Path(checkpoint).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or (folder.is_file() and folder.suffix in TORCH_FILES):
         return folder
     name = str(checkpoint)
     address = re.fullmatch(r"([a-z0-9]+):/{1,2}(.+)", name)  # a Path has swallowed one slash
@@ -48,7 +50,9 @@ def find_checkpoint(checkpoint: Path | str) -> Path:
             return cached
         raise UserError(f"no copy of {full} at {cached}: run headless-eval fetch {full}")
     if folder.exists():
-        raise UserError(f"the checkpoint {folder} is a file: it has to be a folder")
+        raise UserError(
+            f"the checkpoint {folder} is a file: it has to be a folder, or a .pt file of open-pi-zero"
+        )
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         repository = huggingface_cache() / f"models--{name.replace('/', '--')}"
         snapshot = _snapshot(repository)

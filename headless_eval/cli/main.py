@@ -35,6 +35,7 @@ precision.
   {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
   {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
+  {PROGRAM} describe         let a PaliGemma write about a picture, at any precision
   {PROGRAM} bench            measure latency, memory and error beside what the chip allows
   {PROGRAM} profile          say where an inference's time goes, and where rounding does its damage
   {PROGRAM} sensitivity      round one part of the model at a time: which parts may go to 8 bits
@@ -66,6 +67,7 @@ COMMANDS = {
     "doctor": Command("config.checkpoints:DoctorConfig", "cli.checkpoints:doctor"),
     "convert": Command("config.checkpoints:ConvertConfig", "cli.checkpoints:convert"),
     "fetch": Command("config.checkpoints:FetchConfig", "cli.checkpoints:fetch"),
+    "describe": Command("config.describe:DescribeConfig", "cli.describe:describe"),
     "bench": Command("config.performance:BenchConfig", "performance.bench.command:bench"),
     "profile": Command("config.performance:ProfileConfig", "performance.profile.command:profile"),
     "sensitivity": Command(

@@ -3,6 +3,7 @@
 import io
 import logging
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,12 @@ class Tokenizer:
         return self._pieces.vocab_size()
 
     def decode(self, tokens: list[int]) -> str:
-        """Return the text of tokens."""
-        return str(self._pieces.decode(tokens))
+        """Return the text of tokens; one that the tokenizer does not know, but the model does, becomes ``<number>``."""
+        runs = groupby(tokens, key=lambda token: token < len(self))
+        return "".join(
+            self._pieces.decode(list(run)) if known else "".join(f"<{token}>" for token in run)
+            for known, run in runs
+        )
 
     @property
     def end(self) -> int:
