@@ -2,9 +2,9 @@
 
 .venv-isaaclab/bin/python benchmarks/isaaclab_times.py [--slots 1 4] [--seconds 20] [--device cpu|cuda]
 
-Simulates episodes as a run does, but without a policy: a control step moves all slots, and before every eighth step both
-cameras render images of 96 x 96 pixels. Prints wall-clock time and processor time; other programs on the machine disturb
-processor time less.
+Simulates episodes as a run does, but without a policy: a control step moves all slots, and before every eighth step
+both cameras render images of 96 x 96 pixels. Prints wall-clock time and processor time; other programs on the machine
+disturb processor time less.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Test of resuming: kills a run with SIGKILL at random moments, resumes it, and compares the CSV with an unkilled run's.
+"""Test of resuming: kills a run with SIGKILL at random moments, resumes it, and compares its CSV with an unkilled run.
 
     python benchmarks/kill_and_resume.py [--kills 20] [--policy NAME] [--seed 0] [FOLDER]
 

@@ -1,4 +1,4 @@
-"""What MuJoCo says of a state that has diverged: it resets the state and goes on, leaves a count, and would print."""
+"""Divergence of MuJoCo simulations: MuJoCo resets a diverged state, counts a warning and prints it."""
 
 import mujoco
 
@@ -10,15 +10,17 @@ _DIVERGED = (
 
 
 def keep_quiet() -> None:
-    """Keep MuJoCo's warnings off the screen, in the whole process: ``check`` raises what they say."""
+    """Suppress MuJoCo's printed warnings in the whole process; ``check`` raises an error for them instead."""
     mujoco.set_mju_user_warning(lambda message: None)
 
 
 def check(data: mujoco.MjData) -> None:
-    """Raise what has happened to a simulation since its data were reset.
+    """Raise an error if the simulation has diverged since its data were reset.
 
     Raises:
-        FloatingPointError: it has diverged.
+        FloatingPointError: the simulation has diverged.
     """
     if any(data.warning[kind].number for kind in _DIVERGED):
-        raise FloatingPointError("the simulation diverged: a position, velocity or acceleration is no number")
+        raise FloatingPointError(
+            "the simulation diverged: a position, velocity or acceleration is not a number"
+        )

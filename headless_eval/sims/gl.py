@@ -1,4 +1,4 @@
-"""Headless OpenGL for MuJoCo: choosing the backend, and a clear word where there is none."""
+"""Headless OpenGL for MuJoCo: choice of the backend, and a clear error if OpenGL is missing."""
 
 import ctypes.util
 import os
@@ -7,7 +7,7 @@ import warnings
 
 from headless_eval.errors import UserError
 
-# What each backend needs, and the packages that bring it on Debian and Ubuntu.
+# The library of each backend, and its packages on Debian and Ubuntu.
 _BACKENDS = {
     "egl": ("EGL", "libegl1 libgl1-mesa-dri"),
     "osmesa": ("OSMesa", "libosmesa6"),
@@ -16,27 +16,27 @@ _BACKENDS = {
 
 
 def choose_backend() -> None:
-    """Set the environment variable ``MUJOCO_GL`` to EGL where the user chose nothing.
+    """Set the environment variable ``MUJOCO_GL`` to EGL if the user has not set it.
 
-    MuJoCo reads it as it is imported, so this comes before. ``load_mujoco`` calls it.
+    MuJoCo reads the variable when it is imported, so this must run before. ``load_mujoco`` calls it.
     """
     if sys.platform.startswith("linux"):
         os.environ.setdefault("MUJOCO_GL", "egl")
     if os.environ.get("MUJOCO_GL") == "egl":
-        # Without a display server Mesa must not look for one.
+        # Without a display server Mesa must use its surfaceless platform.
         os.environ.setdefault("EGL_PLATFORM", "surfaceless")
         os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
     elif os.environ.get("MUJOCO_GL") == "glfw":
-        # What it warns of keeps MuJoCo from drawing, which is said in one line (``failure``).
+        # ``failure`` reports a failed start in one line, so glfw's own warning is not needed.
         warnings.filterwarnings("ignore", module="glfw")
 
 
 def load_mujoco() -> None:
-    """Choose how MuJoCo draws and import mujoco, which loads OpenGL as it is imported.
+    """Choose MuJoCo's rendering backend and import mujoco, which loads OpenGL during its import.
 
     Raises:
-        UserError: the backend named by ``MUJOCO_GL`` is unknown, or its library is missing; or mujoco has been imported
-            before without a backend that draws here.
+        UserError: the backend named by ``MUJOCO_GL`` is unknown, its library is missing, or mujoco was imported
+            earlier with a backend that cannot render here.
     """
     if "mujoco" in sys.modules:
         _refuse_windows_without_display()
@@ -57,24 +57,24 @@ def load_mujoco() -> None:
     except ModuleNotFoundError:
         raise
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        # Which exception says that OpenGL does not load depends on the backend.
+        # The type of the exception for missing OpenGL depends on the backend.
         raise failure(error) from error
 
 
 def _refuse_windows_without_display() -> None:
-    """Raise if mujoco, imported by somebody else, draws in windows and there is no display for them."""
+    """Raise an error if mujoco was imported earlier with a backend that needs a display, and no display exists."""
     context = getattr(sys.modules["mujoco"], "GLContext", None)
     draws_in_windows = getattr(context, "__module__", "") == "mujoco.glfw"
     has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     if draws_in_windows and sys.platform.startswith("linux") and not has_display:
         raise UserError(
-            "mujoco was imported before it was told to draw without a display: set MUJOCO_GL=egl in the environment, "
+            "mujoco was imported with a backend that needs a display: set MUJOCO_GL=egl in the environment, "
             "or start the simulator before anything imports mujoco"
         )
 
 
 def failure(error: Exception) -> UserError:
-    """Turn a failure to draw into the message a user can act on."""
+    """Return an error that tells the user how to make rendering work."""
     backend = os.environ.get("MUJOCO_GL", "glfw")
     packages = _BACKENDS.get(backend, _BACKENDS["egl"])[1]
     reason = " ".join(str(error).split())

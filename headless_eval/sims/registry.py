@@ -1,4 +1,4 @@
-"""The suites by name. Nothing of a simulator is imported until it is started."""
+"""Suites of tasks, by name, and their simulators, each imported only when it is started."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from headless_eval.shared.suggest import unknown
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatorSettings(Settings):
-    """Settings of a suite's simulators; a suite whose simulators take more derives a class of its own.
+    """Settings of a suite's simulators; a suite with further settings derives its own class.
 
-    Fields of such a class are flags of the commands that simulate. Those that only one of the suite's simulators takes
-    are None by default, and name it: ``Annotated[str | None, flag(simulator="isaaclab")]``.
+    The fields of such a class are flags of the commands that simulate. A field that only one of the suite's simulators
+    takes is None by default and names that simulator: ``Annotated[str | None, flag(simulator="isaaclab")]``.
     """
 
     GROUP: ClassVar[str] = "Simulator"
@@ -31,13 +31,13 @@ class Suite:
     """A suite of tasks and the simulators that can run it.
 
     Args:
-        name: what the command line calls it.
-        summary: one line for people.
-        tasks: where its tasks are, as ``module:attribute``.
-        simulators: simulator name to ``module:factory``; the first is the default. A factory is called with the
-            suite's settings, ``num_slots``, ``tasks`` and what else ``make`` is given.
-        robot: the name of the robot whose observations and actions it has.
-        settings: the class of its simulators' settings.
+        name: name on the command line.
+        summary: description of one line.
+        tasks: the place of its tasks in the code, as ``module:attribute``.
+        simulators: name of each simulator with its ``module:factory``; the first is the default. A factory is called
+            with the suite's settings, ``num_slots``, ``tasks`` and the further options of ``make``.
+        robot: the name of the robot whose observations and actions the suite uses.
+        settings: the class of the settings of the suite's simulators.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Suite:
         return tuple(_load(self.tasks))
 
     def check(self, settings: SimulatorSettings) -> str:
-        """Return the name of the simulator that some settings choose, after a look at all of them.
+        """Check the settings; return the name of the simulator that they choose.
 
         Raises:
-            UserError: there is no such simulator, a setting is given that only another simulator takes, or the
-                settings are another suite's.
+            UserError: the simulator does not exist, a setting belongs to another simulator, or the settings belong to
+                another suite.
         """
         if type(settings) is not self.settings:
             raise UserError(
@@ -83,13 +83,13 @@ class Suite:
         """Start a simulator of this suite.
 
         Args:
-            settings: which simulator, and what it takes; by default the suite's first as it is.
-            num_slots: how many episodes it runs at once.
-            tasks: those that will run; all of them by default.
-            options: whatever else the simulator takes, such as ``image_size``, the side of the policy's pictures.
+            settings: the choice of a simulator and its settings; by default the suite's first simulator.
+            num_slots: number of episodes at once.
+            tasks: the tasks that will run; by default all of them.
+            options: further options of the simulator, such as ``image_size``, the side of the policy's images (pixels).
 
         Raises:
-            UserError: the settings do not fit, or the simulator cannot run on this machine.
+            UserError: the settings are not valid, or the simulator cannot run on this machine.
         """
         settings = self.settings() if settings is None else settings
         factory = _load(self.simulators[self.check(settings)])
@@ -100,23 +100,23 @@ class Suite:
 
 
 SUITES: Registry[Suite] = Registry("suite", "headless_eval.sims", module="suites")
-"""The suites: each folder here registers its own in a module ``suites``, other packages by an entry point."""
+"""All suites: each folder here registers its suites in a module ``suites``, other packages by an entry point."""
 
 
 def find_suite(name: str) -> Suite:
     """Return the suite of that name.
 
     Raises:
-        UserError: there is no such suite.
+        UserError: the suite does not exist.
     """
     return SUITES.find(name)
 
 
 def find_tasks(tasks: Iterable[Task], wanted: Iterable[str]) -> tuple[Task, ...]:
-    """Return the tasks with these ids, keys or names, in the order wanted; all of them if no name is given.
+    """Return the tasks with these ids, keys or names, in the given order; all tasks if no name is given.
 
     Raises:
-        UserError: there is no such task, or one is wanted twice.
+        UserError: a task does not exist, or a task is named twice.
     """
     tasks = tuple(tasks)
     by_name = {name: task for task in tasks for name in (str(task.id), task.key, task.name)}
@@ -135,8 +135,8 @@ def of_another_suite(option: str, suite: Suite, simulator: str | None) -> UserEr
 
     Args:
         option: the flag, dashes included.
-        suite: the suite that does not take it.
-        simulator: the name of its simulator; None for its first.
+        suite: the suite that does not take the flag.
+        simulator: the name of the suite's simulator; None for its first.
     """
     name = simulator or next(iter(suite.simulators))
     for _, other in SUITES.items():

@@ -1,1 +1,1 @@
-"""The DROID scenes: a Franka Panda that puts things into containers."""
+"""The DROID scenes: table-top tasks in which a Franka Panda puts an object into a container."""

@@ -1,4 +1,4 @@
-"""Starts the suite ``droid`` in a simulator, which is imported only then."""
+"""Start of the simulators of the suite ``droid``, each imported only when it is started."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from headless_eval.sims.droid.suites import DroidSettings
 
 
 def mujoco(settings: DroidSettings, *, tasks: Sequence[Task], **options: Any) -> Simulator:
-    """Return ``DroidMujoco`` with these options.
+    """Start MuJoCo; return ``DroidMujoco`` with these options.
 
     Raises:
         UserError: OpenGL for headless rendering is missing.
@@ -32,14 +32,14 @@ def isaaclab(
     """Start Isaac Lab and return ``DroidIsaacLab``, or ``PublishedDroid`` where the settings name published scenes.
 
     Args:
-        settings: physics engine, renderer, device and published scenes; None is what suits the others.
-        tasks: those of the run; a published scene is one of them.
-        num_slots: independent episodes at once.
-        image_size: side of the policy's pictures in pixels.
-        frame_size: side of each camera's picture in a video frame.
+        settings: physics engine, renderer, device and published scenes; None chooses a value that fits the others.
+        tasks: the run's tasks; with published scenes exactly one.
+        num_slots: number of independent episodes at once.
+        image_size: side of the policy's images in pixels.
+        frame_size: side of each camera's image in a video frame, in pixels.
 
     Raises:
-        UserError: Isaac Lab, Isaac Sim, a GPU or a scene is missing, or the settings do not go together.
+        UserError: Isaac Lab, Isaac Sim, a GPU or a scene is missing, or the settings contradict each other.
     """
     from headless_eval.sims import isaaclab_app
 
@@ -57,7 +57,7 @@ def isaaclab(
 
     config = droid_env(num_slots, physics, renderer, device, image_size, frame_size)
     app = isaaclab_app.IsaacApp(config, device)
-    # What runs in Isaac Sim may only be imported once that has started.
+    # Modules that use Isaac Sim may be imported only after its start.
     if assets is not None:
         from headless_eval.sims.droid.isaaclab.published import PublishedDroid, published_env
 

@@ -1,4 +1,4 @@
-"""Small rigid-body helpers in NumPy; quaternions are (w, x, y, z)."""
+"""Rotations and camera axes in NumPy; quaternions are (w, x, y, z)."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def yaw_quat(yaw: float) -> np.ndarray:
-    """Return the quaternion of a turn about +z."""
+    """Return the quaternion (4,) of a rotation about +z by ``yaw`` radians."""
     return np.array([math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])
 
 

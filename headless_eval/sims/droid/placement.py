@@ -1,4 +1,4 @@
-"""Initial states: where the bodies lie and how the robot stands, drawn from a trial's seed."""
+"""Initial states of the DROID scenes: poses of the bodies and joint positions, drawn from a trial's seed."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,9 @@ class InitialState:
 
 
 def draw_initial_state(scene: Scene, generator: np.random.Generator) -> InitialState:
-    """Draw an initial state: positions even over each body's region, yaws free, no two footprints touching.
+    """Draw an initial state: positions uniform over each body's region, any yaw, no two footprints overlapping.
 
-    Distractors that find no room are set down behind the robot's reach, at the far end of the table.
+    Distractors without a free position are placed out of the robot's reach, at the far end of the table.
     """
     joints = np.array(HOME_JOINTS) + generator.uniform(-HOME_NOISE, HOME_NOISE, 7)
     while True:

@@ -1,7 +1,7 @@
-"""The three DROID scenes, described once, for every simulator.
+"""Descriptions of the three DROID scenes, shared by all simulators.
 
-Lengths are metres, masses kilograms, angles radians, quaternions (w, x, y, z). The table's top is z = 0, the
-robot's base stands at the origin and looks along +x; +y is to its left.
+Lengths are metres, masses kilograms, angles radians, quaternions (w, x, y, z). The table's top is z = 0. The
+robot's base stands at the origin and faces +x; +y is to the robot's left.
 """
 
 import math
@@ -74,11 +74,11 @@ class Cuboid:
 
 @dataclass(frozen=True)
 class Body:
-    """A free rigid body; its frame's origin is where it touches the table when it stands upright.
+    """A free rigid body; the origin of its frame touches the table when the body stands upright.
 
     ``footprint`` is the radius on the table that placement keeps free of other bodies. ``volume`` holds points
-    spread evenly through the body, for the success predicate; ``grasp_width`` is how far the pads must open to
-    let go of it, and ``grasp_height`` where to take it, above the body's origin.
+    spread evenly through the body, for the success predicate. ``grasp_width`` is the gap between the pads at which the
+    body is released, and ``grasp_height`` the height of the grasp above the body's origin.
     """
 
     name: str
@@ -90,13 +90,13 @@ class Body:
     volume: tuple[Vec3, ...] = ()
     grasp_width: float = 0.0
     grasp_height: float = 0.0
-    # How many equal gripper yaws take the body in one turn; 0: any.
+    # Number of equivalent gripper yaws per full turn; 0: every yaw is equivalent.
     grasp_symmetry: int = 0
 
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle on the table from which a body's position is drawn evenly; its yaw is free within ``yaw``."""
+    """A rectangle on the table; a body's position is drawn uniformly from it, and its yaw from ``yaw``."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -117,7 +117,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """One task: put ``target`` into ``container``, with ``distractors`` about."""
+    """One task: put ``target`` into ``container``, among ``distractors``."""
 
     id: int
     instruction: str
@@ -148,7 +148,7 @@ SKY: tuple[Rgb, Rgb] = ((0.78, 0.82, 0.86), (0.6, 0.64, 0.7))
 def _ring(
     count: int, bottom: float, top: float, height: float, thickness: float, rgb: Rgb, base: float
 ) -> tuple[Shape, ...]:
-    """Return ``count`` slanted boxes that make a round wall with these inner radii."""
+    """Return ``count`` slanted boxes that form a round wall with these inner radii."""
     slope = math.atan2(top - bottom, height)
     length = math.hypot(top - bottom, height) / 2
     half_width = (top + thickness) * math.tan(math.pi / count)
@@ -157,7 +157,7 @@ def _ring(
         angle = 2 * math.pi * index / count
         radius = (bottom + top) / 2 + thickness / 2 * math.cos(slope)
         centre = (radius * math.cos(angle), radius * math.sin(angle), base + height / 2)
-        # Lean the box outwards about its own y axis, then turn it to its place in the ring.
+        # Lean the box outwards about its own y axis, then rotate it to its position in the ring.
         lean, turn = slope / 2, angle / 2
         quat = (
             math.cos(turn) * math.cos(lean),

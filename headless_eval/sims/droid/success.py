@@ -1,4 +1,4 @@
-"""When a task counts as done: a strict predicate on geometry and rest, the same for every simulator."""
+"""Success predicate of the DROID scenes: strict, on geometry and rest, the same for every simulator."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ def pad_opening(gripper_position: float) -> float:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the predicate looks at, in the world's frame.
+    """Inputs of the success predicate, in the world's frame (metres).
 
     Poses are (x, y, z, qw, qx, qy, qz); ``target_velocity`` is linear (m/s) then angular (rad/s); ``tcp`` is the
     midpoint between the pads; ``gripper_position`` runs from 0 (open) to 1 (closed).
@@ -42,13 +42,12 @@ class Situation:
 
 
 class SuccessTracker:
-    """Follows one episode; success once the target has lain inside, released and at rest for 0.5 s.
+    """Success predicate over one episode: the target is inside, released and at rest for 0.5 s.
 
     *Inside*: at least 75 % of the points spread through the target's volume, and their mean, are within the
     container's interior (its actual shape, floor to rim), and the container stands within 15 degrees of upright.
-    *Released*: the pads stand at least 1 cm wider than the target, or the target is 6 cm or more from the point
-    between them. *At rest*: slower than 2 cm/s and 0.3 rad/s. All three must hold at eight control steps in a
-    row.
+    *Released*: the gap between the pads is at least 1 cm wider than the target, or the target is 6 cm or more from the
+    pads' midpoint. *At rest*: slower than 2 cm/s and 0.3 rad/s. All three must hold for eight control steps in a row.
     """
 
     def __init__(self, scene: Scene):
@@ -60,7 +59,7 @@ class SuccessTracker:
         self._steps_held = 0
 
     def update(self, now: Situation) -> bool:
-        """Take the situation after one control step; return whether the task is done."""
+        """Take the situation after a control step; return whether the task is solved."""
         self._steps_held = self._steps_held + 1 if self._holds(now) else 0
         return self._steps_held >= REST_STEPS
 

@@ -1,1 +1,1 @@
-"""The LIBERO suites, over the real package (``hf-libero``, robosuite)."""
+"""The LIBERO suites, simulated by LIBERO's own package (``hf-libero``, robosuite)."""

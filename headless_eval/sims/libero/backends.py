@@ -1,4 +1,4 @@
-"""Starts the LIBERO suites; nothing of LIBERO is imported before."""
+"""Start of the LIBERO suites' simulator; imports LIBERO only when a simulator is started."""
 
 import os
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ def start(suite: str, settings: LiberoSettings, *, tasks: Sequence[Task], **opti
     """Return the simulator of a LIBERO suite.
 
     Args:
-        suite: its name.
-        settings: the folder of assets; by default ``$LIBERO_ASSETS``, then the package's own.
-        tasks: those of the run.
-        options: see ``Libero``.
+        suite: the suite's name.
+        settings: the folder of assets; by default ``$LIBERO_ASSETS``, then the package's own folder.
+        tasks: the run's tasks.
+        options: further arguments of ``Libero``.
 
     Raises:
         UserError: LIBERO, its assets or OpenGL are missing.
@@ -31,7 +31,7 @@ def start(suite: str, settings: LiberoSettings, *, tasks: Sequence[Task], **opti
 
 
 def chosen_assets(flag: Path | None) -> Path | None:
-    """Return the folder of assets that the user chose, by flag or by ``$LIBERO_ASSETS``; None if none."""
+    """Return the folder of assets chosen by flag or by ``$LIBERO_ASSETS``; None if both are unset."""
     variable = os.environ.get("LIBERO_ASSETS")
     return flag if flag is not None or not variable else Path(variable)
 

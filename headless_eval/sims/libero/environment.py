@@ -1,8 +1,8 @@
-"""One environment of LIBERO: an episode at a time, without the pictures that nobody looks at.
+"""LIBERO environment for one episode at a time that renders images only on request.
 
-Everything goes through the package's own environment: its controller, its observables, its success predicate.
-Only its cameras are left out. Where the package would have drawn a picture, the state is copied, which takes
-50 microseconds, and the picture is drawn from the copy if it is asked for.
+Controller, observables and success predicate are those of the package's own environment. Only the cameras are left out:
+at the moment at which the package would render an image, the state is copied, which takes 50 microseconds, and the
+image is rendered from the copy if the policy or a video needs it.
 """
 
 import math
@@ -24,17 +24,17 @@ SETTLING_STEPS = 10
 SETTLING_ACTION = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
 _STATE = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
-_HORIZON = 10_000  # steps after which the package's environment refuses to go on; the limit is the loop's
-_PLACEMENTS = 100  # draws of poses that do not collide, before giving up
+_HORIZON = 10_000  # the package's own step limit, beyond every task's limit, which the loop enforces
+_PLACEMENTS = 100  # attempts to draw poses that do not collide
 
 
 class Environment:
-    """A task's environment; nothing works before ``reset``.
+    """Environment of one task; call ``reset`` before anything else.
 
     Args:
-        package: the imported LIBERO.
+        package: the imported LIBERO package.
         suite: the suite's name.
-        task: one of its tasks.
+        task: a task of the suite.
 
     Raises:
         UserError: the task's files or its assets are missing.
@@ -49,7 +49,7 @@ class Environment:
         if (size := 1 + self.model.nq + self.model.nv) != self._states.shape[1]:
             raise UserError(
                 f"LIBERO's initial states of {task.name} have {self._states.shape[1]} numbers, its model {size}: "
-                "the assets are of another version"
+                "the assets belong to another version of LIBERO"
             )
         self.seen = mujoco.MjData(self.model)
         self._watch()
@@ -57,12 +57,12 @@ class Environment:
 
     @property
     def model(self) -> mujoco.MjModel:
-        """Return the model; poses of fixtures and visibility of sites change in it."""
+        """Return the model, in which the poses of fixtures and the visibility of sites change."""
         return self._env.sim.model._model
 
     @property
     def data(self) -> mujoco.MjData:
-        """Return the present state; ``seen`` is the slightly older one that observations are of."""
+        """Return the present state; ``seen`` is the slightly older state that observations show."""
         return self._env.sim.data._data
 
     @property
@@ -72,7 +72,7 @@ class Environment:
         return np.concatenate([position, _axis_angle(quaternion), gripper])
 
     def reset(self, seed: TrialSeed) -> None:
-        """Start the trial's episode: its own draw of fixtures, its initial state, and the settling steps.
+        """Start the trial's episode: draw the fixtures, set the initial state, run the settling steps.
 
         Raises:
             UserError: no placement without collisions is found.
@@ -81,12 +81,12 @@ class Environment:
         self.begin(self._states[seed.episode % len(self._states)])
 
     def draw(self, seed: int) -> np.ndarray:
-        """Place fixtures and objects at random, as the package does; return the state: time, qpos, qvel.
+        """Place fixtures and objects at random with the package's code; return the state: time, qpos, qvel.
 
         Raises:
             UserError: no placement without collisions is found.
         """
-        # The package draws from NumPy's global generator, which is left as it was found.
+        # The package draws from NumPy's global generator, whose state is restored afterwards.
         generator = np.random.get_state()  # noqa: NPY002
         try:
             with silence():
@@ -94,13 +94,13 @@ class Environment:
                 self._place()
         finally:
             np.random.set_state(generator)  # noqa: NPY002
-        # The package makes a new gripper for every episode, at the cost of a new model; its command is all it keeps.
+        # The package creates a new gripper, and so a new model, for every episode; only its command needs a reset.
         for robot in self._domain.robots:
             robot.gripper.current_action = np.zeros(robot.gripper.dof)
         return self._env.get_sim_state()
 
     def begin(self, state: np.ndarray) -> None:
-        """Start from a state, after ``draw``, with the settling steps."""
+        """Set a state (time, qpos, qvel), after ``draw``, and run the settling steps."""
         self._observation = self._env.set_init_state(state)
         for _ in range(SETTLING_STEPS):
             self._observation, *_ = self._env.step(SETTLING_ACTION)
@@ -109,7 +109,7 @@ class Environment:
         """Execute an action, (7,): change of position and of axis-angle, each in [-1, 1]; gripper, above 0 closes.
 
         Returns:
-            Whether the task is done, by the package's predicate.
+            Whether the task is solved, by the package's predicate.
 
         Raises:
             ValueError: the action is not a finite (7,) vector.
@@ -125,12 +125,12 @@ class Environment:
         return bool(done)
 
     def body(self, name: str) -> int:
-        """Return the index of an object's root body in the model; ``name`` is that of the task's description."""
+        """Return the index of an object's root body in the model; ``name`` is its name in the task's description."""
         return int(self.model.body(self._domain.objects_dict[name].root_body).id)
 
     @property
     def target(self) -> str:
-        """Return the name of the object that the task is about first."""
+        """Return the name of the first object of interest in the task's description."""
         return str(self._domain.obj_of_interest[0])
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Environment:
 
         for _ in range(_PLACEMENTS):
             try:
-                # Not the wrapper's reset, which tries for ever, whatever is raised.
+                # Not the wrapper's reset, which tries for ever after any exception.
                 self._domain.reset()
                 return
             except RandomizationError:
@@ -150,7 +150,7 @@ class Environment:
         raise UserError(f"LIBERO finds no placement without collisions for {self.task.name}")
 
     def _watch(self) -> None:
-        """Switch off all observables but the state's, and copy what a camera would have seen, when it would have."""
+        """Switch off the observables that are not needed; copy the state whenever a camera would have rendered."""
         from robosuite.utils.observables import Observable, sensor
 
         for name, observable in self._domain._observables.items():
@@ -176,7 +176,7 @@ def _make(package: Package, problem: Path) -> Any:
     generator = np.random.get_state()  # noqa: NPY002
     try:
         with silence():
-            np.random.seed(0)  # noqa: NPY002  a first placement, which reset() draws anew
+            np.random.seed(0)  # noqa: NPY002  the first placement, which reset() replaces
             return package.environments.env_wrapper.ControlEnv(
                 bddl_file_name=str(problem),
                 use_camera_obs=False,
@@ -187,14 +187,14 @@ def _make(package: Package, problem: Path) -> Any:
     except (FileNotFoundError, ValueError) as error:
         raise UserError(
             f"LIBERO cannot build the task {problem.stem}: {' '.join(str(error).split())}; the assets in "
-            f"{package.assets} lack something or are of another version"
+            f"{package.assets} are incomplete or belong to another version of LIBERO"
         ) from error
     finally:
         np.random.set_state(generator)  # noqa: NPY002
 
 
 def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
-    """Return a rotation (x, y, z, w) as axis times angle, angles up to 2 pi, as openpi's evaluation has it."""
+    """Return a rotation (x, y, z, w) as axis times angle, angles up to 2 pi, as in openpi's evaluation."""
     w = min(max(float(quaternion[3]), -1.0), 1.0)
     sine = math.sqrt(1.0 - w * w)
     if math.isclose(sine, 0.0, abs_tol=1e-8):

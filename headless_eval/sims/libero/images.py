@@ -1,4 +1,4 @@
-"""Pictures of the two cameras that LIBERO's policies see, drawn when somebody looks."""
+"""Images of the two cameras that LIBERO's policies use, rendered on request."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from headless_eval.sims import gl
 
 CAMERAS = ("agentview", "robot0_eye_in_hand")
 SIDE = 256
-"""Pixels a side as openpi's evaluation draws; what reads smaller pictures gets them scaled."""
+"""Side of a rendered image in pixels, as in openpi's evaluation; policies with smaller inputs get it resized."""
 
 
 class Cameras:
-    """Draws the pictures of one task's environments, whose models differ in poses only.
+    """Renderer for all environments of one task, whose models differ only in poses.
 
     Args:
-        model: of one of them; its meshes and textures serve all.
+        model: the model of one of the environments; its meshes and textures serve all of them.
 
     Raises:
-        UserError: no OpenGL for headless rendering.
+        UserError: OpenGL for headless rendering is missing.
     """
 
     def __init__(self, model: mujoco.MjModel):
@@ -30,7 +30,7 @@ class Cameras:
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         except Exception as error:
-            # Which exception says that there is no GL depends on the backend.
+            # The type of the exception for missing OpenGL depends on the backend.
             raise gl.failure(error) from error
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._camera = mujoco.MjvCamera()
@@ -39,10 +39,10 @@ class Cameras:
         self._options.geomgroup[0] = 0  # collision shapes, which robosuite does not show
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> list[np.ndarray]:
-        """Return the pictures of ``CAMERAS``, uint8 (SIDE, SIDE, 3), turned by 180 degrees.
+        """Return the images of ``CAMERAS``, uint8 (SIDE, SIDE, 3), rotated by 180 degrees.
 
-        LIBERO's pictures come as OpenGL draws them, bottom row first, and policies are trained on them turned
-        by 180 degrees: upright, left and right exchanged.
+        LIBERO's images have OpenGL's order, bottom row first, and policies are trained on these images rotated by 180
+        degrees: upright, with left and right exchanged.
         """
         self._gl.make_current()
         viewport = mujoco.MjrRect(0, 0, SIDE, SIDE)
@@ -65,7 +65,7 @@ class Cameras:
         return pictures
 
     def renderer_name(self) -> str:
-        """Return what draws, as OpenGL names it."""
+        """Return OpenGL's name of the renderer."""
         from OpenGL import GL
 
         self._gl.make_current()
@@ -79,14 +79,14 @@ class Cameras:
 
 
 def scale(picture: np.ndarray, size: int) -> np.ndarray:
-    """Bring a square picture to ``size`` pixels a side; bilinear, as openpi's resize-with-pad does it."""
+    """Resize a square image to ``size`` pixels a side; bilinear, like openpi's resize-with-pad."""
     if len(picture) == size:
         return picture
     return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def observe(pictures: list[np.ndarray], state: np.ndarray, instruction: str, size: int) -> dict[str, Any]:
-    """Return an observation with openpi's LIBERO keys; pictures of ``size`` pixels a side."""
+    """Return an observation with openpi's LIBERO keys; images are uint8 (size, size, 3), the state float32 (8,)."""
     base, wrist = (scale(picture, size) for picture in pictures)
     return {
         "observation/image": base.copy(),

@@ -1,4 +1,4 @@
-"""A task's initial states, which LIBERO keeps as a pickled array: read by an allow-list, so that no code runs."""
+"""Initial states of a LIBERO task: pickled arrays, read with an allow-list so that no code is executed."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 from headless_eval.errors import UserError
 
-# What a pickled float array is made of, by the names of NumPy 1 and 2.
+# The parts of a pickled float array, by their names in NumPy 1 and 2.
 _ALLOWED: list[Any] = [
     (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),  # type: ignore[attr-defined]
     (np._core.multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),  # type: ignore[attr-defined]
@@ -23,15 +23,13 @@ def read_initial_states(path: Path) -> np.ndarray:
     """Return the states of a file, float64 (states, 1 + positions + velocities): time, qpos, qvel.
 
     Raises:
-        UserError: the file is missing, or holds anything but a finite array of that kind.
+        UserError: the file is missing, or its content is not a finite array of this kind.
     """
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             states = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(
-            f"LIBERO's initial states {path} are missing: install hf-libero==0.1.4 anew"
-        ) from None
+        raise UserError(f"LIBERO's initial states {path} are missing: reinstall hf-libero==0.1.4") from None
     except Exception as error:  # whatever a damaged or malicious file makes the reader raise
         reason = " ".join(str(error).split())[:200]
         raise UserError(

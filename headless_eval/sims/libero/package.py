@@ -1,4 +1,4 @@
-"""The LIBERO package: found, imported without a question, a download or a word, and pointed to its assets."""
+"""Import of the LIBERO package without questions, downloads or output, and with the chosen folder of assets."""
 
 import atexit
 import contextlib
@@ -23,17 +23,17 @@ from headless_eval.errors import UserError
 from headless_eval.sims import gl
 
 _DISTRIBUTIONS = ("libero", "robosuite", "bddl")
-_DOWNLOADED = Path.home() / ".cache" / "libero" / "assets"  # where the package itself puts a download
-_OBJECTS = "stable_scanned_objects"  # what every folder of assets holds
+_DOWNLOADED = Path.home() / ".cache" / "libero" / "assets"  # the package's own download folder
+_OBJECTS = "stable_scanned_objects"  # a folder that all assets contain
 
 
 @dataclass(frozen=True)
 class Package:
-    """The imported package.
+    """The imported LIBERO package.
 
     Args:
-        folder: holds ``bddl_files`` and ``init_files``.
-        assets: the folder of assets that it reads.
+        folder: the package's folder, which contains ``bddl_files`` and ``init_files``.
+        assets: the folder of assets that the package reads.
         environments: the module ``libero.libero.envs``.
     """
 
@@ -54,7 +54,7 @@ def find_folder() -> Path:
     """Return the folder of the package ``libero.libero``; nothing is imported.
 
     Raises:
-        UserError: LIBERO or what it needs is not installed here.
+        UserError: LIBERO or one of its dependencies is not installed.
     """
     found = {name: _find(name) for name in _DISTRIBUTIONS}
     missing = [name for name, folder in found.items() if folder is None]
@@ -78,14 +78,14 @@ def _find(name: str) -> Path | None:
 
 
 def find_assets(folder: Path, chosen: Path | None) -> Path:
-    """Return the folder of assets: the one chosen, the package's own, or the one that the package downloaded to.
+    """Return the folder of assets: the user's choice, the package's own folder, or the package's download folder.
 
     Args:
-        folder: of the package.
-        chosen: by the user; nothing else is tried then.
+        folder: the package's folder.
+        chosen: the user's choice; if given, no other folder is tried.
 
     Raises:
-        UserError: there is none.
+        UserError: no folder with LIBERO's assets is found.
     """
     if chosen is not None:
         if not (chosen / _OBJECTS).is_dir():
@@ -98,17 +98,17 @@ def find_assets(folder: Path, chosen: Path | None) -> Path:
         if (place / _OBJECTS).is_dir():
             return place.resolve()
     raise UserError(
-        "LIBERO's assets (meshes, textures, scenes) are not here, and nothing is downloaded unasked: set "
+        "LIBERO's assets (meshes, textures, scenes) are missing, and headless-eval never downloads them: set "
         "--libero-assets or LIBERO_ASSETS to the folder 'assets' of LIBERO's repository, or to a copy of the "
         "data set lerobot/libero-assets"
     )
 
 
 def load(chosen_assets: Path | None) -> Package:
-    """Import the package, which asks a question where its settings are missing: they are written for it first.
+    """Import the package, with settings written beforehand so that it does not ask for them on standard input.
 
     Raises:
-        UserError: the package, its assets or OpenGL are missing, or it does not work with what is installed.
+        UserError: the package, its assets or OpenGL are missing, or the import fails.
     """
     folder = find_folder()
     assets = find_assets(folder, chosen_assets)
@@ -117,7 +117,7 @@ def load(chosen_assets: Path | None) -> Package:
         _quiet_robosuite()
         try:
             module: Any = importlib.import_module("libero.libero")
-            # Its own search ends in a download where it finds no assets in its own folder.
+            # The package's own search would start a download if its folder had no assets.
             module._assets_path_cache = str(assets)
             environments = importlib.import_module("libero.libero.envs")
         except (ImportError, AttributeError) as error:
@@ -131,7 +131,7 @@ def load(chosen_assets: Path | None) -> Package:
 
 @lru_cache(maxsize=1)
 def _settings_folder() -> Path:
-    """Return a folder of our own for the package's settings, which it reads whenever it likes, until the end."""
+    """Return a temporary folder with the package's settings, which exists until the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="headless-eval-libero-")
     atexit.register(folder.cleanup)
     return Path(folder.name)
@@ -139,7 +139,7 @@ def _settings_folder() -> Path:
 
 @contextlib.contextmanager
 def _settings(folder: Path, assets: Path) -> Iterator[None]:
-    """Let the package find settings of ours as it is imported; the user's are neither read nor written."""
+    """Make the package read our settings on import; the user's settings are neither read nor written."""
     place, before = _settings_folder(), os.environ.get("LIBERO_CONFIG_PATH")
     settings = {
         "assets": str(assets),
@@ -161,14 +161,14 @@ def _settings(folder: Path, assets: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Keep what the package prints and warns of from the user."""
+    """Hide the package's output and warnings."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 def _quiet_robosuite() -> None:
-    """Give robosuite the private settings that it misses aloud, without its log file in /tmp."""
+    """Provide robosuite's private settings, without its log file in /tmp; otherwise robosuite prints warnings."""
     settings: Any = types.ModuleType("robosuite.macros_private")
     settings.CONSOLE_LOGGING_LEVEL = settings.FILE_LOGGING_LEVEL = None
     sys.modules.setdefault(settings.__name__, settings)
@@ -176,7 +176,7 @@ def _quiet_robosuite() -> None:
 
 
 def fingerprint(assets: Path) -> str:
-    """Return the SHA-256 of a folder of assets: of names and contents, in the order of the names."""
+    """Return the SHA-256 of a folder of assets, over names and contents in the order of the names."""
     digest = hashlib.sha256()
     for path in sorted(assets.rglob("*"), key=lambda path: path.relative_to(assets).as_posix()):
         if path.is_file():

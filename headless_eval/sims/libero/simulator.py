@@ -18,16 +18,16 @@ from headless_eval.sims.libero.tasks import CONTROL_HZ, TASKS
 
 
 class Libero:
-    """One of the LIBERO suites.
+    """Simulator of one LIBERO suite.
 
     Args:
-        package: the imported LIBERO.
+        package: the imported LIBERO package.
         suite: the suite's name.
-        num_slots: independent episodes at once.
-        image_size: side of the policy's pictures in pixels.
+        num_slots: number of independent episodes at once.
+        image_size: side of the policy's images in pixels.
 
     Raises:
-        UserError: the number of slots is none.
+        UserError: the number of slots is less than 1.
     """
 
     control_hz = CONTROL_HZ
@@ -44,11 +44,11 @@ class Libero:
         self._assets_sha256 = fingerprint(package.assets)
         self._gl_renderer: str | None = None
         self._slots: dict[int, Environment] = {}
-        # Made in a second and some hundred MB large: as many as there are slots are kept for another episode.
+        # An environment takes a second to build and some hundred MB: idle ones are kept and reused.
         self._idle: list[Environment] = []
         self._cameras: dict[int, images.Cameras] = {}
         self._pictures: dict[int, list[np.ndarray]] = {}
-        # Physics releases the GIL: slots step side by side.
+        # Physics releases the GIL, so slots step in parallel.
         self._pool = ThreadPoolExecutor(max_workers=min(num_slots, 8), thread_name_prefix="physics")
 
     def reset(self, slot: int, task: Task, seed: TrialSeed) -> None:
@@ -121,7 +121,7 @@ class Libero:
         yield from self._idle
 
     def _take(self, task: Task) -> Environment:
-        """Return an environment of the task, one that is idle if there is."""
+        """Return an environment of the task: an idle environment if one exists, else a new one."""
         found = next((one for one in self._idle if one.task.id == task.id), None)
         if found is not None:
             self._idle.remove(found)
@@ -137,7 +137,7 @@ class Libero:
             self._cameras.pop(number).close()
 
     def _draw(self, slot: int) -> list[np.ndarray]:
-        """Return the pictures of what a slot's policy sees now; drawn once a step at most."""
+        """Return the images of a slot's present observation; they are rendered at most once per step."""
         if slot not in self._pictures:
             environment = self._slots[slot]
             number = environment.task.id

@@ -1,6 +1,6 @@
-"""The suites of LIBERO and their tasks, by LIBERO's own names; imports nothing of LIBERO.
+"""Tasks of the LIBERO suites, by LIBERO's own names; does not import LIBERO.
 
-Limits of steps and the order of tasks are those of openpi's evaluation.
+Step limits and the order of tasks are those of openpi's evaluation.
 """
 
 from headless_eval.contracts.simulator import Task
@@ -15,7 +15,7 @@ _MAX_STEPS = {
     "libero_90": 400,
 }
 
-# Instructions, by the scene that LIBERO puts before them in a task's name.
+# Instructions by scene; in LIBERO's task names the scene comes before the instruction.
 _INSTRUCTIONS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "libero_spatial": (
         (
@@ -287,7 +287,7 @@ _INSTRUCTIONS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
 
 
 def _tasks(suite: str) -> tuple[Task, ...]:
-    """Return a suite's tasks, numbered from 0 as in openpi's evaluation; ``name`` is LIBERO's."""
+    """Return the tasks of the suite with LIBERO's name ``name``, numbered from 0 as in openpi's evaluation."""
     pairs = [
         (scene, instruction) for scene, instructions in _INSTRUCTIONS[suite] for instruction in instructions
     ]

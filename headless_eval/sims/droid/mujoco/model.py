@@ -1,4 +1,4 @@
-"""Builds a scene's MuJoCo model from its description and the robot's MJCF."""
+"""MuJoCo model of a scene, built from the scene's description and the robot's MJCF."""
 
 from importlib import resources
 
@@ -47,7 +47,7 @@ def build_model(scene: Scene) -> mujoco.MjModel:
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10
     option.iterations, option.ls_iterations = 100, 50
-    _add_surroundings(spec)
+    _add_background(spec)
     _add_shape(spec.worldbody, TABLE, friction=0.8, group=2)
     for body in scene.bodies:
         _add_body(spec, body)
@@ -56,7 +56,7 @@ def build_model(scene: Scene) -> mujoco.MjModel:
     return spec.compile()
 
 
-def _add_surroundings(spec: mujoco.MjSpec) -> None:
+def _add_background(spec: mujoco.MjSpec) -> None:
     visual = spec.visual
     visual.headlight.ambient = [0.45, 0.45, 0.45]
     visual.headlight.diffuse = [0.25, 0.25, 0.25]

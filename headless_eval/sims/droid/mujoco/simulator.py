@@ -1,4 +1,4 @@
-"""The DROID scenes in MuJoCo."""
+"""Simulator of the DROID scenes in MuJoCo."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ ACTION_DIM = 8
 
 
 class SceneModel:
-    """A scene's compiled model with the indices that are used every step, and its renderers."""
+    """A scene's compiled model, the indices used in every step, and its renderers."""
 
     def __init__(self, scene: Scene):
         divergence.keep_quiet()
@@ -47,12 +47,12 @@ class SceneModel:
         self._renderers: dict[int, mujoco.Renderer] = {}
 
     def renderer(self, size: int) -> mujoco.Renderer:
-        """Return the renderer of square pictures of this size, made on first use."""
+        """Return the renderer of square images of this size (pixels), created on first use."""
         if size not in self._renderers:
             try:
                 self._renderers[size] = mujoco.Renderer(self.model, size, size)
             except Exception as error:
-                # Which exception says that there is no GL depends on the backend.
+                # The type of the exception for missing OpenGL depends on the backend.
                 raise gl.failure(error) from error
         return self._renderers[size]
 
@@ -91,7 +91,7 @@ class Slot:
         """Hold one action, joint targets (7, radians) and gripper (0 open, 1 closed), for a control step.
 
         Returns:
-            Whether the task is done.
+            Whether the task is solved.
 
         Raises:
             ValueError: the action is not a finite (8,) vector.
@@ -110,7 +110,7 @@ class Slot:
         return self._tracker.update(self.situation())
 
     def situation(self) -> Situation:
-        """Return what the success predicate looks at."""
+        """Return the inputs of the success predicate."""
         indices, data = self.scene_model, self.data
         target, container = indices.body_qpos[:2]
         return Situation(
@@ -132,14 +132,14 @@ class Slot:
         return float(self.data.qpos[self.scene_model.finger_qpos]) / FINGER_CLOSED
 
     def render(self, camera: str, size: int) -> np.ndarray:
-        """Return a camera's picture, uint8 (size, size, 3)."""
+        """Return a camera's image, uint8 (size, size, 3)."""
         renderer = self.scene_model.renderer(size)
         renderer.update_scene(self.data, camera)
         return renderer.render()
 
     def observe(self, size: int) -> dict[str, Any]:
         """Return an observation with openpi's DROID keys."""
-        # A picture shows the state after the last physics step: positions must follow it.
+        # MuJoCo's step leaves body positions one physics step behind; the images must show the new state.
         mujoco.mj_kinematics(self.scene_model.model, self.data)
         mujoco.mj_camlight(self.scene_model.model, self.data)
         return {
@@ -155,12 +155,12 @@ class DroidMujoco:
     """Suite ``droid`` in MuJoCo, every slot in this process.
 
     Args:
-        num_slots: independent episodes at once.
-        image_size: side of the policy's pictures in pixels.
-        frame_size: side of each camera's picture in a video frame.
+        num_slots: number of independent episodes at once.
+        image_size: side of the policy's images in pixels.
+        frame_size: side of each camera's image in a video frame, in pixels.
 
     Raises:
-        UserError: no GL library for headless rendering.
+        UserError: the number of slots is less than 1.
     """
 
     suite = "droid"
@@ -177,7 +177,7 @@ class DroidMujoco:
         self._models: dict[int, SceneModel] = {}
         self._slots: dict[int, Slot] = {}
         self._idle: dict[int, list[Slot]] = {}
-        # Physics releases the GIL: slots step side by side.
+        # Physics releases the GIL, so slots step in parallel.
         self._pool = ThreadPoolExecutor(max_workers=min(num_slots, 8), thread_name_prefix="physics")
 
     def reset(self, slot: int, task: Task, seed: TrialSeed) -> None:
@@ -234,7 +234,7 @@ class DroidMujoco:
         self._idle.clear()
 
     def _gl_renderer(self) -> str | None:
-        """Return what draws, as OpenGL names it; None while nothing has been drawn."""
+        """Return OpenGL's name of the renderer; None before the first image."""
         if not any(scene_model.has_drawn for scene_model in self._models.values()):
             return None
         from OpenGL import GL
