@@ -5,7 +5,8 @@
 #
 #   ensure_default [EXTRAS]      .venv: MuJoCo and everything else
 #   ensure_libero [EXTRAS]       .venv-libero: LIBERO, which needs an older MuJoCo
-#   ensure_isaaclab [EXTRAS]     .venv-isaaclab: Isaac Lab, which pins its Python and its torch
+#   ensure_isaaclab [EXTRAS]     .venv-isaaclab: Isaac Lab, which pins its Python and its torch; isaaclab-physx among
+#                                EXTRAS brings PhysX
 #
 # Each sets VENV to the environment's folder; EXTRAS are further extras of the package, separated by commas.
 
@@ -107,6 +108,15 @@ prepare_default() {
 prepare_isaaclab() {
     "$VENV/bin/python" -c 'import isaaclab' 2>/dev/null ||
         say "Installing Isaac Lab into .venv-isaaclab (once: downloads about 3 GB, takes 8 GB of disk and some minutes) ..."
+    case ",$extras," in *,isaaclab-physx,*) announce_physx ;; esac
+}
+
+announce_physx() {
+    "$VENV/bin/python" -c 'import importlib.util as u, sys
+sys.exit(any(u.find_spec(name) is None for name in ("ovphysx", "ovstage")))' && return
+    say "Installing PhysX (ovphysx and ovstage, 200 MB to download) into .venv-isaaclab. They are NVIDIA's, not open source:"
+    say "by downloading or using them you agree to the NVIDIA Omniverse licence (its text is in the packages)."
+    say "To do without, stop now and leave out PHYSICS=physx."
 }
 
 # LIBERO's own requirements include robomimic, wandb and a torch with CUDA. An evaluation does not need them.

@@ -3,7 +3,7 @@
 #
 # Without settings: the bundled policy, 3 scenes x 5 episodes at float32, bfloat16, float8_e4m3 and boolean weights.
 # Settings are environment variables; each stands for a flag of `headless-eval run`. Further arguments are passed on to
-# that command. SUITE, SIM and RESUME also select the Python environment: set these variables instead of their flags.
+# that command. SUITE, SIM, PHYSICS and RESUME also select the Python environment: set these variables, not their flags.
 #
 #   POLICY          name of a bundled policy, or its folder        --policy
 #   CKPT            checkpoint folder, instead of POLICY           --checkpoint
@@ -13,6 +13,7 @@
 #                   (also by the name TASK_SUITE)                  --suite
 #   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
 #   SIM             simulator: mujoco, or isaaclab for droid (installed on first use, 8 GB)  --sim
+#   PHYSICS         physics engine of isaaclab: newton, or physx (600 MB more, NVIDIA's licence)  --physics
 #   ISAAC_ASSETS    folder with the published DROID scenes, for Isaac Sim  --isaac-assets
 #   TASKS           task numbers, "1 2 3"                          --tasks
 #   NUM_TRIALS      episodes per task (also by the name EPISODES)  --episodes
@@ -86,7 +87,10 @@ if [[ $checkpoint == gs://* ]]; then checkpoint=${OPENPI_DATA_HOME:-${HOME:-}/.c
 extras=
 if [ -n "$checkpoint" ] && [ -d "$checkpoint/params" ]; then extras=openpi; fi # reads JAX's format
 case "${SIM:-$(kept sim)} ${SUITE:-$(kept suite)}" in
-isaaclab*) ensure_isaaclab $extras ;;
+isaaclab*)
+    if [[ ${PHYSICS:-$(kept physics)} == physx* ]]; then extras=isaaclab-physx${extras:+,$extras}; fi
+    ensure_isaaclab $extras
+    ;;
 *libero_*) ensure_libero $extras ;;
 *) ensure_default $extras ;;
 esac
@@ -116,6 +120,7 @@ one --robot ROBOT
 one --suite SUITE
 [[ $SUITE != libero_* ]] || one --libero-assets LIBERO_ASSETS
 one --sim SIM
+one --physics PHYSICS
 one --isaac-assets ISAAC_ASSETS
 many --tasks TASKS
 one --episodes NUM_TRIALS

@@ -1,7 +1,8 @@
 """Starting and stopping Isaac Lab: what must be there, its app where it needs one, and how the process ends.
 
-Isaac Lab with Newton runs in any process. With PhysX or RTX it needs Isaac Sim, whose app (Kit) reads the process's
-arguments, and ends the process when it closes, whatever the exit status would have been; both are dealt with here.
+Isaac Lab runs in any process with Newton, and with PhysX as the package ovphysx brings it. To draw with RTX it needs
+Isaac Sim, whose app (Kit) reads the process's arguments, and ends the process when it closes, whatever the exit status
+would have been; both are dealt with here.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from headless_eval.shared.stderr import no_stderr
 
 PHYSICS, RENDERERS, DEVICES = ("newton", "physx"), ("newton", "rtx"), ("cpu", "cuda")
 _PYTHON = (3, 12)
+_OVPHYSX = ("ovphysx", "ovstage")  # PhysX as a library, and the USD stage that it reads
 
 
 def check(physics: str, renderer: str, device: str) -> None:
@@ -41,11 +43,20 @@ def check(physics: str, renderer: str, device: str) -> None:
             f"--sim isaaclab needs Python 3.12 (this is {here[0]}.{here[1]}) and the extra isaaclab "
             "(pip install 'headless-eval[isaaclab]'); SIM=isaaclab scripts/run_headless.sh sets both up"
         )
-    if _needs_kit(physics, renderer) and not _has_kit():
-        flag = "--physics physx" if physics == "physx" else "--renderer rtx"
-        raise UserError(
-            f"{flag} needs Isaac Sim, which is not installed here; Newton runs without it: leave the flag out"
-        )
+    if needs_kit(renderer):
+        if not _is_installed("isaacsim"):
+            raise UserError(
+                "--renderer rtx needs Isaac Sim, which is not installed here; Newton's renderer draws without it: "
+                "--renderer newton"
+            )
+    elif physics == "physx":
+        missing = [name for name in _OVPHYSX if not _is_installed(name)]
+        if missing:
+            raise UserError(
+                f"--physics physx needs NVIDIA's {' and '.join(missing)}, not installed here: "
+                "pip install 'headless-eval[isaaclab-physx]', or PHYSICS=physx SIM=isaaclab "
+                "scripts/run_headless.sh; --physics newton needs neither"
+            )
     if renderer == "rtx" and device == "cpu":
         raise UserError("--renderer rtx draws on a GPU: use --sim-device cuda")
     if device == "cuda":
@@ -55,19 +66,20 @@ def check(physics: str, renderer: str, device: str) -> None:
             raise UserError("--sim-device cuda: torch finds no CUDA device here; Newton runs on the CPU, too")
 
 
-def _needs_kit(physics: str, renderer: str) -> bool:
-    return physics == "physx" or renderer == "rtx"
+def needs_kit(renderer: str) -> bool:
+    """Return whether Isaac Sim's app must run: RTX draws in it. PhysX is then Isaac Sim's, otherwise ovphysx's."""
+    return renderer == "rtx"
 
 
-def _has_kit() -> bool:
-    return importlib.util.find_spec("isaacsim") is not None
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 class IsaacApp:
     """Isaac Lab's runtime for one configuration; there is one in a process.
 
     Args:
-        config: anything that holds the physics and the renderers, whose needs Isaac Lab finds in it.
+        config: the environment; Isaac Lab finds in it what physics and renderers need.
         device: torch's name of the simulation's device.
     """
 
@@ -81,6 +93,8 @@ class IsaacApp:
         with _own_arguments(), _tracebacks():
             self._launch.__enter__()
         self.has_kit = "omni.kit.app" in sys.modules
+        if _is_ovphysx(config):
+            _log_errors_only()
         if self.has_kit:
             sys.excepthook = _die
 
@@ -170,6 +184,10 @@ def _prepare_warp(device: str) -> None:
         if device != "cpu":  # must be said before any of its modules is made
             warp.config.deterministic = warp.DeterministicMode.RUN_TO_RUN
         warp.init()
+        if not warp.is_cuda_available():
+            # Isaac Lab asks for page-locked memory, which Warp gets from CUDA alone; only copies to a GPU need it.
+            cpu = warp.get_device("cpu")
+            cpu.pinned_allocator = cpu.default_allocator
         import isaaclab.utils.warp  # noqa: F401  silences Warp, which is undone here
 
         warp.set_logger(_KernelProgress())
@@ -177,11 +195,31 @@ def _prepare_warp(device: str) -> None:
         warp.config.log_level = warp.LOG_INFO  # says of each module whether it was compiled
 
 
+def _is_ovphysx(config: Any) -> bool:
+    from isaaclab_ov.physics import OvPhysxCfg
+
+    return isinstance(config.sim.physics, OvPhysxCfg)
+
+
+def _log_errors_only() -> None:
+    """Take ovphysx's errors to Python's logging; on the terminal it warns of every start without a GPU."""
+    import ovphysx
+
+    ovphysx.enable_default_log_output(False)
+    ovphysx.enable_python_logging(min_severity=ovphysx.LogLevel.ERROR)
+
+
+_LIBRARIES = (
+    *("isaaclab", "isaaclab_newton", "isaaclab_ov", "isaaclab_physx"),
+    *("newton", "warp", "mujoco_warp", "ovphysx"),
+)
+
+
 def _quieten() -> None:
     """Keep off the screen what says nothing to a user of this program."""
     from isaaclab.utils.timer import Timer
 
     Timer.enable_display_output = False
-    for package in ("isaaclab", "isaaclab_newton", "newton", "warp", "mujoco_warp"):
+    for package in _LIBRARIES:
         warnings.filterwarnings("ignore", module=rf"{package}\b")
         logging.getLogger(package).setLevel(logging.ERROR)

@@ -19,8 +19,12 @@ def script(tmp_path):
         'fail() { say "error: $*"; exit 2; }\n'
         "ensure_default() { VENV=$ROOT/default${1:+_$1}; }\n"
         "ensure_libero() { VENV=$ROOT/libero${1:+_$1}; }\n"
+        "ensure_isaaclab() { VENV=$ROOT/isaaclab${1:+_$1}; }\n"
     )
-    for name in ("default", "libero", "default_openpi", "libero_openpi"):
+    for name in (
+        *("default", "libero", "isaaclab", "default_openpi", "libero_openpi"),
+        *("isaaclab_isaaclab-physx", "isaaclab_isaaclab-physx,openpi"),
+    ):
         python = tmp_path / name / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\necho {name} "$@"\n')
@@ -65,6 +69,17 @@ def test_the_script_says_what_to_set_without_a_policy(script):
     assert script("--policy", "zero", SUITE="libero_spatial").returncode == 0
     assert script(SUITE="libero_spatial", POLICY="random").returncode == 0
     assert script(SUITE="libero_spatial", TASK_SUITE="libero_goal").returncode == 2
+
+
+def test_physx_brings_its_extra(script, tmp_path):
+    assert script(SIM="isaaclab").stdout.startswith("isaaclab -m headless_eval run --sim isaaclab")
+    done = script(SIM="isaaclab", PHYSICS="physx")
+    assert done.stdout.strip() == (
+        "isaaclab_isaaclab-physx -m headless_eval run --sim isaaclab --physics physx"
+    )
+    (tmp_path / "jax" / "params").mkdir(parents=True)
+    done = script(SIM="isaaclab", PHYSICS="physx", CKPT="jax")
+    assert done.stdout.startswith("isaaclab_isaaclab-physx,openpi ")
 
 
 def test_a_checkpoint_of_jax_brings_the_extra_that_reads_it(script, tmp_path):

@@ -37,7 +37,8 @@ def test_newton_on_a_cpu_needs_nothing_more(installed):
         (("bullet", "newton", "cpu"), "--physics is 'bullet'; it must be newton or physx"),
         (("newton", "raster", "cpu"), "--renderer is 'raster'"),
         (("newton", "newton", "tpu"), "--sim-device is 'tpu'"),
-        (("physx", "newton", "cpu"), "--physics physx needs Isaac Sim"),
+        (("physx", "newton", "cpu"), "--physics physx needs NVIDIA's ovphysx and ovstage"),
+        (("physx", "rtx", "cpu"), "--renderer rtx needs Isaac Sim"),
         (("newton", "rtx", "cpu"), "--renderer rtx needs Isaac Sim"),
         (("newton", "newton", "cuda"), "no CUDA device"),
     ],
@@ -49,6 +50,17 @@ def test_what_cannot_run_is_one_line(installed, settings, said, monkeypatch):
     with pytest.raises(UserError, match=said) as caught:
         isaaclab_app.check(*settings)
     assert "\n" not in str(caught.value)
+
+
+def test_physx_needs_no_isaac_sim(installed):
+    installed.update(("ovphysx", "ovstage"))
+    isaaclab_app.check("physx", "newton", "cpu")
+
+
+def test_of_physx_the_missing_package_alone_is_named(installed):
+    installed.add("ovphysx")
+    with pytest.raises(UserError, match=r"needs NVIDIA's ovstage, .*\[isaaclab-physx\].*PHYSICS=physx"):
+        isaaclab_app.check("physx", "newton", "cpu")
 
 
 def test_rtx_wants_a_gpu(installed):

@@ -20,7 +20,7 @@ class DroidSettings(SimulatorSettings):
     physics: Annotated[
         str | None, flag("newton|physx", "newton; physx with --isaac-assets", simulator=_ISAACLAB)
     ] = None
-    """Isaac Lab's physics engine; physx needs Isaac Sim."""
+    """Isaac Lab's physics engine; physx needs ovphysx, with rtx Isaac Sim."""
 
     renderer: Annotated[
         str | None, flag("newton|rtx", "newton; rtx with --isaac-assets", simulator=_ISAACLAB)

@@ -1,7 +1,7 @@
-"""PhysX, RTX and the published scenes, as far as that goes without Isaac Sim.
+"""The published scenes and RTX, as far as that goes without Isaac Sim.
 
-Stand-ins with the names and types of the published prims run in Newton; configurations of what needs Isaac Sim are
-built and checked against the installed Isaac Lab.
+Stand-ins with the names and types of the published prims run in Newton and in PhysX; configurations of what needs
+Isaac Sim are built and checked against the installed Isaac Lab.
 """
 
 import numpy as np
@@ -32,8 +32,11 @@ def assets(tmp_path_factory):
     return folder
 
 
-def test_a_scene_of_such_files_runs(assets):
-    settings = DroidSettings(sim="isaaclab", isaac_assets=assets, physics="newton", renderer="newton")
+@pytest.mark.parametrize("physics", ["newton", "physx"])
+def test_a_scene_of_such_files_runs(assets, physics):
+    if physics == "physx":
+        pytest.importorskip("ovphysx")
+    settings = DroidSettings(sim="isaaclab", isaac_assets=assets, physics=physics, renderer="newton")
     simulator = find_suite("droid").make(settings, num_slots=2, tasks=TASKS[:1])
     try:
         for slot in range(2):
@@ -62,8 +65,16 @@ def test_a_scene_of_such_files_runs(assets):
         simulator.close()
 
 
-@pytest.mark.parametrize(("physics", "renderer"), [("physx", "rtx"), ("physx", "newton"), ("newton", "rtx")])
-def test_what_needs_isaac_sim_is_what_the_installed_isaac_lab_takes(assets, physics, renderer):
+@pytest.mark.parametrize(
+    ("physics", "renderer", "device", "kit"),
+    [
+        ("physx", "rtx", "cuda", True),
+        ("newton", "rtx", "cuda", True),
+        ("physx", "newton", "cpu", False),
+        ("physx", "newton", "cuda", False),
+    ],
+)
+def test_what_is_configured_is_what_the_installed_isaac_lab_takes(assets, physics, renderer, device, kit):
     from isaaclab.app import validate_launch
     from isaaclab.utils import validate
 
@@ -71,29 +82,32 @@ def test_what_needs_isaac_sim_is_what_the_installed_isaac_lab_takes(assets, phys
     from headless_eval.sims.droid.isaaclab.scene import droid_env
 
     for config in (
-        droid_env(2, physics, renderer, "cuda", 96, 224),
-        *(published_env(assets, task, 2, physics, renderer, "cuda") for task in (1, 2, 3)),
+        droid_env(2, physics, renderer, device, 96, 224),
+        *(published_env(assets, task, 2, physics, renderer, device) for task in (1, 2, 3)),
     ):
         validate(config)
-        found, sources = validate_launch(config, {"device": "cuda", "headless": True, "enable_cameras": True})
-        assert sources  # it is Isaac Sim that it asks for
-        assert found.needs_kit
-        assert config.scene.env_spacing > 0
+        found, sources = validate_launch(config, {"device": device, "headless": True, "enable_cameras": True})
+        assert bool(sources) == found.needs_kit == kit  # whether it asks for Isaac Sim
+        assert (config.scene.env_spacing > 0) == kit
+        assert physics == "newton" or config.sim.physics.enable_enhanced_determinism
         assert config.sim.dt * config.sim.render_interval == pytest.approx(1 / 15)
 
 
 def test_physx_is_told_what_only_newton_reads_in_the_robots_file():
     from isaaclab.sim import SimulationContext
 
-    from headless_eval.sims.droid.isaaclab.scene import droid_env, simulation
+    from headless_eval.sims.droid.isaaclab.scene import ARM_JOINTS, GRIPPER_JOINT, droid_env, simulation
 
     spawn = droid_env(1, "physx", "rtx", "cuda", 96, 224).scene.robot.spawn
-    SimulationContext(simulation("newton", "cpu"))  # brings the stage
+    SimulationContext(simulation("newton", "newton", "cpu"))  # brings the stage
     try:
         robot = spawn.func("/World/Robot", spawn)
         prims = {prim.GetName(): prim for prim in _below(robot)}
         assert prims["panda_link3"].GetAttribute("physxRigidBody:disableGravity").Get() is True
         assert prims["left_fingertip"].GetAttribute("physxRigidBody:disableGravity").Get() is True
+        driven = {
+            name for name, prim in prims.items() if "PhysicsDriveAPI:angular" in prim.GetAppliedSchemas()
+        }
         gearing = {
             name: prim.GetAttribute("physxMimicJoint:rotX:gearing").Get()
             for name, prim in prims.items()
@@ -106,6 +120,7 @@ def test_physx_is_told_what_only_newton_reads_in_the_robots_file():
         "right_fingertip_joint": 1.0,
         "right_knuckle_joint": -1.0,
     }
+    assert driven == {*ARM_JOINTS, GRIPPER_JOINT}
 
 
 def test_physx_is_told_of_the_published_robot(assets):
@@ -115,7 +130,7 @@ def test_physx_is_told_of_the_published_robot(assets):
     from headless_eval.sims.droid.isaaclab.scene import simulation
 
     spawn = published_env(assets, 1, 1, "physx", "rtx", "cuda").scene.robot.spawn
-    SimulationContext(simulation("newton", "cpu"))
+    SimulationContext(simulation("newton", "newton", "cpu"))
     try:
         robot = spawn.func("/World/robot", spawn)
         prims = {prim.GetName(): prim for prim in _below(robot)}

@@ -184,7 +184,7 @@ def published_env(
         UserError: a file or a prim is missing.
     """
     file = scene_file(folder, task)
-    spacing = environment.env_spacing(physics, renderer, _SPACING)
+    spacing = environment.env_spacing(renderer, _SPACING)
     scene = PublishedSceneCfg(num_envs=num_envs, env_spacing=spacing, lazy_sensor_update=True)
     scene.scene.spawn.usd_path = str(file)
     scene.robot.spawn.usd_path = str(folder / ROBOT_FILE)
@@ -216,7 +216,7 @@ def published_env(
         renderer,
     )
     env = environment.DroidEnvCfg()
-    env.sim = environment.simulation(physics, device)
+    env.sim = environment.simulation(physics, renderer, device)
     env.scene = scene
     return env
 

@@ -20,6 +20,7 @@ from isaaclab.sim import SimulationCfg
 from isaaclab.utils import configclass
 from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
 from isaaclab_newton.renderers import NewtonWarpRendererCfg
+from isaaclab_ov.physics import OvPhysxCfg
 from isaaclab_physx.physics import PhysxCfg
 from isaaclab_physx.renderers import IsaacRtxRendererCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
@@ -37,6 +38,7 @@ from headless_eval.sims.droid.scenes import (
     WRIST_CAMERA,
     Camera,
 )
+from headless_eval.sims.isaaclab_app import needs_kit
 
 ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 GRIPPER_JOINT = "finger_joint"
@@ -139,7 +141,7 @@ def droid_env(
         frame_size: side of each camera's picture in a video frame.
     """
     env = DroidEnvCfg()
-    env.sim = simulation(physics, device)
+    env.sim = simulation(physics, renderer, device)
     env.scene = droid_scene(num_envs, physics, renderer, image_size, frame_size)
     return env
 
@@ -148,7 +150,7 @@ def droid_scene(
     num_envs: int, physics: str, renderer: str, image_size: int, frame_size: int
 ) -> DroidSceneCfg:
     """Return the scene of ``num_envs`` environments, for this physics engine and renderer."""
-    spacing = env_spacing(physics, renderer, _ENV_SPACING)
+    spacing = env_spacing(renderer, _ENV_SPACING)
     scene = DroidSceneCfg(num_envs=num_envs, env_spacing=spacing, lazy_sensor_update=True)
     if physics == "physx":
         scene.robot.spawn = PhysxRobotCfg(
@@ -171,12 +173,13 @@ def droid_scene(
     return scene
 
 
-def env_spacing(physics: str, renderer: str, metres: float) -> float:
-    """Return the distance of environments: ``metres`` where they would meet or be seen, else none.
+def env_spacing(renderer: str, metres: float) -> float:
+    """Return the distance between environments: ``metres`` where a camera would see its neighbours, else 0.
 
-    Newton keeps them apart by itself, and all at the origin one's rounding is as another's.
+    Bodies of different environments do not collide, and Newton's renderer draws each alone. With all of them at the
+    origin, positions are rounded alike in every environment.
     """
-    return metres if physics == "physx" or renderer == "rtx" else 0.0
+    return metres if renderer == "rtx" else 0.0
 
 
 def camera_cfg(camera: Camera, renderer: str, size: int, suffix: str = "") -> CameraCfg:
@@ -208,22 +211,26 @@ def renderer_cfg(renderer: str) -> RendererCfg:
     return NewtonWarpRendererCfg(create_default_light=False)
 
 
-def simulation(physics: str, device: str) -> SimulationCfg:
+def simulation(physics: str, renderer: str, device: str) -> SimulationCfg:
     """Return time steps and physics engine; a step of Newton's is a control step, with its substeps inside."""
     steps = PHYSX_DECIMATION if physics == "physx" else 1
     return SimulationCfg(
         dt=1 / (CONTROL_HZ * steps),
         render_interval=steps,
         device=device,
-        physics=physics_cfg(physics, device),
+        physics=physics_cfg(physics, renderer, device),
         save_logs_to_file=False,
     )
 
 
-def physics_cfg(physics: str, device: str) -> PhysicsCfg:
-    """Return the physics engine of that name; Newton with the settings of MuJoCo's model."""
+def physics_cfg(physics: str, renderer: str, device: str) -> PhysicsCfg:
+    """Return the physics engine of that name; Newton with the settings of MuJoCo's model.
+
+    PhysX is Isaac Sim's where the renderer needs Isaac Sim's app, otherwise the library ovphysx.
+    """
     if physics == "physx":
-        return PhysxCfg()
+        engine = PhysxCfg if needs_kit(renderer) else OvPhysxCfg
+        return engine(enable_enhanced_determinism=True)
     return NewtonCfg(
         num_substeps=NEWTON_SUBSTEPS,
         # On a CPU everything repeats anyway.
