@@ -33,7 +33,7 @@ def build(run: RunDirectory | str | Path) -> Summary:
         The summary of the episodes so far.
 
     Raises:
-        UserError: if the folder holds no run, a damaged one, or cannot be written.
+        UserError: the folder holds no run or a damaged one, or cannot be written.
     """
     if not isinstance(run, RunDirectory):
         run = RunDirectory.open(run)

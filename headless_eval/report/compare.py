@@ -14,7 +14,7 @@ import numpy as np
 from headless_eval.config.results import CompareConfig
 from headless_eval.errors import UserError
 from headless_eval.report.statistics import Interval, wilson_interval
-from headless_eval.report.summary import Comparison, compare, told_scopes
+from headless_eval.report.summary import Comparison, compare, explain_scopes
 from headless_eval.report.tables import format_p, format_points
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.differences import Difference, differences
@@ -46,7 +46,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Parting:
+class Divergence:
     """Where the executed actions of paired episodes part.
 
     Args:
@@ -70,16 +70,16 @@ class Parting:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """Two runs on one task at one precision, or on all tasks (``task`` is None).
+    """Two runs of one variant on one task, or on all tasks (``task`` is None).
 
     Args:
-        configuration: the precision's name.
+        configuration: the variant's name.
         task: the task's key.
         a: success in the first run.
         b: success in the second.
         paired: the second against the first, over the episodes that ended without an error in both and have the
             same seed; None without any.
-        parting: where their trajectories part.
+        divergence: where their trajectories part.
     """
 
     configuration: str
@@ -87,12 +87,12 @@ class ComparedRow:
     a: Rate
     b: Rate
     paired: Comparison | None
-    parting: Parting
+    divergence: Divergence
 
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Two runs beside each other: a row for each task and precision of both, and what their manifests differ in."""
+    """Two runs beside each other: a row for each task and variant of both, and what their manifests differ in."""
 
     rows: tuple[ComparedRow, ...]
     differences: tuple[Difference, ...]
@@ -102,7 +102,7 @@ def compare_two(first: RunDirectory, second: RunDirectory) -> ComparedRuns:
     """Compare two runs of one suite.
 
     Raises:
-        UserError: the suites differ, or no precision and task is in both.
+        UserError: the suites differ, or no variant and task is in both.
     """
     suites = first.manifest["suite"], second.manifest["suite"]
     if suites[0] != suites[1]:
@@ -140,8 +140,8 @@ def print_comparison(settings: CompareConfig) -> int:
     console.print(f"A  {first.path}: {_what(first)}", highlight=False, soft_wrap=True)
     console.print(f"B  {second.path}: {_what(second)}", highlight=False, soft_wrap=True)
     console.print(_rates(found))
-    if any(row.parting.pairs for row in found.rows):
-        console.print(_partings(found))
+    if any(row.divergence.pairs for row in found.rows):
+        console.print(_divergences(found))
     else:
         console.print(
             "No episode with the same seed ended without an error in both: there are no actions to compare.",
@@ -150,7 +150,7 @@ def print_comparison(settings: CompareConfig) -> int:
         )
     shown = {row.configuration for row in found.rows}
     scopes = {one.configuration: one.scope for one in first.records() if one.configuration in shown}
-    if scoped := told_scopes(scopes):
+    if scoped := explain_scopes(scopes):
         console.print(scoped, highlight=False, markup=False, soft_wrap=True)
     if found.differences:
         console.print("What differs between A (then) and B (now):", highlight=False)
@@ -195,7 +195,7 @@ def _row(
         _rate(ours),
         _rate(theirs),
         compare([b for _, b in pairs], [a for a, _ in pairs]),
-        _parting([(first.actions(a), second.actions(b)) for a, b in pairs], horizon),
+        _divergence([(first.actions(a), second.actions(b)) for a, b in pairs], horizon),
     )
 
 
@@ -211,7 +211,9 @@ def _rate(records: Sequence[EpisodeRecord]) -> Rate:
     )
 
 
-def _parting(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]], horizon: int | None) -> Parting:
+def _divergence(
+    pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]], horizon: int | None
+) -> Divergence:
     kept, largest = 0, 0.0
     first: list[int] = []
     apart: list[int] = []
@@ -227,7 +229,7 @@ def _parting(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]], horiz
                 steps.append(int((difference > limit).argmax()))
             elif len(one) != len(other):
                 steps.append(length)
-    return Parting(
+    return Divergence(
         kept,
         kept - len(first),
         float(median(first)) if first else None,
@@ -267,7 +269,7 @@ def _rates(found: ComparedRuns) -> Listing:
     )
 
 
-def _partings(found: ComparedRuns) -> Listing:
+def _divergences(found: ComparedRuns) -> Listing:
     return _listing(
         found.rows,
         {
@@ -277,7 +279,7 @@ def _partings(found: ComparedRuns) -> Listing:
             "apart at": "Apart at: the first step with more, median over the others.",
             "at most": "At most: the largest difference.",
         },
-        lambda row: _shown_parting(row.parting),
+        lambda row: _shown_divergence(row.divergence),
     )
 
 
@@ -315,17 +317,17 @@ def _shown_difference(paired: Comparison | None) -> tuple[str, str]:
     )
 
 
-def _shown_parting(parting: Parting) -> tuple[str, ...]:
-    if not parting.pairs:
+def _shown_divergence(divergence: Divergence) -> tuple[str, ...]:
+    if not divergence.pairs:
         return ("–",) * 5
-    replan = "–" if parting.first_replan is None else f"{parting.first_replan:g}"
-    step = "–" if parting.apart_step is None else f"step {parting.apart_step:g}"
+    replan = "–" if divergence.first_replan is None else f"{divergence.first_replan:g}"
+    step = "–" if divergence.apart_step is None else f"step {divergence.apart_step:g}"
     return (
-        f"{parting.identical}/{parting.pairs}",
+        f"{divergence.identical}/{divergence.pairs}",
         replan,
-        f"{parting.close}/{parting.pairs}",
+        f"{divergence.close}/{divergence.pairs}",
         step,
-        f"{parting.largest:.2g}",
+        f"{divergence.largest:.2g}",
     )
 
 

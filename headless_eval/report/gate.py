@@ -9,14 +9,14 @@ from headless_eval.config.results import GateConfig
 from headless_eval.errors import UserError
 from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import RunDirectory
-from headless_eval.results.stopping import Stop
+from headless_eval.results.stopping import SequentialDecision
 from headless_eval.shared.files import replacing
 
 Outcome = Literal["passed", "failed", "error"]
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgement:
     """A variant before the gate.
 
     Args:
@@ -62,7 +62,7 @@ def gate(settings: GateConfig) -> int:
     stopping = run.stopping()
     stops = stopping.stops if stopping else {}
     judged = [
-        Judged(name, *_judge(summary, name, wanted, max_drop, stops.get(name)), seconds.get(name, 0.0))
+        Judgement(name, *_judge(summary, name, wanted, max_drop, stops.get(name)), seconds.get(name, 0.0))
         for name in names
     ]
     width = max(map(len, names))
@@ -74,7 +74,7 @@ def gate(settings: GateConfig) -> int:
 
 
 def _judge(
-    summary: Summary, name: str, wanted: int, max_drop: float, stop: Stop | None
+    summary: Summary, name: str, wanted: int, max_drop: float, stop: SequentialDecision | None
 ) -> tuple[Outcome, str]:
     row = next((row for row in summary.overall if row.configuration == name), None)
     if row is None:
@@ -90,8 +90,8 @@ def _judge(
     return _judge_drop(row, summary.baseline, max_drop)
 
 
-def _judge_stop(row: Row, stop: Stop, max_drop: float) -> tuple[Outcome, str]:
-    """Judge by the sequential test: after an early stop McNemar's p-value is none."""
+def _judge_stop(row: Row, stop: SequentialDecision, max_drop: float) -> tuple[Outcome, str]:
+    """Judge by the sequential test: McNemar's p-value assumes a fixed number of episodes."""
     drop = -row.comparison.difference if row.comparison else 0.0
     facts = f"stopped early: {stop.sentence}, observed {-100 * drop:+.1f} points"
     if stop.decision == "worse":
@@ -115,7 +115,7 @@ def _judge_drop(row: Row, baseline: str, max_drop: float) -> tuple[Outcome, str]
     return "passed", f"{facts}; so many episodes show drops of {100 * one.detectable:.0f} points or more"
 
 
-def _write_junit(path: Path, folder: Path, judged: list[Judged]) -> None:
+def _write_junit(path: Path, folder: Path, judged: list[Judgement]) -> None:
     """Write a test suite with a test case per variant, as continuous-integration servers read it."""
     counts = {
         "tests": len(judged),

@@ -15,7 +15,7 @@ from headless_eval.report.statistics import (
 )
 from headless_eval.results.record import ERROR, EpisodeRecord
 from headless_eval.results.sequential import ALPHA
-from headless_eval.results.stopping import Stop
+from headless_eval.results.stopping import SequentialDecision
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Summary:
         rows: per variant its tasks, then all of them together.
         baseline: the name of the variant that the others are compared with; it need not have run.
         stops: in a sequential run, how the test of each variant but the baseline stands.
-        scoped: what the hashes of scopes in names stand for, in a sentence; empty if there are none.
+        scoped: what the hashes of scopes in names stand for, in a sentence; empty if no name has a hash.
     """
 
     suite: str
@@ -110,7 +110,7 @@ class Summary:
     configurations: tuple[str, ...]
     rows: tuple[Row, ...]
     baseline: str = DEFAULT_BASELINE
-    stops: Mapping[str, Stop] = field(default_factory=dict)
+    stops: Mapping[str, SequentialDecision] = field(default_factory=dict)
     scoped: str = ""
 
     def row(self, configuration: str, task: str | None = None) -> Row:
@@ -186,20 +186,20 @@ def summarize(suite: str, records: Iterable[EpisodeRecord], baseline: str = DEFA
         tuple(configurations),
         tuple(_judge_together(rows, baseline)),
         baseline,
-        scoped=told_scopes(configurations),
+        scoped=explain_scopes(configurations),
     )
 
 
-def told_scopes(scopes: Mapping[str, str]) -> str:
-    """Return what the hashes of scopes in the names of variants stand for; empty if there are none.
+def explain_scopes(scopes: Mapping[str, str]) -> str:
+    """Return what the hashes of scopes in the names of variants stand for; empty if no name has a hash.
 
     Args:
         scopes: variant's name -> its scope as text.
     """
-    told = {
+    meanings = {
         f"scope_{name.partition('_scope_')[2]}": scope for name, scope in scopes.items() if "_scope_" in name
     }
-    return "; ".join(f"{name}: modules whose names match {scope}" for name, scope in told.items())
+    return "; ".join(f"{name}: modules whose names match {scope}" for name, scope in meanings.items())
 
 
 def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:

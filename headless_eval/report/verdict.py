@@ -11,7 +11,7 @@ Kind = Literal["reference", "worse", "better", "undecided", "same", "nothing"]
 class Verdict(NamedTuple):
     """A sentence about a variant, and what kind of news it is.
 
-    ``undecided``: no difference was shown, which is not to say that there is none; ``same``: it succeeded and
+    ``undecided``: no difference was shown, which does not show that the rates are equal; ``same``: it succeeded and
     failed in the same episodes; ``nothing``: it cannot be compared.
     """
 

@@ -52,7 +52,7 @@ class RunDirectory:
         """Raise what ``create`` would, before a run is prepared at length; nothing is made or changed.
 
         Raises:
-            UserError: if the folder holds a run already, is none, or cannot be written.
+            UserError: the folder holds a run already, the path is a file, or it cannot be written.
         """
         folder = _default_folder() if path is None else Path(path)
         try:
@@ -77,7 +77,7 @@ class RunDirectory:
             manifest: what ``headless_eval.results.manifest.build_manifest`` returns.
 
         Raises:
-            UserError: if the folder holds a run already or cannot be written; nothing is changed then.
+            UserError: the folder holds a run already or cannot be written; nothing is changed then.
         """
         folder = _default_folder() if path is None else Path(path)
         try:
@@ -108,7 +108,7 @@ class RunDirectory:
             write: also lock it, to append records; a torn last line of the journal is cut off.
 
         Raises:
-            UserError: if the folder holds no run, a damaged one, or one of a later version of this program;
+            UserError: the folder holds no run, a damaged one, or one of a later version of this program;
                 with ``write``, if another process writes it.
         """
         folder = Path(path)
@@ -138,7 +138,7 @@ class RunDirectory:
             actions: those executed, float32 (steps, dims), to be kept beside the journal; None keeps none.
 
         Raises:
-            CannotWrite: if the disk does not take it; the journal is then as it was.
+            CannotWrite: the disk does not take it; the journal is then as it was.
         """
         if self._journal is None:
             raise RuntimeError("the run was opened for reading, or is closed")
@@ -169,7 +169,7 @@ class RunDirectory:
         """Yield every record in the order of writing, with the earlier attempts at a trial.
 
         Raises:
-            UserError: if the journal is damaged other than in its last line.
+            UserError: the journal is damaged other than in its last line.
         """
         return read_journal(self.path / _JOURNAL)
 
@@ -180,7 +180,7 @@ class RunDirectory:
         what lies beyond the pair that decided a variant is left out.
 
         Raises:
-            UserError: if the journal is damaged other than in its last line.
+            UserError: the journal is damaged other than in its last line.
         """
         stopping = self.stopping()
         variants = {name: index for index, name in enumerate(self.variants)}
@@ -204,7 +204,7 @@ class RunDirectory:
         """Return the tests of a sequential run, with the journal's pairs; None if the run is not sequential.
 
         Raises:
-            UserError: if manifest or journal are damaged.
+            UserError: manifest or journal are damaged.
         """
         settings = self._manifest.get("settings")
         if not isinstance(settings, dict) or settings.get("sequential") is None:
@@ -231,7 +231,7 @@ class RunDirectory:
         """Set entries of the manifest, on disk too.
 
         Raises:
-            UserError: if it cannot be written; the file is then as it was.
+            UserError: the manifest cannot be written; the file is then as it was.
         """
         self._manifest.update(entries)
         self._write_manifest()

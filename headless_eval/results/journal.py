@@ -19,7 +19,7 @@ def read_journal(path: Path) -> Iterator[EpisodeRecord]:
     A last line torn by a crash or a power loss is dropped with a notice.
 
     Raises:
-        UserError: if the file cannot be read, or a line other than the last is damaged.
+        UserError: the file cannot be read, or a line other than the last is damaged.
     """
     records, _ = _scan(path)
     yield from records
@@ -35,8 +35,8 @@ class JournalWriter:
         new: create it; it must not exist.
 
     Raises:
-        UserError: if another process is writing it, or it cannot be opened.
-        FileExistsError: if ``new`` and it exists.
+        UserError: another process is writing it, or it cannot be opened.
+        FileExistsError: ``new`` and it exists.
     """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
@@ -58,7 +58,7 @@ class JournalWriter:
         """Write one record and wait until the disk has it.
 
         Raises:
-            CannotWrite: if the disk does not take it; the journal then ends with the record before.
+            CannotWrite: the disk does not take it; the journal then ends with the record before.
         """
         line = record.to_json().encode() + b"\n"
         try:

@@ -29,7 +29,7 @@ class EpisodeRecord:
         task_id: the task's number in its suite.
         task_key: its name in file names (``scene_1``).
         task_name: its name for people.
-        instruction: what the policy was told.
+        instruction: the prompt that the policy was given.
         episode: the episode's index, from 0.
         status: ``success``, ``failure`` or ``error`` (the episode broke and says nothing of the policy).
         success: whether the status is ``success``.
@@ -52,7 +52,7 @@ class EpisodeRecord:
         variant: what else the variant sets, such as ``{"flow_steps": 5}``; None for a precision alone.
 
     Raises:
-        ValueError: if status, success and error contradict each other.
+        ValueError: status, success and error contradict each other.
     """
 
     configuration: str
@@ -84,7 +84,7 @@ class EpisodeRecord:
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
-            raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+            raise ValueError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
         if self.success != (self.status == SUCCESS):
             raise ValueError(f"success={self.success} contradicts the status {self.status!r}")
         if (self.error is not None) != (self.status == ERROR):
@@ -111,7 +111,7 @@ class EpisodeRecord:
         """Return the journal's line, without its end of line.
 
         Raises:
-            ValueError: if a duration is not finite.
+            ValueError: a duration is not finite.
         """
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -120,7 +120,7 @@ class EpisodeRecord:
         """Make a record of what a journal's line holds; fields unknown to this version are left out.
 
         Raises:
-            UserError: if a field is missing, of another type, or contradicts another.
+            UserError: a field is missing, of another type, or contradicts another.
         """
         if not isinstance(fields, dict):
             raise UserError("not an episode's record: a JSON object is expected")

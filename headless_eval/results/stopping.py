@@ -13,7 +13,7 @@ Trial = tuple[str, int, int]  # variant, task id, episode
 
 
 @dataclass(frozen=True)
-class Stop:
+class SequentialDecision:
     """How a variant's test stands; once decided, how it ended.
 
     Args:
@@ -106,13 +106,13 @@ class Stopping:
         return [name for name in names if name in self._tests and name not in self._last and self._feed(name)]
 
     @property
-    def stops(self) -> dict[str, Stop]:
+    def stops(self) -> dict[str, SequentialDecision]:
         """How each variant but the baseline stands."""
         ids = list(self._tasks)
         found = {}
         for name, test in self._tests.items():
             episode, task = self._last.get(name, (None, None))
-            found[name] = Stop(
+            found[name] = SequentialDecision(
                 decision=test.decision,
                 margin=self._margin,
                 pairs=test.pairs,

@@ -63,19 +63,19 @@ class VideoWriter:
         stem: the video's path without outcome and suffix (``RunDirectory.video_stem``); folders are made.
         fps: frames per second.
         task: the task's name or instruction, the caption's first line.
-        precision: the configuration's name.
+        variant: its name, the second line.
 
     Raises:
         UserError: ffmpeg is not installed.
         CannotWrite: if the folder cannot be made.
     """
 
-    def __init__(self, stem: Path, fps: float, *, task: str, precision: str) -> None:
+    def __init__(self, stem: Path, fps: float, *, task: str, variant: str) -> None:
         self._ffmpeg = find_ffmpeg()
         self._stem = stem
         self._partial = stem.with_name(f".{stem.name}.mp4.part")
         self._fps = fps
-        self._texts = task, precision
+        self._texts = task, variant
         self._shape: tuple[int, ...] | None = None
         self._queue: queue.Queue[tuple[np.ndarray, int, float] | str | None] = queue.Queue(_QUEUE_FRAMES)
         self._thread: threading.Thread | None = None
@@ -277,26 +277,26 @@ class Encoder:
 
 
 class _Band:
-    """The caption below the picture: the task; then precision, step and time; at the end the outcome.
+    """The caption below the picture: the task; then variant, step and time; at the end the outcome.
 
     All but the right end of the second line is drawn once.
     """
 
-    def __init__(self, task: str, precision: str, width: int) -> None:
+    def __init__(self, task: str, variant: str, width: int) -> None:
         size = max(11, min(28, round(width / 30)))
         self._font = ImageFont.load_default(size)
         self._margin = size // 2
         self._line = round(size * 1.35)
         self.height = _even(2 * self._line + self._margin)
-        self._task, self._precision, self._width = task, precision, width
+        self._task, self._variant, self._width = task, variant, width
         # The widest that the right end can be.
         self._right = round(self._font.getlength("step 8888 · 888.8 s")) + self._margin
-        self._base = self._draw_base(_BAND, _DIM, precision)
+        self._base = self._draw_base(_BAND, _DIM, variant)
 
     def draw(self, step: int, seconds: float, outcome: str | None = None) -> np.ndarray:
         """Return the band, uint8 (height, width, 3), valid until the next call."""
         if outcome is not None:
-            self._base = self._draw_base(_OUTCOMES[outcome], _TEXT, f"{outcome.upper()} · {self._precision}")
+            self._base = self._draw_base(_OUTCOMES[outcome], _TEXT, f"{outcome.upper()} · {self._variant}")
         top = self._margin // 2 + self._line
         left = max(0, self._width - self._right)
         background = tuple(int(value) for value in self._base[0, 0])

@@ -22,7 +22,7 @@ from headless_eval.rollout.video import VideoWriter
 from headless_eval.rollout.watchdog import Watchdog
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.progress import JsonProgress, RunProgress
-from headless_eval.runs.resume import left_of
+from headless_eval.runs.resume import remaining_trials
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Execution:
         if self._stopping:
             order = self._stopping.order
             self._trials.sort(key=lambda trial: order(trial.key))
-        self._left = left_of(directory, config.retries)
+        self._remaining = remaining_trials(directory, config.retries)
         # What is to be tried again is shown as what is still to come.
-        before = [record for record in directory.records() if not self._left(record.trial)]
+        before = [record for record in directory.records() if record.trial not in self._remaining]
         self._shown = {record.trial for record in before}
         self._quantized = dict(directory.manifest.get("quantized") or {})
         self._ended = 0
@@ -76,7 +76,7 @@ class Execution:
             self._progress = JsonProgress(len(self._trials), before)
         else:
             if directory.records():
-                there = sum(not self._left(trial.key) for trial in self._trials)
+                there = sum(trial.key not in self._remaining for trial in self._trials)
                 console.print(f"{there} of {len(self._trials)} episodes are there", highlight=False)
             names = [variant.name for variant in config.variants]
             self._progress = RunProgress(console, names, len(tasks) * config.episodes, before)
@@ -98,12 +98,12 @@ class Execution:
                 if stop.decision != "continue":
                     self._show_stop(name)
             spent = self._evaluator.run_trials(
-                [trial for trial in self._trials if self._left(trial.key) and self._wanted(trial)],
+                [trial for trial in self._trials if trial.key in self._remaining and self._wanted(trial)],
                 self._on_episode,
                 open_video=self._open_video,
                 frame_interval=self._interval,
                 retries=config.retries,
-                attempts=self._left.attempts,
+                attempts=self._remaining.attempts,
                 episode_timeout=config.episode_timeout,
                 watch=watchdog.watch,
                 wanted=self._wanted,
@@ -189,7 +189,7 @@ class _EpisodeVideo:
         task, name = trial.task, trial.variant.name
         stem = directory.video_stem(name, task.key, trial.seed.episode)
         caption = f"{task.key} · {task.instruction} · episode {trial.seed.episode}"
-        self._writer = VideoWriter(stem, fps, task=caption, precision=name)
+        self._writer = VideoWriter(stem, fps, task=caption, variant=name)
         self.add = self._writer.add
         self.discard = self._writer.discard
 

@@ -1,7 +1,7 @@
 """Going on with a run that was interrupted: with its settings, its code and its weights, or not at all."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def settings_of(folder: Path) -> RunConfig:
     """Return a run's settings from its manifest.
 
     Raises:
-        UserError: if the folder holds no run, or its settings are damaged.
+        UserError: the folder holds no run, or its settings are damaged.
     """
     return config_from(RunDirectory.open(folder).manifest, folder)
 
@@ -30,7 +30,7 @@ def config_from(manifest: Mapping[str, Any], folder: Path) -> RunConfig:
         folder: of the run, for messages.
 
     Raises:
-        UserError: if they are none.
+        UserError: the manifest states no settings, or damaged ones.
     """
     kept = manifest.get("settings")
     try:
@@ -50,7 +50,7 @@ def check_unchanged(run: RunDirectory, now: Mapping[str, Any], *, force: bool) -
         force: go on in spite of differences; they are kept in the manifest, which states what is now.
 
     Raises:
-        UserError: if results could depend on what differs, and it is not forced.
+        UserError: results could depend on what differs, and it is not forced.
     """
     changed = [one for one in differences(run.manifest, now) if one.binding]
     if changed and not force:
@@ -75,20 +75,24 @@ def check_unchanged(run: RunDirectory, now: Mapping[str, Any], *, force: bool) -
     run.update_manifest(**entries)
 
 
-def left_of(run: RunDirectory, retries: int) -> "Left":
-    """Return what tells whether a trial is still to run: not journalled, or an error with attempts left."""
-    attempts = run.attempts()
-    broken = {record.trial for record in run.records() if record.status == ERROR}
-    return Left(dict(attempts), {trial for trial in broken if attempts[trial] <= retries})
+@dataclass(frozen=True)
+class RemainingTrials:
+    """The trials that are still to run: those without a record, and errors with attempts left; asked by ``in``.
 
+    Args:
+        attempts: how often each trial was attempted.
+        again: errors that are to be tried again.
+    """
 
-@dataclasses.dataclass(frozen=True)
-class Left:
-    """The trials that were attempted, with how often, and which of them are to be tried again."""
+    attempts: Mapping[tuple[str, int, int], int]
+    again: frozenset[tuple[str, int, int]]
 
-    attempts: dict[tuple[str, int, int], int] = dataclasses.field(default_factory=dict)
-    again: set[tuple[str, int, int]] = dataclasses.field(default_factory=set)
-
-    def __call__(self, trial: tuple[str, int, int]) -> bool:
-        """Return whether a trial is still to run."""
+    def __contains__(self, trial: tuple[str, int, int]) -> bool:
         return trial not in self.attempts or trial in self.again
+
+
+def remaining_trials(run: RunDirectory, retries: int) -> RemainingTrials:
+    """Return which trials of a run are still to run, if each error is tried again up to ``retries`` times."""
+    attempts = run.attempts()
+    broken = [record.trial for record in run.records() if record.status == ERROR]
+    return RemainingTrials(attempts, frozenset(trial for trial in broken if attempts[trial] <= retries))

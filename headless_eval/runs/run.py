@@ -29,7 +29,7 @@ from headless_eval.runs.description import describe, print_plan
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.execution import Execution, Outcome
 from headless_eval.runs.progress import duration, print_event
-from headless_eval.runs.resume import check_unchanged, left_of
+from headless_eval.runs.resume import check_unchanged, remaining_trials
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import new_console
 
@@ -183,7 +183,7 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
     elif outcome.ended:
         console.print(_breakdown(spent, outcome.ended), highlight=False, soft_wrap=True)
     if spent and summary.errors:
-        retries = max(left_of(directory, 0).attempts.values())
+        retries = max(remaining_trials(directory, 0).attempts.values())
         console.print(
             f"{summary.errors} of {done} episodes ended in an error and count as neither success nor failure; "
             f"their tracebacks are in {directory.path / 'report.html'}. To try them again: "

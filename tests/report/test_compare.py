@@ -28,9 +28,9 @@ def test_a_run_is_like_itself(finished, copy, capsys):
     for row in rows.values():
         assert row.a == row.b
         assert row.paired.difference == 0
-        assert row.paired.pairs == row.parting.pairs == row.parting.identical == row.parting.close
-        assert row.parting.largest == 0
-    assert rows[None].parting.pairs == 6
+        assert row.paired.pairs == row.divergence.pairs == row.divergence.identical == row.divergence.close
+        assert row.divergence.largest == 0
+    assert rows[None].divergence.pairs == 6
     assert main(["compare", str(finished), str(copy)]) == 0
     assert "6/6" in capsys.readouterr().out
 
@@ -38,10 +38,12 @@ def test_a_run_is_like_itself(finished, copy, capsys):
 def test_the_step_where_actions_part_is_found(finished, copy):
     tamper(copy, 0, nudge)  # step 11 of a trial of scene_1
     row = compared(finished, copy)["scene_1"]
-    assert (row.parting.pairs, row.parting.identical, row.parting.close) == (3, 2, 2)
-    assert row.parting.first_step == row.parting.apart_step == 11
-    assert row.parting.first_replan == 11 // RunDirectory.open(copy).manifest["settings"]["open_loop_horizon"]
-    assert row.parting.largest == pytest.approx(0.25)
+    assert (row.divergence.pairs, row.divergence.identical, row.divergence.close) == (3, 2, 2)
+    assert row.divergence.first_step == row.divergence.apart_step == 11
+    assert (
+        row.divergence.first_replan == 11 // RunDirectory.open(copy).manifest["settings"]["open_loop_horizon"]
+    )
+    assert row.divergence.largest == pytest.approx(0.25)
 
 
 def test_a_rounding_error_apart_is_close(finished, copy):
@@ -50,16 +52,16 @@ def test_a_rounding_error_apart_is_close(finished, copy):
         return actions
 
     tamper(copy, 0, barely)
-    parting = compared(finished, copy)["scene_1"].parting
-    assert (parting.identical, parting.close) == (2, 3)
-    assert parting.first_step == 3
-    assert parting.apart_step is None
+    divergence = compared(finished, copy)["scene_1"].divergence
+    assert (divergence.identical, divergence.close) == (2, 3)
+    assert divergence.first_step == 3
+    assert divergence.apart_step is None
 
 
 def test_an_earlier_end_is_a_difference(finished, copy):
     tamper(copy, 1, lambda actions: actions[:9])
-    parting = compared(finished, copy)["scene_1"].parting
-    assert (parting.identical, parting.first_step, parting.apart_step) == (2, 9, 9)
+    divergence = compared(finished, copy)["scene_1"].divergence
+    assert (divergence.identical, divergence.first_step, divergence.apart_step) == (2, 9, 9)
 
 
 def test_successes_are_compared_in_pairs(finished, copy):
@@ -81,7 +83,7 @@ def test_episodes_of_other_seeds_are_no_pairs(finished, copy):
     journal.write_text(journal.read_text().replace('"seed":7', '"seed":8'))
     row = compared(finished, copy)["scene_1"]
     assert row.paired is None
-    assert row.parting.pairs == 0
+    assert row.divergence.pairs == 0
     assert row.b.episodes == 3
 
 

@@ -202,7 +202,7 @@ def _bar(y: float, colour: int | None, row: Row, name: str) -> Markup:
         return tag("text", "only errors", x=0, y=y + 10)
     low, high = (percent(_ROOM * end) for end in row.interval)
     middle = y + _BAR / 2
-    told = f"{name}: {row.successes}/{row.episodes}, {_range(row)}"
+    description = f"{name}: {row.successes}/{row.episodes}, {_range(row)}"
     whisker = [tag("line", x1=low, x2=high, y1=middle, y2=middle, class_="whisker")]
     whisker += [
         tag("line", x1=end, x2=end, y1=middle - 3, y2=middle + 3, class_="whisker") for end in (low, high)
@@ -210,7 +210,7 @@ def _bar(y: float, colour: int | None, row: Row, name: str) -> Markup:
     # A rate of zero has no bar: a thin foot shows that it was measured.
     return tag(
         "g",
-        tag("title", told),
+        tag("title", description),
         tag("rect", y=y, width=percent(max(_ROOM * row.rate, 0.006)), height=_BAR, class_=_class(colour)),
         *whisker,
         tag("text", f"{100 * row.rate:.0f} %", x="100%", y=y + 10.5, text_anchor="end"),
@@ -258,8 +258,8 @@ def _cell(x: float, y: float, width: float, height: float, row: Row | None, name
     box = {"x": x + (-7 if apart else 1), "y": y + 1, "width": width - 2, "height": height - 2}
     middle = {"x": x + width / 2 - (8 if apart else 0), "y": y + 19, "text_anchor": "middle"}
     if row is None or row.rate is None:
-        told, shown = ("only errors", "error") if row is not None else ("not run", "–")
-        title = tag("title", f"{name}: {told}")
+        outcome, shown = ("only errors", "error") if row is not None else ("not run", "–")
+        title = tag("title", f"{name}: {outcome}")
         return tag(
             "g", title, tag("rect", **box, rx=3, class_="none"), tag("text", shown, **middle, class_="faint")
         )

@@ -126,7 +126,7 @@ def drawn_charts(summary: Summary) -> Markup:
 
 
 def forest(summary: Summary) -> Markup:
-    """Return the plot of paired differences, or why there is none."""
+    """Return the plot of paired differences, or why nothing can be compared."""
     drawing = drawings.forest_plot(summary)
     if drawing is None:
         return tag(

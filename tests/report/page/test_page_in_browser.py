@@ -82,9 +82,7 @@ def folder(
     records[1] = replace(records[1], video="videos/float32/50% #1? done.mp4")
     path = run_maker(tmp_path_factory.mktemp("run") / "run", records, NAMES, TASKS)
     for name, outcome in (("float32", "failure"), ("int8_weights_only", "failure")):
-        writer = VideoWriter(
-            path / "videos" / name / "scene_1_ep000", 10, task="cube in bowl", precision=name
-        )
+        writer = VideoWriter(path / "videos" / name / "scene_1_ep000", 10, task="cube in bowl", variant=name)
         for index in range(8):
             writer.add(np.full((64, 320, 3), 20 * index, np.uint8), index, index / 10)
         writer.close(outcome)
