@@ -12,6 +12,7 @@ from headless_eval.checkpoints.locate import find_checkpoint
 from headless_eval.checkpoints.stored import Stored
 from headless_eval.config.describe import DescribeConfig
 from headless_eval.errors import UserError
+from headless_eval.policies.device import check_device
 from headless_eval.policies.paligemma.formats import (
     is_paligemma,
     load_paligemma,
@@ -21,7 +22,6 @@ from headless_eval.policies.paligemma.formats import (
 )
 from headless_eval.policies.paligemma.model import PaliGemma, PaliGemmaConfig
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
-from headless_eval.policies.registry import check_device
 from headless_eval.quant import Calibration, Recorder, quantize_
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.terminal import Listing, new_console

@@ -8,6 +8,7 @@ from typing import Any
 from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.results.record import ERROR, EpisodeRecord
 from headless_eval.results.sequential import ALPHA, Decision, SequentialTest
+from headless_eval.shared.text import plural
 
 Trial = tuple[str, int, int]  # variant, task id, episode
 
@@ -41,7 +42,7 @@ class SequentialDecision:
         """The decision in words."""
         by = f" by {100 * self.margin:g} points" if self.decision == "not_worse" else ""
         how = {"worse": "worse than", "not_worse": "not worse than", "continue": "undecided against"}
-        pairs = f"{self.pairs} pair{'' if self.pairs == 1 else 's'}"
+        pairs = plural(self.pairs, "pair")
         return f"{how[self.decision]} {self.baseline}{by} after {pairs}"
 
 

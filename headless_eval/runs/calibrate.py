@@ -29,6 +29,7 @@ from headless_eval.rollout.recording import RecordedObservation, RecordingPolicy
 from headless_eval.rollout.trials import Trial
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.shared.terminal import new_console
+from headless_eval.shared.text import plural
 
 if TYPE_CHECKING:
     from headless_eval.quant import Calibration
@@ -171,7 +172,7 @@ def calibrate_and_tell(
 
     Arguments and errors as of ``calibrate`` and ``calibration_for``.
     """
-    counted = f"{episodes} episode{'' if episodes == 1 else 's'}"
+    counted = plural(episodes, "episode")
     if not console.is_terminal:
         console.print(f"calibrating on {counted} of its own at float32", highlight=False)
     began = perf_counter()

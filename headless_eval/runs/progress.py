@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from headless_eval.report.statistics import wilson_interval
 from headless_eval.results.record import ERROR, EpisodeRecord
+from headless_eval.shared.text import plural
 
 LINE_INTERVAL = 5.0
 """Seconds between two plain lines at least, but for those that end a configuration."""
@@ -60,7 +61,7 @@ class Tally:
             rate = f"{self.successes / judged:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
             parts.append(f"{self.successes}/{judged} success ({rate})")
         if self.errors:
-            parts.append(f"{self.errors} error{'s' if self.errors > 1 else ''}")
+            parts.append(plural(self.errors, "error"))
         return ", ".join(parts)
 
     @property

@@ -32,6 +32,7 @@ from headless_eval.runs.progress import duration, print_event
 from headless_eval.runs.resume import check_unchanged, remaining_trials
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import new_console
+from headless_eval.shared.text import plural
 
 
 def run(config: RunConfig) -> int:
@@ -209,5 +210,5 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
 def _breakdown(spent: TimeSpent, episodes: int) -> str:
     """Return where the time went, in a line."""
     shares = ", ".join(f"{name} {seconds / spent.total:.1%}" for name, seconds in asdict(spent).items())
-    number = f"{episodes} episode{'' if episodes == 1 else 's'}"
+    number = plural(episodes, "episode")
     return f"{duration(spent.total)} for {number}, {60 * episodes / spent.total:.1f} a minute: {shares}"

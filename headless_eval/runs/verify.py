@@ -23,6 +23,7 @@ from headless_eval.runs.description import describe
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.resume import config_from
 from headless_eval.shared.terminal import new_console
+from headless_eval.shared.text import plural
 
 SAMPLE = 10
 _SHOWN = 5
@@ -271,7 +272,7 @@ def _tell_statistically(
 
 def _tell(number: int, mismatches: Sequence[Mismatch], found: Sequence[Difference]) -> int:
     """Print the findings and return the exit status."""
-    trials = f"{number} trial{'' if number == 1 else 's'}"
+    trials = plural(number, "trial")
     if not mismatches:
         print(f"the same: {trials}, every action to the last bit")
     else:

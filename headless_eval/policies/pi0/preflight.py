@@ -28,7 +28,7 @@ from headless_eval.policies.pi0.formats.openpi_torch import (
 from headless_eval.policies.pi0.model import count_parameters
 from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats
 from headless_eval.policies.pi0.weights import build_model, check_weights
-from headless_eval.shared.text import bytes_text
+from headless_eval.shared.text import bytes_text, plural
 
 _PROMPT = "pick up the object on the left and put it into the container on the right"
 
@@ -137,7 +137,7 @@ def examine(
 def _files(found: _Found) -> tuple[str, str]:
     kind, files = describe_format(found.folder)
     size = sum(file.stat().st_size for file in files)
-    return OK, f"{kind}, {len(files)} file{'s' if len(files) != 1 else ''}, {bytes_text(size)}"
+    return OK, f"{kind}, {plural(len(files), 'file')}, {bytes_text(size)}"
 
 
 def _weights(found: _Found) -> tuple[str, str]:

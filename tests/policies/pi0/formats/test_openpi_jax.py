@@ -10,10 +10,10 @@ import pytest
 import torch
 from pi0_cases import GOLDEN, load_golden
 
+from headless_eval.checkpoints import orbax
 from headless_eval.checkpoints.sources import as_bytes
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.config import CONFIGS
-from headless_eval.policies.pi0.formats import openpi_jax as jax_checkpoint
 from headless_eval.policies.pi0.formats.openpi_jax import _parts, stored_parameters
 from headless_eval.policies.pi0.formats.openpi_torch import is_unread, load_model
 from headless_eval.policies.pi0.model import Pi0
@@ -75,13 +75,13 @@ def test_no_jax_is_imported(jax_case):
 
 def test_each_array_is_read_once_and_the_largest_come_first(jax_case, monkeypatch):
     sizes = []
-    open_one = jax_checkpoint._Chunk.open
+    open_one = orbax._Chunk.open
 
     def count(array):
         sizes.append(array.nbytes)
         return open_one(array)
 
-    monkeypatch.setattr(jax_checkpoint._Chunk, "open", count)
+    monkeypatch.setattr(orbax._Chunk, "open", count)
     load_model(jax_case.config.model, jax_case.folder / "checkpoint", CPU, torch.float32)
     tree = json.loads((jax_case.folder / "param_tree.json").read_text())
     assert sizes == sorted(sizes, reverse=True)
@@ -162,7 +162,7 @@ def test_bfloat16_arrays(copied, chunks):
 def test_chunks_are_read_in_pieces(copied, monkeypatch, size):
     config, folder = copied
     before = load_model(config, folder, CPU, torch.float32).state_dict()
-    monkeypatch.setattr(jax_checkpoint, "_PIECE", size)
+    monkeypatch.setattr(orbax, "_PIECE", size)
     after = load_model(config, folder, CPU, torch.float32).state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
@@ -170,7 +170,7 @@ def test_chunks_are_read_in_pieces(copied, monkeypatch, size):
 def test_parts_of_a_stream_may_be_passed_over(copied, monkeypatch):
     _, folder = copied
     stored = stored_parameters(folder / "params")
-    monkeypatch.setattr(jax_checkpoint, "_PIECE", 1000)
+    monkeypatch.setattr(orbax, "_PIECE", 1000)
     source = max((of.source for of in stored.values()), key=lambda source: source.nbytes)
     data = as_bytes(source.read())
     with source.open() as fill:
