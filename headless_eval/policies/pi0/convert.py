@@ -14,7 +14,8 @@ from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import write_norm_stats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
 from headless_eval.policies.pi0.config import PolicyConfig, write_config
-from headless_eval.policies.pi0.formats.openpi_torch import load_model, openpi_extras, to_openpi
+from headless_eval.policies.pi0.formats.names import to_openpi
+from headless_eval.policies.pi0.formats.openpi_torch import load_model, openpi_extras
 from headless_eval.policies.pi0.policy import find_norm_stats, save_checkpoint
 from headless_eval.policies.trained_on import read_trained_on, write_trained_on
 

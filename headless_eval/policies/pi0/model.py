@@ -20,6 +20,7 @@ from headless_eval.policies.paligemma.gemma import (
 )
 from headless_eval.policies.paligemma.siglip import Siglip
 from headless_eval.policies.pi0.config import Pi0Config
+from headless_eval.policies.pi0.formats.names import to_openpi
 
 _SLOTS = 8
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 4e-3, 4.0
@@ -175,8 +176,6 @@ class Pi0(nn.Module):
 
     def also_called(self, name: str) -> str:
         """Return what openpi calls a module of ours, so that expressions over names find either."""
-        from headless_eval.policies.pi0.formats.openpi_torch import to_openpi
-
         return to_openpi(f"{name}.").removesuffix(".")
 
     def lay_out_for_cpu(self) -> None:

@@ -14,49 +14,15 @@ from headless_eval.checkpoints.stored import Stored, parameters
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.formats.lerobot import is_lerobot
+from headless_eval.policies.pi0.formats.names import PALIGEMMA, from_openpi, to_openpi
 from headless_eval.policies.pi0.formats.openpi_jax import find_params, stored_parameters, to_jax
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.weights import build_model
 
-_PALIGEMMA = "paligemma_with_expert.paligemma."
-_VISION = f"{_PALIGEMMA}model.vision_tower.vision_model."
-
-# The beginnings of openpi's names and of ours; the first that fits counts, the rest of a name is the same.
-_NAMES = (
-    (f"{_VISION}embeddings.", "vision."),
-    (f"{_VISION}encoder.layers.", "vision.layers."),
-    (f"{_VISION}post_layernorm.", "vision.post_layernorm."),
-    (f"{_PALIGEMMA}model.multi_modal_projector.linear.", "image_projector."),
-    (f"{_PALIGEMMA}model.language_model.", "language."),
-    ("paligemma_with_expert.gemma_expert.model.", "expert."),
-)
-_EMBEDDINGS_OF_VISION = ("patch_embedding.", "position_embedding.")
-
 # Output heads of language models; PaliGemma's is its token embedding, which some files hold under this name only.
-_TIED_HEAD = f"{_PALIGEMMA}lm_head.weight"
+_TIED_HEAD = f"{PALIGEMMA}lm_head.weight"
 _EXPERT_HEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
 _EMBED_TOKENS = "language.embed_tokens.weight"
-
-_LEROBOT = "model."
-
-
-def from_openpi(name: str) -> str:
-    """Return our name of a parameter for openpi's or LeRobot's, or the name itself where they agree."""
-    name = name.removeprefix(_LEROBOT)
-    for theirs, ours in _NAMES:
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
-    return name
-
-
-def to_openpi(name: str) -> str:
-    """Return openpi's name of a parameter for ours."""
-    for theirs, ours in _NAMES:
-        if theirs.endswith(".embeddings.") and not name.removeprefix(ours).startswith(_EMBEDDINGS_OF_VISION):
-            continue
-        if name.startswith(ours):
-            return theirs + name.removeprefix(ours)
-    return name
 
 
 def is_unread(name: str, config: Pi0Config) -> bool:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.config import read_config
-from headless_eval.policies.pi0.formats.openpi_torch import from_openpi, load_model, save_weights, to_openpi
+from headless_eval.policies.pi0.formats.names import from_openpi, to_openpi
+from headless_eval.policies.pi0.formats.openpi_torch import load_model, save_weights
 from headless_eval.policies.pi0.policy import Pi0Policy
 
 CPU = torch.device("cpu")

@@ -1,0 +1,35 @@
+"""Names of parameters: ours, openpi's PyTorch names, and LeRobot's, which are openpi's after ``model.``."""
+
+PALIGEMMA = "paligemma_with_expert.paligemma."
+_VISION = f"{PALIGEMMA}model.vision_tower.vision_model."
+
+# The beginnings of openpi's names and of ours; the first that fits counts, the rest of a name is the same.
+_NAMES = (
+    (f"{_VISION}embeddings.", "vision."),
+    (f"{_VISION}encoder.layers.", "vision.layers."),
+    (f"{_VISION}post_layernorm.", "vision.post_layernorm."),
+    (f"{PALIGEMMA}model.multi_modal_projector.linear.", "image_projector."),
+    (f"{PALIGEMMA}model.language_model.", "language."),
+    ("paligemma_with_expert.gemma_expert.model.", "expert."),
+)
+_EMBEDDINGS_OF_VISION = ("patch_embedding.", "position_embedding.")
+_LEROBOT = "model."
+
+
+def from_openpi(name: str) -> str:
+    """Return our name of a parameter for openpi's or LeRobot's, or the name itself where they agree."""
+    name = name.removeprefix(_LEROBOT)
+    for theirs, ours in _NAMES:
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name
+
+
+def to_openpi(name: str) -> str:
+    """Return openpi's name of a parameter for ours."""
+    for theirs, ours in _NAMES:
+        if theirs.endswith(".embeddings.") and not name.removeprefix(ours).startswith(_EMBEDDINGS_OF_VISION):
+            continue
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
