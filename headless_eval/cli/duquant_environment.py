@@ -21,14 +21,14 @@ _ON = ("1", "true", "yes", "on")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What the variables ask for.
 
     Args:
         dtype: DuQuant's name, with bits and options; None if they ask for nothing but a folder of packs.
         settings: fields of ``RunConfig``.
         debug: print each layer that is quantized.
-        words: how messages name what a variable set, to how the user did.
+        words: flags and expressions in messages, to the variables that they stand for.
     """
 
     dtype: str | None = None
@@ -44,11 +44,11 @@ class Asked:
         return UserError(message)
 
 
-def read(environment: Mapping[str, str]) -> Asked | None:
-    """Return what the variables with the prefix ask for; None if there are none. An empty one is none.
+def read(environment: Mapping[str, str]) -> Request | None:
+    """Return what the variables with the prefix ask for; None if no variable is set. Empty variables count as unset.
 
     Raises:
-        UserError: one is unknown, with the nearest that is known, or its value is none.
+        UserError: a variable is unknown (the message names the nearest), or its value is not valid.
     """
     given = {
         name.removeprefix(PREFIX): value.strip()
@@ -73,7 +73,7 @@ def read(environment: Mapping[str, str]) -> Asked | None:
         settings["packdir"] = values["PACKDIR"]
     words = {flag: PREFIX + name for name, flag in _FLAGS.items() if name in given}
     if set(given) <= {"PACKDIR"}:
-        return Asked(None, settings, words=words)
+        return Request(None, settings, words=words)
     options = {_OPTIONS[name]: value for name, value in values.items() if name in _OPTIONS}
     method = DuQuant(**options)
     settings["dtypes"] = ("float32", method.name)
@@ -92,7 +92,7 @@ def read(environment: Mapping[str, str]) -> Asked | None:
             words[repr(pattern)] = re.sub(r"\\(.)", r"\1", pattern[1:-1])
     if values.get("DRYRUN"):
         settings["dry_run"] = True
-    return Asked(method.name, settings, bool(values.get("DEBUG")), words)
+    return Request(method.name, settings, bool(values.get("DEBUG")), words)
 
 
 def _include(prefix: str | None, pattern: str | None) -> str | None:

@@ -119,20 +119,22 @@ def _run(words: list[str]) -> int:
         return _carry_out("run", _settings("run", words, _settings_to_resume(words)))
     from headless_eval.config.run import RunConfig
 
-    asked = duquant_environment.read(os.environ) or duquant_environment.Asked()
-    config = _settings("run", words, RunConfig(**asked.settings) if asked.settings else None)
-    if asked.dtype is not None and asked.dtype not in (precision.dtype for precision in config.precisions):
+    request = duquant_environment.read(os.environ) or duquant_environment.Request()
+    config = _settings("run", words, RunConfig(**request.settings) if request.settings else None)
+    if request.dtype is not None and request.dtype not in (
+        precision.dtype for precision in config.precisions
+    ):
         raise UserError(
-            f"the environment variables {duquant_environment.PREFIX}... ask for {asked.dtype}, which --dtypes "
+            f"the environment variables {duquant_environment.PREFIX}... ask for {request.dtype}, which --dtypes "
             "lacks: add it, or unset them"
         )
-    if asked.debug:
+    if request.debug:
         logging.basicConfig(format="%(message)s")
         logging.getLogger("headless_eval.quant").setLevel(logging.INFO)
     try:
         return _carry_out("run", config)
     except UserError as error:
-        raise asked.explain(error) from error
+        raise request.explain(error) from error
 
 
 def _settings_to_resume(words: list[str]) -> Any:

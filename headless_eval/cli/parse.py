@@ -182,7 +182,10 @@ def _nearest(word: str, names: Sequence[str]) -> list[str]:
 
 def _wanted(setting: Setting) -> str:
     text = setting.help().rstrip(".")
-    return f"{_metavar(setting)} ({text[:1].lower()}{text[1:]})"
+    first = text.partition(" ")[0]
+    if first.istitle():
+        text = text[:1].lower() + text[1:]
+    return f"{' '.join((*_names(setting)[:1], _metavar(setting)))} ({text})"
 
 
 def _metavar(setting: Setting) -> str:
@@ -231,7 +234,9 @@ def _explained(setting: Setting, value: Any, width: int) -> str:
 
 
 def _shown_default(setting: Setting, value: Any) -> str:
-    if setting.required or setting.kind is bool:
+    if setting.required:
+        return "" if setting.flag.positional else "(required)"
+    if setting.kind is bool:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else f"{value}"
     if value == setting.default and setting.flag.default is not None:

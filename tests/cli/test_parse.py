@@ -173,3 +173,15 @@ def test_a_field_stays_in_the_group_of_the_class_that_declares_it_first():
     groups = {setting.name: setting.group for setting in declared(Settings)}
     assert groups["gpu"] == groups["policy"] == "Model"
     assert groups["tasks"] == "Work"
+
+
+def test_a_flag_may_be_required(capsys):
+    @dataclass(frozen=True, kw_only=True)
+    class Required:
+        image: Annotated[Path, flag("FILE")]
+
+    with pytest.raises(UserError, match="missing: --image FILE"):
+        parse(Required, [], "program do")
+    with pytest.raises(SystemExit):
+        parse(Required, ["--help"], "program do")
+    assert "(required)" in capsys.readouterr().out
