@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headless_eval.contracts.robots.droid import DROID
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.placement import InitialState, draw_initial_state
 from headless_eval.sims.droid.scenes import SCENES, Scene
@@ -105,12 +106,11 @@ def _start(scene_model: SceneModel, generator: np.random.Generator) -> InitialSt
 
 
 def _row(observation: dict, actions: list[np.ndarray], own: list[bool], horizon: int, scene: Scene) -> dict:
+    exterior, wrist = (observation[camera.key] for camera in DROID.cameras)
     return {
-        "exterior": observation["observation/exterior_image_1_left"],
-        "wrist": observation["observation/wrist_image_left"],
-        "state": np.concatenate(
-            [observation["observation/joint_position"], observation["observation/gripper_position"]]
-        ),
+        "exterior": exterior,
+        "wrist": wrist,
+        "state": np.concatenate([observation[group.key] for group in DROID.state]),
         **label(actions, own, horizon),
         "scene": np.int64(scene.id),
     }
