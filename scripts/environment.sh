@@ -5,6 +5,7 @@
 #
 #   ensure_default [EXTRAS]      .venv: MuJoCo and everything else
 #   ensure_libero [EXTRAS]       .venv-libero: LIBERO, which needs an older MuJoCo
+#   ensure_simpler [EXTRAS]      .venv-simpler: SAPIEN, and Mesa's lavapipe where there is no GPU
 #   ensure_isaaclab [EXTRAS]     .venv-isaaclab: Isaac Lab, which pins its Python and its torch; isaaclab-physx among
 #                                EXTRAS brings PhysX
 #
@@ -129,8 +130,73 @@ sys.exit(any(m.version(n) != v for n, v in (("hf-libero", "0.1.4"), ("robosuite"
     pip_install --no-deps hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1 || fail "LIBERO could not be installed"
 }
 
+prepare_simpler() {
+    install_torch
+    "$VENV/bin/python" -c 'import sapien, ruckig' 2>/dev/null ||
+        say "Installing SAPIEN into .venv-simpler (once, about a minute) ..."
+}
+
+# Whether SAPIEN finds a Vulkan device that it can draw with.
+can_draw() {
+    (cd "$ROOT" && "$VENV/bin/python" -c 'from headless_eval.sims.simpler.vulkan import load_sapien
+load_sapien()') >/dev/null 2>&1
+}
+
+# Debian 12's own lavapipe is too old for SAPIEN. That of its backports is unpacked into the environment, where
+# sims/simpler/vulkan.py looks for it: installed, it would replace the Mesa that MuJoCo draws with.
+unpack_lavapipe() {
+    local folder=$VENV/vulkan work options
+    work=$(mktemp -d)
+    mkdir -p "$work/lists/partial" "$work/content"
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | sort -u |
+        awk '$2 == "bookworm" { print "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $1, $2 "-backports main" }' \
+            >"$work/sources.list"
+    options=(-qq -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$work/lists"
+        -o APT::Sandbox::User=)
+    (
+        cd "$work" && apt-get "${options[@]}" update && apt-get "${options[@]}" download mesa-vulkan-drivers &&
+            dpkg-deb -x mesa-vulkan-drivers_*.deb content
+    ) >/dev/null 2>&1 || return
+    mkdir -p "$folder"
+    find "$work/content" -name libvulkan_lvp.so -exec cp {} "$folder" \;
+    rm -r "$work"
+    printf '{"file_format_version": "1.0.0", "ICD": {"library_path": "%s", "api_version": "1.4.305"}}\n' \
+        "$folder/libvulkan_lvp.so" >"$folder/lvp_icd.json"
+}
+
+ensure_vulkan() {
+    local help="install a GPU's driver, or Mesa's lavapipe 23 or newer (mesa-vulkan-drivers), or name a driver file in VK_ICD_FILENAMES"
+    can_draw && return
+    if command -v apt-get >/dev/null; then
+        say "Setting up a Vulkan device that draws on the CPU (Mesa's lavapipe) ..."
+        if grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release; then
+            unpack_lavapipe || say "Debian's backports could not be reached for mesa-vulkan-drivers."
+            # What it links to.
+            install_packages libvulkan1 libllvm15 libdrm2 libexpat1 libzstd1 libwayland-client0 libx11-xcb1 libxcb-dri3-0 \
+                libxcb-present0 libxcb-randr0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxshmfence1
+        else
+            install_packages libvulkan1 mesa-vulkan-drivers
+        fi
+    fi
+    can_draw || fail "no Vulkan device that SAPIEN can draw with: $help"
+}
+
+# Installs Debian packages that are missing, as root.
+install_packages() {
+    if [ "$(id -u)" != 0 ]; then
+        can_draw || fail "no Vulkan device that SAPIEN can draw with yet: sudo apt-get install $*"
+        return
+    fi
+    { apt-get -qq update && apt-get -qq install -y --no-install-recommends --no-upgrade "$@"; } >/dev/null 2>&1 ||
+        say "These packages could not be installed: $*"
+}
+
 ensure_default() { ensure_environment .venv "${1:-}" "3.12 3.11 3.13" prepare_default; }
 ensure_isaaclab() { ensure_environment .venv-isaaclab "isaaclab${1:+,$1}" 3.12 prepare_isaaclab; }
+ensure_simpler() {
+    ensure_environment .venv-simpler "simpler${1:+,$1}" "3.11 3.12 3.13" prepare_simpler
+    ensure_vulkan
+}
 ensure_libero() {
     # Some of LIBERO's requirements are left out on purpose, so pip must not warn about them. (0 silences the warning.)
     PIP_NO_WARN_CONFLICTS=0 ensure_environment .venv-libero "libero${1:+,$1}" "3.11 3.12 3.13" prepare_libero

@@ -9,9 +9,11 @@
 #   CKPT            checkpoint folder, instead of POLICY           --checkpoint
 #   POLICY_CONFIG   configuration of the checkpoint                --config
 #   ROBOT           robot of a LeRobot checkpoint that does not name it  --robot
-#   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90
+#   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90,
+#                   simpler_bridge, simpler_fractal
 #                   (also by the name TASK_SUITE)                  --suite
 #   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
+#   SIMPLER_ASSETS  folder of assets for the SimplerEnv suites     --simpler-assets
 #   SIM             simulator: mujoco, or isaaclab for droid (installed on first use, 8 GB)  --sim
 #   PHYSICS         physics engine of isaaclab: newton, or physx (600 MB more, NVIDIA's licence)  --physics
 #   ISAAC_ASSETS    folder with the published DROID scenes, for Isaac Sim  --isaac-assets
@@ -92,6 +94,7 @@ isaaclab*)
     ensure_isaaclab $extras
     ;;
 *libero_*) ensure_libero $extras ;;
+*simpler_*) ensure_simpler $extras ;;
 *) ensure_default $extras ;;
 esac
 [ "${SETUP_ONLY:-0}" = 1 ] && exit
@@ -101,6 +104,13 @@ if [[ $SUITE == libero_* && -z "${POLICY:-}${CKPT:-}$RUN" && ! "$*" =~ --(policy
     say "  CKPT=DIR  a checkpoint of LeRobot or headless-eval, which contains its configuration"
     say "  SUITE=libero_object POLICY=pi0-libero-tiny TASKS=7  the bundled policy, trained only on that task"
     say "  POLICY=zero, POLICY=random  baselines without a model: hold still, move at random"
+    fail "SUITE=$SUITE needs a policy: set CKPT or POLICY"
+fi
+
+if [[ $SUITE == simpler_* && -z "${POLICY:-}${CKPT:-}$RUN" && ! "$*" =~ --(policy|checkpoint|resume|help) ]]; then
+    say "A policy for SimplerEnv is one of:"
+    say "  CKPT=FILE.pt POLICY_CONFIG=open_pi_zero_${SUITE#simpler_}  a checkpoint of open-pi-zero"
+    say "  POLICY=zero, POLICY=random  what knows nothing: holds still, moves at random"
     fail "SUITE=$SUITE needs a policy: set CKPT or POLICY"
 fi
 
@@ -119,6 +129,7 @@ one --config POLICY_CONFIG
 one --robot ROBOT
 one --suite SUITE
 [[ $SUITE != libero_* ]] || one --libero-assets LIBERO_ASSETS
+[[ $SUITE != simpler_* ]] || one --simpler-assets SIMPLER_ASSETS
 one --sim SIM
 one --physics PHYSICS
 one --isaac-assets ISAAC_ASSETS

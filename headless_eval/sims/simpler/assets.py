@@ -14,6 +14,8 @@ _ROBOTS = {
     "widowx": "robots/widowx_description/wx250s.urdf",
     "google": "robots/googlerobot_description/google_robot_meta_sim_fix_wheel_fix_fingertip.urdf",
 }
+# Files that a folder with stand-ins may lack, and what is taken for them: the photograph from the next place.
+_NEAREST = {f"{_PHOTOGRAPHS}/open_drawer_c2.png": f"{_PHOTOGRAPHS}/open_drawer_c1.png"}
 _SURFACES = (".dae", ".glb")
 
 
@@ -62,9 +64,10 @@ class Assets:
         """Return the photograph behind a scene.
 
         Raises:
-            UserError: it is missing.
+            UserError: it is missing, and so is what could stand in for it.
         """
-        return self.path(f"{_PHOTOGRAPHS}/{name}.png")
+        wanted = f"{_PHOTOGRAPHS}/{name}.png"
+        return self._find(wanted) or self.path(_NEAREST.get(wanted, wanted))
 
     def robot(self, colouring: str | None) -> Path:
         """Return a robot's description: Google's in a colouring, or the WidowX's for None.
@@ -111,11 +114,9 @@ class Assets:
     def standins(self) -> tuple[str, ...]:
         """The files that replace missing originals."""
         folder = self.folder / "standins"
-        return (
-            tuple(sorted(str(one.relative_to(folder)) for one in folder.rglob("*.glb")))
-            if folder.is_dir()
-            else ()
-        )
+        found = [str(one.relative_to(folder)) for one in folder.rglob("*.glb")] if folder.is_dir() else []
+        found += [f"{near} for {name}" for name, near in _NEAREST.items() if self._find(name) is None]
+        return tuple(sorted(found))
 
     @cached_property
     def sha256(self) -> str:

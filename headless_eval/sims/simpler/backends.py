@@ -1,44 +1,43 @@
 """Starts the SimplerEnv suites; nothing of SAPIEN is imported before."""
 
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from headless_eval.contracts.simulator import Simulator
+from headless_eval.contracts.simulator import Simulator, Task
+from headless_eval.sims.simpler.suites import SimplerSettings
 
 
 def start(
     suite: str,
+    settings: SimplerSettings,
     *,
-    simpler_assets: Path | None = None,
-    simpler_success: str | None = None,
+    num_slots: int = 1,
+    tasks: Sequence[Task] = (),
     image_size: int | None = None,
-    **settings: Any,
+    **options: Any,
 ) -> Simulator:
     """Return the simulator of a SimplerEnv suite.
 
     Args:
         suite: its name.
-        simpler_assets: the folder of assets; by default ``$SIMPLER_ASSETS``.
-        simpler_success: ``final`` or ``any``, see ``Simpler``; by default ``final``.
+        settings: the folder of assets, by default ``$SIMPLER_ASSETS``, and what counts as success.
+        num_slots: independent episodes at once.
+        tasks: those of the run.
         image_size: what the policy reads; it is given pictures of the camera's size all the same.
-        settings: see ``Simpler``.
+        options: see ``Simpler``.
 
     Raises:
-        UserError: SAPIEN, its assets or a Vulkan device are missing, or there is no such rule of success.
+        UserError: SAPIEN, its assets or a Vulkan device are missing.
     """
-    from headless_eval.errors import UserError
     from headless_eval.sims.simpler.assets import chosen_assets
     from headless_eval.sims.simpler.vulkan import load_sapien
 
-    rule = simpler_success or "final"
-    if rule not in ("final", "any"):
-        raise UserError(f"--simpler-success is {rule!r}; it must be final or any")
-    assets = chosen_assets(simpler_assets)
+    assets = chosen_assets(settings.simpler_assets)
     load_sapien()
     from headless_eval.sims.simpler.simulator import Simpler
 
-    return Simpler(assets, suite, success=rule, **settings)  # type: ignore[arg-type]
+    return Simpler(assets, suite, num_slots=num_slots, success=settings.simpler_success, **options)
 
 
 simpler_bridge = partial(start, "simpler_bridge")

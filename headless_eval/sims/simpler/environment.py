@@ -135,12 +135,16 @@ class Environment:
         """Advance by a control step; return whether the task's predicate holds then.
 
         Raises:
+            ValueError: the action is not seven finite numbers.
             RuntimeError: the action cannot be planned.
             FloatingPointError: the simulation diverged.
         """
+        action = np.asarray(action, np.float64)
+        if action.shape != (7,) or not np.isfinite(action).all():  # PhysX would take the process down
+            raise ValueError("an action of this suite is seven finite numbers")
         # A step that is taken when SWITCH_AFTER are done is the second subtask's.
         self._second = self.steps >= SWITCH_AFTER
-        self.controller.begin(np.asarray(action, np.float64))
+        self.controller.begin(action)
         for step in range(self.kind.robot.physics_steps):
             self.controller.aim(step)
             self.robot.compensate()
@@ -167,13 +171,18 @@ class Environment:
 
     def picture(self) -> np.ndarray:
         """Return what the policy's camera sees, the photograph behind it; uint8 (height, width, 3)."""
+        colour, shown = self.rendering()
+        return overlaid(colour, shown, self._background)
+
+    def rendering(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is simulated, float32 (height, width, 3), and where it hides the photograph, bool."""
         colour, ids = self._render()
         shown = {self._id(link.entity) for link in self.robot.articulation.links}
         if self.cabinet is not None:
             shown |= {self._id(link.entity) for link in self.cabinet.links}
         hidden = ("dummy_sink_target_plane",)
         shown |= {self._id(body.entity) for name, body in self.objects.items() if name not in hidden}
-        return overlaid(colour, np.isin(ids, list(shown)), self._background)
+        return colour, np.isin(ids, list(shown))
 
     def evaluate(self) -> bool:
         """Return whether the predicate holds after the last physics step, and take note of it."""
@@ -328,7 +337,7 @@ def _new_scene(kind: Kind) -> sapien.Scene:
 
 
 def keep_shaders() -> sapien.Scene:
-    """Return an empty scene with a camera: as long as there is one, shaders are compiled once and not for every scene."""
+    """Return an empty scene with a camera: as long as there is one, shaders are not compiled for every new scene."""
     scene = sapien.Scene()
     scene.add_camera("keeper", 8, 8, 1.0, _NEAR, _FAR)
     return scene

@@ -11,10 +11,10 @@ from PIL import Image
 def background(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Return a photograph scaled to a width and height, uint8 (height, width, 3).
 
-    SimplerEnv scales a float32 picture with OpenCV's bilinear filter and truncates; this gives the same pixels.
+    SimplerEnv scales with OpenCV's bilinear filter and truncates; this gives the same pixels.
     """
     with Image.open(path) as image:
-        picture = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+        picture = (np.asarray(image.convert("RGB"), np.float32) / np.float32(255)).astype(np.float64)
     for axis, length in ((1, size[0]), (0, size[1])):
         picture = _stretched(picture, axis, length)
     return _as_bytes(picture)
@@ -32,17 +32,16 @@ def overlaid(colour: np.ndarray, shown: np.ndarray, behind: np.ndarray) -> np.nd
 
 
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
-    return (np.clip(picture, 0.0, 1.0) * np.float32(255)).astype(np.uint8)
+    return (np.clip(picture, 0.0, 1.0) * 255).astype(np.uint8)
 
 
 def _stretched(picture: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """Return a float32 picture scaled linearly along an axis, pixels taken as areas, rounded once as OpenCV does."""
+    """Return a picture scaled linearly along an axis, pixels taken as areas."""
     old = picture.shape[axis]
     if old == length:
         return picture
     place = np.clip((np.arange(length) + 0.5) * old / length - 0.5, 0.0, old - 1.0)
     low = np.floor(place).astype(int)
     share = (place - low).reshape([-1 if one == axis else 1 for one in range(picture.ndim)])
-    first = np.take(picture, low, axis)
-    rise = np.take(picture, np.minimum(low + 1, old - 1), axis) - first
-    return (first.astype(np.float64) + rise.astype(np.float64) * share).astype(np.float32)
+    first, second = np.take(picture, low, axis), np.take(picture, np.minimum(low + 1, old - 1), axis)
+    return first + (second - first) * share
