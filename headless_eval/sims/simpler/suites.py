@@ -19,7 +19,7 @@ class SimplerSettings(SimulatorSettings):
     """Folder of SimplerEnv's data files, or a clone of ManiSkill2_real2sim."""
 
     simpler_success: Literal["final", "any"] = "final"
-    """When an episode counts: done at its last step (as open-pi-zero counts), or at any step (as SimplerEnv does)."""
+    """Count success after the last step, or after any step."""
 
 
 for _name, _robot, _summary in (
