@@ -289,7 +289,7 @@ class LocalPolicy:
                     self.module, precision, calibration=self.calibration, packdir=self.packdir
                 )
                 self._activations_unproven = precision.activations
-            self._renew_engine()
+            self.renew_engine()
         except BaseException:
             self._restore()
             raise
@@ -330,10 +330,10 @@ class LocalPolicy:
         if self._handle is not None:
             self._handle.restore()
         self._handle, self._precision, self._activations_unproven = None, Precision(), False
-        self._renew_engine()
+        self.renew_engine()
 
-    def _renew_engine(self) -> None:
-        """Let the policy prepare what computes with the weights as they are now, where it has such a step."""
+    def renew_engine(self) -> None:
+        """Let the policy make anew what computes with the weights as they are now, where it has such a step."""
         renew = getattr(self.policy, "renew_engine", None)
         if callable(renew):
             renew(self._precision, self._handle)
@@ -430,6 +430,37 @@ class LocalPolicy:
         ):
             call()
         return recorder.calibration(fingerprint=self.fingerprint(), **facts)
+
+    # For measuring
+
+    @property
+    def has_measurable_model(self) -> bool:
+        """Return whether ``sample`` and ``action_scales`` can be asked: the policy has methods of these names."""
+        return self.module is not None and all(
+            callable(getattr(self.policy, name, None)) for name in ("sample", "action_scales")
+        )
+
+    def sample(self, inputs: Sequence[Any], **settings: Any) -> Tensor:
+        """Return what the model computes, by the engine of now, without what comes before and after it.
+
+        Args:
+            inputs: of the model, on its device; what they are is up to the policy.
+            settings: of this inference, such as ``flow_steps``.
+
+        Returns:
+            Actions in the model's own units, float32 (number, horizon, action_dim).
+        """
+        result: Tensor = self.policy.sample(inputs, **settings)
+        return result
+
+    def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what makes actions comparable: their spread in training, and what to subtract before dividing by it.
+
+        Returns:
+            The scale, (action_dims,), and the offset, (number, 1, action_dims), both in the robot's units.
+        """
+        scale, offset = self.policy.action_scales(observations)
+        return scale, offset
 
     def computed_by_module(self) -> AbstractContextManager[None]:
         """Let the policy compute by calling its model, whatever its engine, so that hooks see every output."""

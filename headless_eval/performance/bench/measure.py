@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
@@ -229,7 +228,7 @@ class Bench:
             inputs = random_inputs(self._measured.config.model, workload)
             policy.calibration = policy.record_calls(lambda: self._sample(policy, inputs))
         if precision.dtype == "float32":
-            _, ms = wall(self._device, lambda: policy.policy.renew_engine(precision, None))
+            _, ms = wall(self._device, policy.renew_engine)
         else:
             _, ms = wall(self._device, lambda: policy.set_precision(precision))
         return ms / 1e3
@@ -250,7 +249,7 @@ class Bench:
             limit_ms=limit.total_ms,
             prefix_limit_ms=limit.prefix_ms,
             step_limit_ms=limit.step_ms,
-            ran=policy.policy.engine.name,
+            ran=policy.engine,
             warmup_s=before + ms / 1e3,
             weights_bytes=policy.stored_bytes,
             peak_bytes=peak,
@@ -269,9 +268,8 @@ class Bench:
             arguments = [one.inputs.arguments(self._device) for one in group]
             for turn in range(self._repeats):
                 for one, given in zip(group, arguments, strict=True):
-                    engine = one.policy.policy.engine
                     with torch.inference_mode():
-                        _, ms = stopwatch(lambda: engine.sample_actions(*given))  # noqa: B023 - called at once
+                        _, ms = stopwatch(lambda: one.policy.sample(given))  # noqa: B023 - called at once
                     one.device_ms.append(ms)
                     _, ms = wall(self._device, lambda: self._sample(one.policy, one.inputs))  # noqa: B023
                     one.wall_ms.append(ms)
@@ -293,8 +291,7 @@ class Bench:
     def _sample(self, policy: LocalPolicy, inputs: Inputs) -> np.ndarray:
         """Return the actions of a batch, from host to host."""
         with torch.inference_mode():
-            actions: Tensor = policy.policy.engine.sample_actions(*inputs.arguments(self._device))
-            return actions.cpu().numpy()
+            return policy.sample(inputs.arguments(self._device)).cpu().numpy()
 
     def _row(self, case: Case, workload: Workload) -> Row:
         return Row(

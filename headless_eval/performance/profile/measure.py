@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.cases import Case, relative_errors
@@ -175,7 +176,7 @@ class Profiler:
             actions = infer().cpu().numpy()
             peak = mark.peak()
             work.advance()
-            ran = policy.policy.engine.name
+            ran = policy.engine or "eager"
             work.say(f"timing {case.precision.name}")
             spans: dict[Span, float] = {}
             parts: dict[str, float] = {}
@@ -194,7 +195,7 @@ class Profiler:
             others = self._time_transforms(policy)
             weights = {
                 name: sum(parameter.nbytes for parameter in module.parameters(recurse=False))
-                for name, module in policy.policy.model.named_modules()
+                for name, module in _module(policy).named_modules()
             } | policy.packed_bytes
         free_unused(self._device)
         if rounded is None:
@@ -227,11 +228,11 @@ class Profiler:
         policy.set_precision(precision)
 
     def _inference(self, policy: LocalPolicy, num_steps: int | None = None) -> Callable[[], torch.Tensor]:
-        arguments, engine = self._inputs.arguments(self._device), policy.policy.engine
+        arguments = self._inputs.arguments(self._device)
 
         def infer() -> torch.Tensor:
             with torch.inference_mode():
-                return engine.sample_actions(*arguments, num_steps=num_steps)
+                return policy.sample(arguments, flow_steps=num_steps)
 
         return infer
 
@@ -239,7 +240,7 @@ class Profiler:
         """Return what an eager model holds and returns, and its actions."""
         infer = self._inference(policy)
         actions = infer().cpu().numpy()
-        return snapshot(policy.policy.model, infer, policy.effective_parameters()), actions
+        return snapshot(_module(policy), infer, policy.effective_parameters()), actions
 
     def _look_at_modules_of(self, case: Case) -> Snapshot:
         """Do so for a precision whose engine has no modules: in the eager model, simulated."""
@@ -270,7 +271,7 @@ class Profiler:
     def _time_modules(
         self, policy: LocalPolicy, infer: Callable[[], torch.Tensor], chrome_trace: Path
     ) -> tuple[dict[Span, float], Times]:
-        model = policy.policy.model
+        model = _module(policy)
 
         def marked() -> None:
             with watched(model, kernel_trace.Ranges()):
@@ -345,6 +346,11 @@ class Profiler:
                 )
             )
         return rows
+
+
+def _module(policy: LocalPolicy) -> nn.Module:
+    assert policy.module is not None
+    return policy.module
 
 
 def _totals(cost: Cost | None, runs: int, case: Case, outputs: int) -> tuple[int, int]:

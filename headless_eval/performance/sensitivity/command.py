@@ -70,7 +70,7 @@ def sensitivity(config: SensitivityConfig) -> int:
         work = stack.enter_context(ProgressBar(console, 1.0))
         work.say("loading the policy")
         policy = evaluator.load_policy()
-        if policy.module is None or not hasattr(policy.policy, "norm_stats"):
+        if not policy.has_measurable_model:
             raise UserError(f"the policy {policy.name} has no model of ours: there are no parts to round")
         if config.observations is None or config.success:
             evaluator.start_simulator()

@@ -93,7 +93,7 @@ class Sensitivity:
         self._observations = [one.observation for one in seen]
         noises = [one.noise for one in seen if one.noise is not None]
         self._noise = np.stack(noises) if len(noises) == len(seen) else None
-        self._scale, offset = self._units()
+        self._scale, offset = policy.action_scales(self._observations)
         policy.set_precision(Precision())
         self._reference = self._infer()
         self._normal = (self._reference - offset) / self._scale
@@ -137,28 +137,6 @@ class Sensitivity:
     def _share(self, scope: Scope) -> float:
         inside = sum(size for name, size in self._sizes.items() if scope.matches(name))
         return inside / max(1, sum(self._sizes.values()))
-
-    def _units(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what turns actions into normalised ones: their deviations in training, and what to subtract.
-
-        What is relative to the state is so again, so that an error is one of the movement.
-        """
-        inner = self._policy.policy
-        config, stats = inner.config, inner.norm_stats["actions"]
-        dims = config.action_dims
-        if config.use_quantile_norm:
-            scale, middle = (
-                (stats.q99[:dims] - stats.q01[:dims]) / 2,
-                (stats.q99[:dims] + stats.q01[:dims]) / 2,
-            )
-        else:
-            scale, middle = stats.std[:dims], stats.mean[:dims]
-        mask = np.zeros(dims, bool)
-        given = config.delta_actions_mask or ()
-        mask[: len(given)] = given
-        states = np.stack([inner.prepare(obs).observed_state[:dims] for obs in self._observations])
-        offset = middle + np.where(mask, states, 0.0)
-        return np.maximum(scale, stats.epsilon), offset[:, None]
 
 
 def advise(

@@ -264,6 +264,42 @@ class Pi0Policy:
         finally:
             self.engine = engine
 
+    def sample(self, inputs: Sequence[Any], flow_steps: int | None = None) -> torch.Tensor:
+        """Return normalised actions (B, horizon, action_dim) float32, computed by the engine of now.
+
+        Args:
+            inputs: the arguments of ``Pi0.sample_actions`` up to the noise.
+            flow_steps: Euler steps; by default the configuration's.
+        """
+        images, masks, tokens, token_mask, state, noise = inputs
+        steps = flow_steps or self._flow_steps
+        return self.engine.sample_actions(images, masks, tokens, token_mask, state, noise, steps)
+
+    def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what turns actions into normalised ones: their deviations in training, and what to subtract.
+
+        What is relative to the state is so again, so that an error is one of the movement.
+
+        Returns:
+            The scale, (action_dims,), and the offset, (number, 1, action_dims).
+        """
+        config = self.config
+        stats: Any = self.norm_stats["actions"]
+        dims = config.action_dims
+        if config.use_quantile_norm:
+            scale, middle = (
+                (stats.q99[:dims] - stats.q01[:dims]) / 2,
+                (stats.q99[:dims] + stats.q01[:dims]) / 2,
+            )
+        else:
+            scale, middle = stats.std[:dims], stats.mean[:dims]
+        mask = np.zeros(dims, bool)
+        given = config.delta_actions_mask or ()
+        mask[: len(given)] = given
+        states = np.stack([self.prepare(obs).observed_state[:dims] for obs in observations])
+        offset = middle + np.where(mask, states, 0.0)
+        return np.maximum(scale, stats.epsilon), offset[:, None]
+
     def reset(self, slots: Sequence[int] | None = None) -> None:
         """Begin episodes; the policy keeps nothing between observations, so there is nothing to do."""
 
