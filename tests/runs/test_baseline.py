@@ -1,4 +1,4 @@
-"""A run whose variants are compared with another baseline than float32."""
+"""Another baseline than float32, from config/run.py through results/ to report/ and the gate."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Malformed input and damaged run folders: one line and exit 2, or a clean recovery; no journalled episode is lost."""
+"""Damaged run folders with runs/resume.py and results/: a message and exit 2, or a recovery without lost episodes."""
 
 import json
 import os

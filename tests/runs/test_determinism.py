@@ -1,4 +1,4 @@
-"""The same trial gives the same actions: real simulator, real policy, real quantizers, through the commands."""
+"""Determinism of loop.py and quant/handle.py in whole runs: real simulator, policy and quantizers."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""``headless_eval.evaluate``: a run from Python."""
+"""``headless_eval.evaluate``: a run from Python. Runs of the command line: the other tests here and tests/cli."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""``run --sequential``: a precision stops once it is decided, by the same pair whatever the slots and the kills."""
+"""Early stopping in whole runs (``run --sequential``): any number of slots and any kill give the same deciding pair."""
 
 import csv
 import json

@@ -1,40 +1,19 @@
-"""What breaks during a run ends what it must and nothing else. In the loop itself: test_loop.py."""
+"""Faults during a run: a full disk, a dying encoder, a hanging simulator, a termination (in loop.py: test_loop.py)."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
+from process_cases import python, unshare
 
 from headless_eval.cli.main import main
-from headless_eval.local_policy import LocalPolicy
 from headless_eval.results import RunDirectory
 from headless_eval.rollout import video
-from headless_eval.rollout.watchdog import Watchdog
 
 FLAGS = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1"]
-
-
-def unshare(*flags):
-    """Whether this process may make such namespaces."""
-    program = shutil.which("unshare")
-    return (
-        program is not None and subprocess.run([program, *flags, "true"], capture_output=True).returncode == 0
-    )
-
-
-def python(script, *arguments, prefix=()):
-    command = [*prefix, sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-# The disk
 
 
 @pytest.mark.skipif(not unshare("-rm"), reason="mounting a small disk needs user namespaces")
@@ -64,9 +43,6 @@ exit $status
     assert len(RunDirectory.open(saved).records()) == episodes
 
 
-# The encoder
-
-
 def test_an_encoder_that_dies_is_an_error_of_its_episodes(short_episodes, tmp_path, monkeypatch):
     dying = tmp_path / "ffmpeg"
     dying.write_text(
@@ -84,8 +60,6 @@ def test_an_encoder_that_dies_is_an_error_of_its_episodes(short_episodes, tmp_pa
     assert "Traceback" in record.error["traceback"]
     assert [path.name for path in folder.rglob("*.mp4*")] == ["scene_1_ep000_failure.mp4"]
 
-
-# Time
 
 HANGS = """
 import sys, time
@@ -122,97 +96,6 @@ def test_a_step_that_never_returns_is_an_error_and_the_run_goes_on(tmp_path, ret
     assert 0 < hung.steps < hung.max_steps
     assert len(run.records()) == 2
     assert run.manifest["status"] == "finished"
-
-
-def test_the_watchdog_names_the_call_and_where_it_hangs():
-    told = []
-    with Watchdog(0.2, lambda *facts: told.append(facts)) as watchdog:
-        for _ in range(5):  # none of them is long
-            with watchdog.watch("sim", ["a"]):
-                time.sleep(0.1)
-        assert not told
-        with watchdog.watch("infer", ["b", "c"]):
-            time.sleep(0.6)
-    ((activity, episodes, stack),) = told
-    assert (activity, episodes) == ("infer", ["b", "c"])
-    assert "time.sleep(0.6)" in stack
-
-
-# The GPU's memory
-
-
-class Hungry:
-    """A policy that has memory for batches of two."""
-
-    noise_shape = (4, 3)
-
-    def __init__(self):
-        self.batches = []
-
-    def infer(self, obs, noise):
-        return self.infer_batch([obs], noise[None])[0]
-
-    def infer_batch(self, observations, noise):
-        self.batches.append(len(observations))
-        if len(observations) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return [{"actions": one * 2} for one in noise]
-
-
-def test_without_memory_the_batch_is_halved_and_the_rest_goes_on(caplog):
-    noise = np.random.default_rng(0).standard_normal((5, 4, 3), np.float32)
-    with LocalPolicy(Hungry(), "hungry", max_batch=8) as local:
-        replies = local.infer_batch([{"prompt": "go"}] * 5, noise)
-        np.testing.assert_array_equal([reply["actions"] for reply in replies], 2 * noise)
-        assert local.batch == local.describe()["batch"] == 2
-        assert local.policy.batches[:2] == [8, 4]
-        assert "memory is full; batches of 2" in caplog.text
-
-
-def test_without_memory_for_one_it_is_an_error():
-    class Starving(Hungry):
-        def infer_batch(self, observations, noise):
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with LocalPolicy(Starving(), "starving") as local, pytest.raises(torch.OutOfMemoryError):
-        local.infer({"prompt": "go"}, np.zeros((4, 3), np.float32))
-
-
-# The network
-
-OFFLINE = """
-import sys
-
-def hook(event, arguments):
-    if event.startswith("socket."):
-        raise RuntimeError(f"{event} {arguments}")
-
-sys.addaudithook(hook)
-from headless_eval.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
-MAIN_JOB = ["run", "--tasks", "1", "--episodes", "1", "--dtypes", "int8", "--videos", "all", "--quiet"]
-
-
-def test_no_module_opens_a_socket(droid_policy, tmp_path):
-    done = python(OFFLINE, *MAIN_JOB, "--policy", droid_policy, "--results", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    assert len(RunDirectory.open(tmp_path / "run").records()) == 1
-    # The hook does see sockets.
-    done = python(OFFLINE.replace("from headless_eval", "import socket; socket.socket()\nfrom headless_eval"))
-    assert "socket.__new__" in done.stderr
-
-
-@pytest.mark.skipif(not unshare("-rn"), reason="a network namespace of one's own is not permitted here")
-def test_the_main_job_runs_without_any_network(droid_policy, tmp_path):
-    script = "import os, sys; from headless_eval.cli.main import main\n"
-    script += "assert open('/proc/net/route').read().count('\\n') <= 1, 'there is a route'\n"
-    script += "sys.exit(main(sys.argv[1:]))"
-    arguments = [*MAIN_JOB, "--policy", droid_policy, "--results", tmp_path / "run"]
-    done = python(script, *arguments, prefix=("unshare", "-rn"))
-    assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "run").rglob("*.mp4"))
-    assert Path(tmp_path / "run" / "report.html").is_file()
 
 
 def test_a_terminated_run_is_an_interrupted_one(tmp_path):

@@ -1,0 +1,44 @@
+"""Batching when the memory of the GPU is full: batches are halved."""
+
+import numpy as np
+import pytest
+import torch
+
+from headless_eval.local_policy import LocalPolicy
+
+
+class Hungry:
+    """A policy that has memory for batches of two."""
+
+    noise_shape = (4, 3)
+
+    def __init__(self):
+        self.batches = []
+
+    def infer(self, obs, noise):
+        return self.infer_batch([obs], noise[None])[0]
+
+    def infer_batch(self, observations, noise):
+        self.batches.append(len(observations))
+        if len(observations) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [{"actions": one * 2} for one in noise]
+
+
+def test_without_memory_the_batch_is_halved_and_the_rest_goes_on(caplog):
+    noise = np.random.default_rng(0).standard_normal((5, 4, 3), np.float32)
+    with LocalPolicy(Hungry(), "hungry", max_batch=8) as local:
+        replies = local.infer_batch([{"prompt": "go"}] * 5, noise)
+        np.testing.assert_array_equal([reply["actions"] for reply in replies], 2 * noise)
+        assert local.batch == local.describe()["batch"] == 2
+        assert local.policy.batches[:2] == [8, 4]
+        assert "memory is full; batches of 2" in caplog.text
+
+
+def test_without_memory_for_one_it_is_an_error():
+    class Starving(Hungry):
+        def infer_batch(self, observations, noise):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with LocalPolicy(Starving(), "starving") as local, pytest.raises(torch.OutOfMemoryError):
+        local.infer({"prompt": "go"}, np.zeros((4, 3), np.float32))
