@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import torch
 
+from headless_eval.performance.random_weights import draw_weights
 from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
 from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig
+from headless_eval.policies.registry import FAMILIES
 
 CPU = torch.device("cpu")
 
@@ -22,3 +24,13 @@ def tiny(pi05: bool) -> PolicyConfig:
 def rows(path):
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def random_model(config, device, dtype):
+    with torch.device("meta"):
+        model = family_of(config).new_model(config)
+    return draw_weights(model, device, dtype)
+
+
+def family_of(config):
+    return FAMILIES.find("pi0" if isinstance(config, PolicyConfig) else "open-pi-zero")

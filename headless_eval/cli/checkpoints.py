@@ -1,6 +1,7 @@
 """The commands about checkpoints, which know of no settings themselves."""
 
 from headless_eval.config.checkpoints import ConvertConfig, DoctorConfig, FetchConfig
+from headless_eval.errors import UserError
 
 
 def doctor(settings: DoctorConfig) -> int:
@@ -22,12 +23,15 @@ def doctor(settings: DoctorConfig) -> int:
 def convert(settings: ConvertConfig) -> int:
     """Write a checkpoint in another format; returns the exit status, 0."""
     from headless_eval.checkpoints.locate import find_checkpoint
-    from headless_eval.policies.pi0.convert import convert
-    from headless_eval.policies.registry import find_config
+    from headless_eval.policies.registry import find_family
 
     source = find_checkpoint(settings.source)
-    config = find_config(source, settings.config, settings.config_file, settings.robot)
-    for line in convert(source, settings.target, config, settings.tokenizer, settings.to, settings.dtype):
+    family = find_family(source, settings.config, settings.config_file)
+    config = family.read_config(source, settings.config, settings.config_file, settings.robot)
+    write = getattr(family, "convert", None)
+    if write is None:
+        raise UserError(f"checkpoints such as {source.name} can be written in no other format")
+    for line in write(source, settings.target, config, settings.tokenizer, settings.to, settings.dtype):
         print(line)
     return 0
 

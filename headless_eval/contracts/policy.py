@@ -87,3 +87,19 @@ class PreparingPolicy(Policy, Protocol):
         An input may come several times: batches are filled up by repetition where the policy is stateless.
         """
         ...
+
+
+class ConcludingPolicy(PreparingPolicy, Protocol):
+    """A policy whose model is stateless, but what it makes of the model's reply depends on the episode so far.
+
+    So inputs are computed in any order and number, and replies are concluded one by one.
+    """
+
+    def conclude(self, reply: dict[str, Any], slot: int) -> dict[str, Any]:
+        """Return the reply to act on: called once for every reply of ``infer_prepared``, in the order of control steps.
+
+        Args:
+            reply: as ``infer_prepared`` returned it.
+            slot: the slot that its episode runs in.
+        """
+        ...

@@ -3,27 +3,22 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from headless_eval.config.model import ModelSettings
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.performance.costs import Costs, count
-from headless_eval.performance.random_weights import random_model
+from headless_eval.performance.random_weights import draw_weights
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.device import check_device
-from headless_eval.policies.norm_stats import NormStats
-from headless_eval.policies.paligemma.tokenizer import Tokenizer
-from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig
-from headless_eval.policies.pi0.model import Pi0
-from headless_eval.policies.pi0.policy import Pi0Policy
 from headless_eval.policies.registry import (
     BUNDLED,
     check_engine,
-    find_config,
+    find_family,
     find_policy,
 )
 
@@ -34,13 +29,15 @@ class MeasuredModel:
 
     Args:
         name: what to call them.
+        family: of policies, which makes them.
         config: their sizes.
         folder: of the weights; None: they are drawn.
         config_name, config_file, tokenizer, flow_steps, robot: as ``load_policy`` takes them.
     """
 
     name: str
-    config: PolicyConfig
+    family: Any
+    config: Any
     folder: Path | None = None
     config_name: str | None = None
     config_file: Path | None = None
@@ -53,9 +50,15 @@ class MeasuredModel:
         """Return how many cameras the robot has."""
         return sum(view in self.config.robot.images for view in self.config.views)
 
+    @property
+    def parameters(self) -> int:
+        """Return how many parameters a model has."""
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.family.new_model(self.config).parameters())
+
     def costs(self, workload: Workload) -> Costs:
         """Return what the model costs on a workload, counted without weights."""
-        return costs_of(self.config.model, workload)
+        return costs_of(self.family, self.config, workload)
 
     def load(
         self, device: str, dtype: str = "float32", engine: str = "eager", execution: str = "simulated"
@@ -80,18 +83,26 @@ class MeasuredModel:
             )
         check_device(device)
         check_engine(engine, execution)
-        model = random_model(self.config, torch.device(device), getattr(torch, dtype))
-        tokenizer = Tokenizer(self.tokenizer or BUNDLED / "pi0-droid-tiny" / "tokenizer.model")
-        policy = Pi0Policy(model, self.config, _plain_stats(self.config), tokenizer, engine, execution)
+        with torch.device("meta"):
+            model = self.family.new_model(self.config)
+        model = draw_weights(model, torch.device(device), getattr(torch, dtype))
+        tokenizer = self.tokenizer or BUNDLED / "pi0-droid-tiny" / "tokenizer.model"
+        policy = self.family.new_policy(model, self.config, tokenizer, engine, execution)
         return LocalPolicy(policy, self.name)
 
 
 @lru_cache(maxsize=64)
-def costs_of(config: Pi0Config, workload: Workload) -> Costs:
-    """Return what a model of some sizes costs on a workload; no weights are needed."""
+def costs_of(family: Any, config: Any, workload: Workload) -> Costs:
+    """Return what a model of a configuration's sizes costs on a workload; no weights are needed.
+
+    Args:
+        family: the configuration's.
+        config: of the policy.
+        workload: what the model is given.
+    """
     with torch.device("meta"):
-        model = Pi0(config)
-    arguments = random_inputs(config, workload).arguments(model.device)
+        model = family.new_model(config)
+    arguments = random_inputs(config.model, workload).arguments(model.device)
     return count(model, lambda: model.sample_actions(*arguments))
 
 
@@ -140,16 +151,16 @@ def find_model(
         raise UserError(
             f"the policy {policy!r} computes nothing that could be measured: name one with a model"
         )
-    if random_weights and (config is not None or config_file is not None):
-        settings = find_config(Path(), config, config_file, robot)
-    else:
+    folder, name = Path(), policy
+    if not random_weights or (config is None and config_file is None):
         folder, name = find_policy(policy, checkpoint)
-        settings = find_config(folder, config, config_file, robot)
+    family = find_family(folder, config, config_file)
+    settings = family.read_config(folder, config, config_file, robot)
     if flow_steps is not None:
         settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
     if random_weights:
-        return MeasuredModel(f"{settings.name} with random weights", settings, tokenizer=tokenizer)
-    return MeasuredModel(name, settings, folder, config, config_file, tokenizer, flow_steps, robot)
+        return MeasuredModel(f"{settings.name} with random weights", family, settings, tokenizer=tokenizer)
+    return MeasuredModel(name, family, settings, folder, config, config_file, tokenizer, flow_steps, robot)
 
 
 def prompt_tokens(wanted: int | None, measured: MeasuredModel) -> int:
@@ -163,9 +174,3 @@ def prompt_tokens(wanted: int | None, measured: MeasuredModel) -> int:
     if not 0 < tokens <= slots:
         raise UserError(f"--prompt-tokens is {tokens}; the model of {measured.name} has 1 to {slots} slots")
     return tokens
-
-
-def _plain_stats(config: PolicyConfig) -> dict[str, NormStats]:
-    """Return statistics of a robot whose states and actions are small numbers."""
-    dims = {"state": config.robot.state_dims, "actions": config.action_dims}
-    return {kind: NormStats(np.zeros(n), np.ones(n), -np.ones(n), np.ones(n)) for kind, n in dims.items()}

@@ -1,22 +1,22 @@
 """Models with random weights, for measuring without a checkpoint."""
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
 from headless_eval.policies.paligemma.gemma import RMSNorm
-from headless_eval.policies.pi0.config import PolicyConfig
-from headless_eval.policies.pi0.model import Pi0
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @torch.no_grad()
-def random_model(config: PolicyConfig, device: torch.device, dtype: torch.dtype) -> Pi0:
-    """Draw a model on its device, without a copy on the host; the same weights in every dtype, rounded.
+def draw_weights(model: M, device: torch.device, dtype: torch.dtype) -> M:
+    """Draw the weights of a model on the meta device where they will be; the same in every dtype, rounded.
 
     Norms and modulations are drawn too: with gates of zero, as training starts, every layer would be the
     identity, and no rounding would show.
     """
-    with torch.device("meta"):
-        model = Pi0(config.model)
     model = model.to(dtype).to_empty(device=device)
     generator = torch.Generator(device)
     for index, (name, parameter) in enumerate(model.named_parameters()):

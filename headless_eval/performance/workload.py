@@ -2,14 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from headless_eval.policies.pi0.config import Pi0Config
-from headless_eval.policies.pi0.model import slots_for
+from headless_eval.policies.paligemma.config import SiglipConfig
+from headless_eval.policies.paligemma.tokenizer import slots_for
+
+
+class Sizes(Protocol):
+    """The sizes of a model that its inputs depend on, as families of policies name them."""
+
+    @property
+    def siglip(self) -> SiglipConfig: ...  # noqa: D102
+    @property
+    def vocab_size(self) -> int: ...  # noqa: D102
+    @property
+    def max_token_len(self) -> int: ...  # noqa: D102
+    @property
+    def action_horizon(self) -> int: ...  # noqa: D102
+    @property
+    def action_dim(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -20,11 +35,11 @@ class Workload:
     views: int
     prompt_tokens: int
 
-    def slots(self, config: Pi0Config) -> int:
+    def slots(self, config: Sizes) -> int:
         """Return how many prompt slots a model computes."""
         return slots_for(self.prompt_tokens, config.max_token_len)
 
-    def prefix_tokens(self, config: Pi0Config) -> int:
+    def prefix_tokens(self, config: Sizes) -> int:
         """Return how many tokens of pictures and prompt a sample has."""
         return self.views * config.siglip.num_patches + self.slots(config)
 
@@ -48,7 +63,7 @@ class Inputs:
         images: uint8 (B, h, w, 3), one array a view.
         tokens: int64 (B, slots).
         token_mask: bool (B, slots).
-        state: float32 (B, action_dim).
+        state: float32 (B, numbers of the state).
         noise: float32 (B, horizon, action_dim).
     """
 
@@ -78,7 +93,7 @@ class Inputs:
         return Arguments(images, [seen] * len(images), *rest)
 
 
-def random_inputs(config: Pi0Config, workload: Workload, seed: int = 0) -> Inputs:
+def random_inputs(config: Sizes, workload: Workload, seed: int = 0) -> Inputs:
     """Draw a batch; sample ``i`` is the same whatever the size of the batch.
 
     Pictures are coarse random patterns: what quantizers do depends on values, and no camera sees white noise.
@@ -91,7 +106,7 @@ def random_inputs(config: Pi0Config, workload: Workload, seed: int = 0) -> Input
     return Inputs(views, *(np.stack(part) for part in rest))
 
 
-def _sample(config: Pi0Config, workload: Workload, random: np.random.Generator) -> tuple:
+def _sample(config: Sizes, workload: Workload, random: np.random.Generator) -> tuple:
     size, coarse = config.siglip.image_size, 8
     block = -(-size // coarse)
     images = []
@@ -100,6 +115,6 @@ def _sample(config: Pi0Config, workload: Workload, random: np.random.Generator) 
         images.append(blocks.repeat(block, axis=0).repeat(block, axis=1)[:size, :size])
     tokens = random.integers(0, config.vocab_size, config.max_token_len)
     mask = np.arange(config.max_token_len) < workload.prompt_tokens
-    state = random.standard_normal(config.action_dim).astype(np.float32)
+    state = random.standard_normal(getattr(config, "state_dim", config.action_dim)).astype(np.float32)
     noise = random.standard_normal((config.action_horizon, config.action_dim)).astype(np.float32)
     return images, np.where(mask, tokens, 0), mask, state, noise

@@ -46,6 +46,7 @@ class Adapter:
         self._prepares = callable(getattr(policy, "prepare", None)) and callable(
             getattr(policy, "infer_prepared", None)
         )
+        self._concludes = self._prepares and callable(getattr(policy, "conclude", None))
         self._knows_slots = self._reset_takes_slots and (self._prepares or "slots" in self._batch_takes)
         has_history = not self.stateless and (declared is not None or callable(reset))
         self.max_slots = 1 if has_history and not self._knows_slots else None
@@ -113,6 +114,10 @@ class Adapter:
             return self._policy.infer_prepared(prepared, noise, slots)
         given = {"noise": noise, "slots": slots}
         return self._policy.infer_batch(prepared, **{name: given[name] for name in self._batch_takes})
+
+    def conclude(self, reply: Any, slot: int) -> Any:
+        """Return the reply to act on, for a policy that concludes replies; the reply itself for others."""
+        return self._policy.conclude(reply, slot) if self._concludes else reply
 
     def reset(self, slots: Sequence[int] | None) -> None:
         """Tell the policy that episodes begin in these slots; None: in all.

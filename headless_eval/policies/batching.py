@@ -91,7 +91,8 @@ class Batching:
             try:
                 if not self._tried:
                     self._try(inputs[0], observations[0])
-                return self._infer_chunks(inputs)
+                replies = self._infer_chunks(inputs)
+                break
             except torch.OutOfMemoryError:
                 if self.size == 1:
                     raise
@@ -99,6 +100,7 @@ class Batching:
                 _log.warning("%s: the GPU's memory is full; batches of %d from now on", self._name, self.size)
             # Out of the handler, whose traceback keeps the tensors of the failed attempt alive.
             torch.cuda.empty_cache()
+        return [self._policy.conclude(reply, one.slot) for reply, one in zip(replies, inputs, strict=True)]
 
     @property
     def timing(self) -> Timing:

@@ -90,6 +90,11 @@ def _make(kind: str, lists: Any) -> NormStats:
     return NormStats(**arrays, epsilon=float(epsilon))
 
 
+def plain_norm_stats(dims: Mapping[str, int]) -> dict[str, NormStats]:
+    """Return statistics of states and actions that are small numbers, so many of each."""
+    return {kind: NormStats(np.zeros(n), np.ones(n), -np.ones(n), np.ones(n)) for kind, n in dims.items()}
+
+
 def read_norm_stats(path: Path) -> dict[str, NormStats]:
     """Read ``norm_stats.json``: ``{"norm_stats": {"state": {...}, "actions": {...}}}``.
 

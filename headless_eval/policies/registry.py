@@ -35,7 +35,9 @@ class LoadOptions:
 class Family(Protocol):
     """Policies that have their code in common. One folder a family, whose ``family.py`` adds it to ``FAMILIES``.
 
-    The module imports no torch before a policy is opened.
+    The module imports no torch before a policy is opened. A family may also have ``examine`` and ``convert``, for the
+    commands doctor and convert, and ``new_model`` and ``new_policy``, for measuring models with random weights; see
+    ``pi0.family``.
     """
 
     @property

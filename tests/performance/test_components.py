@@ -1,10 +1,9 @@
 """Every module is in one component."""
 
 import torch
-from performance_cases import CPU, tiny
+from performance_cases import CPU, random_model, tiny
 
 from headless_eval.performance.components import COMPONENTS, component_of, layer_of
-from headless_eval.performance.random_weights import random_model
 
 
 def test_every_module_is_in_one_component():

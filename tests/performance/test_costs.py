@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from performance_cases import CPU, tiny
+from performance_cases import CPU, family_of, random_model, tiny
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from headless_eval.performance.costs import STEP, Speeds, count, limit_of
 from headless_eval.performance.measured_model import costs_of
-from headless_eval.performance.random_weights import random_model
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.policies.pi0.config import CONFIGS
 
@@ -24,10 +23,10 @@ def test_operations_are_those_that_torch_counts_module_by_module(pi05, workload)
     steps = config.model.num_steps
     costs = {
         cost.module: cost.flops * (steps if cost.part == STEP else 1)
-        for cost in costs_of(config.model, workload)
+        for cost in costs_of(family_of(config), config, workload)
     }
     assert sum(costs.values()) == counter.get_total_flops()
-    assert len(costs) == len(costs_of(config.model, workload))
+    assert len(costs) == len(costs_of(family_of(config), config, workload))
     # torch names modules after their root's class, which here are the parts that are called.
     theirs = {name: sum(of.values()) for name, of in counter.get_flop_counts().items()}
     for ours, root in (("vision", "Siglip"), ("language", "LanguageModel"), ("expert", "ActionExpert")):
@@ -39,8 +38,8 @@ def test_operations_are_those_that_torch_counts_module_by_module(pi05, workload)
 
 
 def test_full_size_counts_and_limits_are_those_known():
-    sizes = CONFIGS["pi05_droid"].model
-    costs = costs_of(sizes, Workload(1, 2, 64))
+    config = CONFIGS["pi05_droid"]
+    costs = costs_of(family_of(config), config, Workload(1, 2, 64))
     of_step = [cost for cost in costs if cost.part == STEP]
     assert 2.5e12 < sum(cost.flops for cost in costs if cost.part == "prefix") < 2.7e12
     assert 0.6e9 < 2 * sum(cost.weights for cost in of_step) < 0.63e9

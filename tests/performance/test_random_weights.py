@@ -2,9 +2,8 @@
 
 import numpy as np
 import torch
-from performance_cases import CPU, tiny
+from performance_cases import CPU, random_model, tiny
 
-from headless_eval.performance.random_weights import random_model
 from headless_eval.performance.workload import Workload, random_inputs
 
 

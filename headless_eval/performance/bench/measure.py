@@ -178,9 +178,7 @@ class Bench:
 
     def _groups(self, cases: Sequence[Case]) -> Iterator[list[Case]]:
         """Divide the cases into those that fit into memory together."""
-        from headless_eval.policies.pi0.model import count_parameters
-
-        parameters = count_parameters(self._measured.config.model)
+        parameters = self._measured.parameters
         room = _MEMORY * memory_free(self._device)
         group: list[Case] = []
         used = 0.0

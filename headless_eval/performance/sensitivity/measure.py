@@ -131,7 +131,8 @@ class Sensitivity:
         )
 
     def _infer(self) -> np.ndarray:
-        replies = self._policy.infer_batch(self._observations, self._noise)
+        self._policy.reset()  # each observation as if it began an episode
+        replies = self._policy.infer_batch(self._observations, self._noise, range(len(self._observations)))
         return np.stack([reply["actions"] for reply in replies]).astype(np.float64)
 
     def _share(self, scope: Scope) -> float:

@@ -25,7 +25,10 @@ def bridge_state(state: np.ndarray) -> np.ndarray:
 
 def _matrix_of(quaternion: np.ndarray) -> np.ndarray:
     w, x, y, z = quaternion
-    s = 2.0 / float(quaternion @ quaternion)
+    length = float(quaternion @ quaternion)
+    if length < np.finfo(float).eps:  # as of a robot that nobody has asked yet: not turned
+        return np.eye(3)
+    s = 2.0 / length
     return np.array(
         [
             [1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],

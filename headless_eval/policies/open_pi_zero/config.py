@@ -116,6 +116,16 @@ class PolicyConfig:
         return ("base_0_rgb",)
 
     @property
+    def use_quantile_norm(self) -> bool:
+        """Return True: states and actions are normalised by their quantiles."""
+        return True
+
+    @property
+    def delta_actions_mask(self) -> None:
+        """Return None: no action is relative to the state."""
+        return None
+
+    @property
     def action_dims(self) -> int:
         """Return how many numbers an action has."""
         return self.model.action_dim
@@ -123,9 +133,9 @@ class PolicyConfig:
 
 OPEN_PI_ZERO = OpenPiZeroConfig(gemma=GEMMA_2B, expert=GEMMA_300M, siglip=SIGLIP_SO400M, state_dim=7)
 TINY = OpenPiZeroConfig(
-    gemma=GemmaConfig(width=128, depth=5, mlp_dim=320, num_heads=4, num_kv_heads=1, head_dim=32),
-    expert=GemmaConfig(width=128, depth=5, mlp_dim=320, num_heads=4, num_kv_heads=1, head_dim=32),
-    siglip=SiglipConfig(width=144, depth=5, mlp_dim=432, num_heads=4, patch_size=16, image_size=128),
+    gemma=GemmaConfig(width=128, depth=5, mlp_dim=256, num_heads=4, num_kv_heads=1, head_dim=32),
+    expert=GemmaConfig(width=128, depth=5, mlp_dim=256, num_heads=4, num_kv_heads=1, head_dim=32),
+    siglip=SiglipConfig(width=144, depth=5, mlp_dim=384, num_heads=4, patch_size=16, image_size=128),
     state_dim=7,
     vocab_size=512,
     expert_rope_theta=100.0,

@@ -7,7 +7,7 @@ the actions' from 2 on, whatever the prompt's length; flow time runs from 0 (noi
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,9 @@ from headless_eval.policies.paligemma.gemma import (
     rotation,
 )
 from headless_eval.policies.paligemma.siglip import Siglip
+from headless_eval.policies.paligemma.tokenizer import slots_for
 
 _LEAST_NOISE = 1e-3  # of the noise, what is left of it at flow time 1
-_SLOTS = 8
 
 
 class Prefix(NamedTuple):
@@ -95,14 +95,6 @@ def flow_times(steps: int, device: torch.device) -> Tensor:
     return torch.stack(times).to(device)
 
 
-def slots_for(used: int, there: int) -> int:
-    """Return how many of the prompt slots there are to compute for a prompt that uses so many of them.
-
-    Rounded up, so that prompts of about one length share a batch and its shapes; a masked slot costs little.
-    """
-    return min(there, -(-used // _SLOTS) * _SLOTS)
-
-
 class OpenPiZero(nn.Module):
     """The model, of any size.
 
@@ -111,6 +103,14 @@ class OpenPiZero(nn.Module):
     Picture and prompt attend to each other, the state's token to them and itself, the actions to everything. What does
     not depend on the actions is computed once: it is the prefix.
     """
+
+    # Methods that are parts of an inference, for those who measure it.
+    PARTS: ClassVar[dict[str, str]] = {
+        "prefix": "prefix",
+        "surroundings": "set-up",
+        "condition": "modulation",
+        "velocity": "flow step",
+    }
 
     def __init__(self, config: OpenPiZeroConfig):
         super().__init__()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from headless_eval.checkpoints.stored import Stored, read_into
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.observations import read_image, read_prompt, read_vector
@@ -20,12 +21,13 @@ from headless_eval.policies.open_pi_zero.engine import EagerEngine, Engine, make
 from headless_eval.policies.open_pi_zero.formats import (
     check_norm_stats,
     find_norm_stats,
-    load_model,
+    open_weights,
     save_norm_stats,
     save_weights,
 )
-from headless_eval.policies.open_pi_zero.model import OpenPiZero, slots_for
-from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer
+from headless_eval.policies.open_pi_zero.model import OpenPiZero
+from headless_eval.policies.open_pi_zero.names import to_theirs
+from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer, slots_for
 from headless_eval.quant import Handle
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.files import replacing
@@ -42,6 +44,7 @@ class Input:
         state: normalised, float32 (state_dim,).
         tokens: int64 (slots,) of the prompt.
         token_mask: bool (slots,), true where a slot is used.
+        observed_state: as the robot gave it, float64 (8,).
         batch_key: how many prompt slots the model computes; everything else about a batch's shapes is fixed.
     """
 
@@ -49,6 +52,7 @@ class Input:
     state: np.ndarray
     tokens: np.ndarray
     token_mask: np.ndarray
+    observed_state: np.ndarray
     batch_key: int
 
 
@@ -70,6 +74,7 @@ class OpenPiZeroPolicy:
         UserError: statistics or tokenizer do not fit the configuration; there is no such engine here.
     """
 
+    libraries = ("safetensors", "sentencepiece")
     stateless = True
     rounds_itself = False
 
@@ -128,12 +133,42 @@ class OpenPiZeroPolicy:
             UserError: a file is missing, malformed or does not fit the configuration.
         """
         path = Path(path)
-        stats = find_norm_stats(path, config)
         folder = path if path.is_dir() else path.parent
-        tokenizer = Tokenizer(find_tokenizer(folder, tokenizer_path))
+        return cls.from_stored(
+            open_weights(path, config),
+            path,
+            config,
+            find_norm_stats(path, config),
+            Tokenizer(find_tokenizer(folder, tokenizer_path)),
+            device,
+            dtype,
+            engine,
+            execution,
+        )
+
+    @classmethod
+    def from_stored(
+        cls,
+        weights: Mapping[str, Stored],
+        where: Path,
+        config: PolicyConfig,
+        norm_stats: Mapping[str, NormStats],
+        tokenizer: Tokenizer,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | str = "float32",
+        engine: str = "eager",
+        execution: str = "simulated",
+    ) -> "OpenPiZeroPolicy":
+        """Read a policy from weights that lie at a place; other arguments as of the class and ``from_checkpoint``.
+
+        Raises:
+            UserError: the weights do not fit the configuration or are not finite; or as of the class.
+        """
         as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        model = load_model(config, path, torch.device(device), as_type)
-        return cls(model, config, stats, tokenizer, engine, execution)
+        with torch.device("meta"):
+            model = OpenPiZero(config.model)
+        read_into(model, weights, where, torch.device(device), as_type, to_theirs)
+        return cls(model, config, norm_stats, tokenizer, engine, execution)
 
     def save(self, folder: Path | str) -> None:
         """Write the policy as a folder that ``from_checkpoint`` and ``read_config`` read."""
@@ -276,9 +311,8 @@ class OpenPiZeroPolicy:
         robot, sizes = self.config.robot, self.config.model
         (camera,) = robot.cameras
         image = resize(read_image(obs, camera.key), self.image_size)
-        state = np.concatenate([read_vector(obs, group.key, group.dims) for group in robot.state])
-        if self.config.observation == "widowx":
-            state = bridge_state(state)
+        observed = np.concatenate([read_vector(obs, group.key, group.dims) for group in robot.state])
+        state = bridge_state(observed) if self.config.observation == "widowx" else observed
         normalised = self.norm_stats["state"].normalize(state, use_quantiles=True).clip(-1, 1)
         prompt = read_prompt(obs)
         tokens, mask = self.tokenizer.fill_slots(
@@ -289,6 +323,7 @@ class OpenPiZeroPolicy:
             state=normalised.astype(np.float32),
             tokens=tokens,
             token_mask=mask,
+            observed_state=observed,
             batch_key=slots_for(int(mask.sum()), sizes.max_token_len),
         )
 
@@ -317,6 +352,10 @@ class OpenPiZeroPolicy:
         )
         return [{"actions": chunk} for chunk in actions.cpu().numpy()]
 
+    def finish(self, chunk: np.ndarray, data: Input) -> np.ndarray:
+        """Turn the model's output for ``prepare``'s result into the robot's actions at an episode's beginning."""
+        return self._robot_actions(chunk, StickyGripper())
+
     def conclude(self, reply: dict[str, Any], slot: int) -> dict[str, Any]:
         """Turn the model's actions into the robot's; called once for every reply, in the order of the control steps.
 
@@ -324,18 +363,19 @@ class OpenPiZeroPolicy:
             reply: of ``infer_prepared``.
             slot: which episode it is of.
         """
-        chunk = np.asarray(reply["actions"], np.float64).copy()
+        gripper = self._grippers.setdefault(slot, StickyGripper())
+        return {**reply, "actions": self._robot_actions(reply["actions"], gripper)}
+
+    def _robot_actions(self, chunk: np.ndarray, gripper: StickyGripper) -> np.ndarray:
+        chunk = np.array(chunk, np.float64)
         of = self.norm_stats["actions"]
         assert of.q01 is not None
         assert of.q99 is not None
         low, high = of.q01[:_GRIPPER], of.q99[:_GRIPPER]
         # The gripper's number is none that was normalised.
         chunk[:, :_GRIPPER] = (chunk[:, :_GRIPPER] + 1) / 2 * (high - low) + low
-        if self.config.observation == "widowx":
-            actions = bridge_actions(chunk)
-        else:
-            actions = self._grippers.setdefault(slot, StickyGripper()).actions(chunk)
-        return {**reply, "actions": actions.astype(np.float32)}
+        widowx = self.config.observation == "widowx"
+        return (bridge_actions(chunk) if widowx else gripper.actions(chunk)).astype(np.float32)
 
 
 def save_checkpoint(

@@ -17,6 +17,7 @@ TOKENIZER_FILE = "tokenizer.model"
 
 _log = logging.getLogger(__name__)
 
+_SLOTS = 8
 _STATE_BINS = np.linspace(-1, 1, 257)[:-1]
 
 
@@ -97,6 +98,14 @@ class Tokenizer:
         tokens = np.zeros(slots, np.int64)
         tokens[: len(found)] = found
         return tokens, np.arange(slots) < len(found)
+
+
+def slots_for(used: int, there: int) -> int:
+    """Return how many of the prompt slots there are to compute for a prompt that uses so many of them.
+
+    Rounded up, so that prompts of about one length share a batch and its shapes; a masked slot costs little.
+    """
+    return min(there, -(-used // _SLOTS) * _SLOTS)
 
 
 def find_tokenizer(directory: Path, given: Path | str | None = None) -> Path:

@@ -1,7 +1,6 @@
 """Checkpoints of any format into ours, and back to openpi's PyTorch files."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from headless_eval.policies.pi0.formats.names import to_openpi
 from headless_eval.policies.pi0.formats.openpi_torch import load_model, openpi_extras
 from headless_eval.policies.pi0.policy import find_norm_stats, save_checkpoint
 from headless_eval.policies.trained_on import read_trained_on, write_trained_on
+from headless_eval.shared.files import new_folder
 
 _CPU = torch.device("cpu")
 FORMATS = ("headless-eval", "openpi")
@@ -49,37 +49,25 @@ def convert(
     """
     if to not in FORMATS:
         raise UserError(f"unknown format {to!r}: there are {', '.join(FORMATS)}")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is there already: name a folder that is not, or an empty one")
     as_type: torch.dtype = getattr(torch, dtype)
-    stats = find_norm_stats(source, config)
-    vocabulary = Tokenizer(find_tokenizer(source, tokenizer))
-    model = load_model(config.model, source, _CPU, as_type)
-    state = model.state_dict()
-    written, notes = len(state), list[str]()
-    temporary = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder(target) as folder:
+        stats = find_norm_stats(source, config)
+        vocabulary = Tokenizer(find_tokenizer(source, tokenizer))
+        model = load_model(config.model, source, _CPU, as_type)
+        state = model.state_dict()
+        written, notes = len(state), list[str]()
         if to == "headless-eval":
-            save_checkpoint(temporary, model, config, stats, vocabulary)
+            save_checkpoint(folder, model, config, stats, vocabulary)
         else:
-            written, notes = _write_openpi(temporary, source, config, state, as_type)
-            write_norm_stats(temporary / "assets" / config.asset_id / "norm_stats.json", stats)
-            (temporary / "tokenizer.model").write_bytes(vocabulary.model_bytes)
-            write_config(temporary / "config.toml", config)
+            written, notes = _write_openpi(folder, source, config, state, as_type)
+            write_norm_stats(folder / "assets" / config.asset_id / "norm_stats.json", stats)
+            (folder / "tokenizer.model").write_bytes(vocabulary.model_bytes)
+            write_config(folder / "config.toml", config)
         trained_on = read_trained_on(source)
         if trained_on is not None:
-            write_trained_on(temporary, trained_on)
-        again = load_model(config.model, temporary, _CPU, as_type).state_dict()
-        _check_equal(temporary, state, again.__getitem__)
-        if target.is_dir():
-            target.rmdir()
-        temporary.rename(target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            write_trained_on(folder, trained_on)
+        again = load_model(config.model, folder, _CPU, as_type).state_dict()
+        _check_equal(folder, state, again.__getitem__)
     yield from notes
     yield f"{target}: {written} tensors in {dtype}, read back and equal"
 

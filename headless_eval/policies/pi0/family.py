@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headless_eval.contracts.policy import Policy
 from headless_eval.contracts.robots import ROBOTS
@@ -13,6 +14,9 @@ from headless_eval.policies.checks import Check
 from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig, read_config
 from headless_eval.policies.pi0.engine import ENGINES, EXECUTIONS
 from headless_eval.policies.registry import CONFIG, FAMILIES, LoadOptions
+
+if TYPE_CHECKING:
+    from headless_eval.policies.pi0.model import Pi0
 
 
 class Pi0Family:
@@ -73,6 +77,41 @@ class Pi0Family:
         from headless_eval.policies.pi0.preflight import examine
 
         return examine(folder, config, tokenizer, device, dtype, prompt)
+
+    def convert(
+        self,
+        source: Path,
+        target: Path,
+        config: PolicyConfig,
+        tokenizer: Path | None = None,
+        to: str = "headless-eval",
+        dtype: str = "float32",
+    ) -> Iterator[str]:
+        """Write a checkpoint in another format; see ``convert.convert``."""
+        from headless_eval.policies.pi0.convert import convert
+
+        return convert(source, target, config, tokenizer, to, dtype)
+
+    def new_model(self, config: PolicyConfig) -> "Pi0":
+        """Return a model of a configuration's sizes with weights as training starts from them."""
+        from headless_eval.policies.pi0.model import Pi0
+
+        return Pi0(config.model)
+
+    def new_policy(
+        self, model: "Pi0", config: PolicyConfig, tokenizer: Path, engine: str, execution: str
+    ) -> Policy:
+        """Return a policy around a model that no checkpoint holds, for a robot whose numbers are small.
+
+        Raises:
+            UserError: the tokenizer does not fit, or the engine cannot be used here.
+        """
+        from headless_eval.policies.norm_stats import plain_norm_stats
+        from headless_eval.policies.paligemma.tokenizer import Tokenizer
+        from headless_eval.policies.pi0.policy import Pi0Policy
+
+        stats = plain_norm_stats({"state": config.robot.state_dims, "actions": config.action_dims})
+        return Pi0Policy(model, config, stats, Tokenizer(tokenizer), engine, execution)
 
     def load(self, where: Path | str, options: LoadOptions) -> Policy:
         """Load a policy from its folder; everything that can be known to be wrong is told before weights are read.

@@ -19,10 +19,10 @@ from headless_eval.policies.paligemma.gemma import (
     rotation,
 )
 from headless_eval.policies.paligemma.siglip import Siglip
+from headless_eval.policies.paligemma.tokenizer import slots_for
 from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.formats.names import to_openpi
 
-_SLOTS = 8
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 4e-3, 4.0
 
 
@@ -93,14 +93,6 @@ def flow_times(steps: int, device: torch.device) -> Tensor:
         times[step] = now
         now = now + change
     return times.to(device)
-
-
-def slots_for(used: int, there: int) -> int:
-    """Return how many of the prompt slots there are to compute for a prompt that uses so many of them.
-
-    Rounded up, so that prompts of about one length share a batch and its shapes; a masked slot costs little.
-    """
-    return min(there, -(-used // _SLOTS) * _SLOTS)
 
 
 def drop_unused(

@@ -14,9 +14,7 @@ import numpy as np
 import torch
 
 from headless_eval.checkpoints.stored import Stored
-from headless_eval.errors import UserError
-from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
-from headless_eval.policies.device import memory_free
+from headless_eval.policies.checks import FAILED, OK, WARNING, Check
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
 from headless_eval.policies.pi0.config import PolicyConfig
@@ -28,6 +26,13 @@ from headless_eval.policies.pi0.formats.openpi_torch import (
 from headless_eval.policies.pi0.model import count_parameters
 from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats
 from headless_eval.policies.pi0.weights import build_model, check_weights
+from headless_eval.policies.preflight import (
+    check_memory,
+    check_statistics,
+    check_tokenizer,
+    make_checks,
+    refuse_failures,
+)
 from headless_eval.shared.text import bytes_text, plural
 
 _PROMPT = "pick up the object on the left and put it into the container on the right"
@@ -87,12 +92,7 @@ def preflight(
         UserError: a check of the cheap part failed; the message says what to do.
     """
     found = _Found(folder, config, tokenizer, device, dtype)
-    for name, step in _CHECKS.items():
-        if name in _LEFT_TO_EXAMINE:
-            continue
-        status, text = step(found)
-        if status == FAILED:
-            raise UserError(text)
+    refuse_failures(_CHECKS, found, _LEFT_TO_EXAMINE)
     return Opened(found.weights, found.stats, found.tokenizer)
 
 
@@ -115,20 +115,7 @@ def examine(
         prompt: a long instruction among those that it will be given; by default one longer than most.
     """
     found = _Found(folder, config, tokenizer, device, dtype, prompt)
-    failed: set[str] = set()
-    for name, step in _CHECKS.items():
-        without = [other for other in _NEEDS.get(name, ()) if other in failed]
-        if without:
-            failed.add(name)
-            yield Check(name, SKIPPED, f"needs {' and '.join(without)}")
-            continue
-        try:
-            status, text = step(found)
-        except UserError as error:
-            status, text = FAILED, str(error)
-        if status == FAILED:
-            failed.add(name)
-        yield Check(name, status, text)
+    return make_checks(_CHECKS, found, _NEEDS)
 
 
 # The cheap part
@@ -150,36 +137,13 @@ def _weights(found: _Found) -> tuple[str, str]:
 
 def _statistics(found: _Found) -> tuple[str, str]:
     found.stats = find_norm_stats(found.folder, found.config)
-    quantiles = found.config.use_quantile_norm
-    still = []
-    for kind, of in found.stats.items():
-        dims = found.config.robot.state_dims if kind == "state" else found.config.action_dims
-        span = of.q99 - of.q01 if quantiles and of.q01 is not None and of.q99 is not None else of.std
-        if (span[:dims] < 0).any():
-            return FAILED, (
-                f"the normalisation statistics of {kind} have a negative {'range' if quantiles else 'deviation'}: "
-                "compute them again"
-            )
-        still += [f"{kind} {index}" for index in np.flatnonzero(span[:dims] < 1e-5)]
-    how = "quantiles" if quantiles else "mean and deviation"
-    lengths = ", ".join(f"{kind} {len(of)}" for kind, of in found.stats.items())
-    if still:
-        return WARNING, f"by {how}, {lengths}; never moved in training: {', '.join(still)}"
-    return OK, f"by {how}, {lengths}"
+    dims = {"state": found.config.robot.state_dims, "actions": found.config.action_dims}
+    return check_statistics(found.stats, dims, found.config.use_quantile_norm)
 
 
 def _tokenizer(found: _Found) -> tuple[str, str]:
-    tokenizer = Tokenizer(find_tokenizer(found.folder, found.tokenizer_path))
-    there, wanted = len(tokenizer), found.config.model.vocab_size
-    if there > wanted:
-        return FAILED, (
-            f"the tokenizer {tokenizer.path} has {there} tokens, the model {wanted}: it is not the one that the "
-            "model was trained with; name that one (--tokenizer FILE)"
-        )
-    found.tokenizer = tokenizer
-    text = f"{tokenizer.path.name}, {there:,} tokens for the model's {wanted:,}"
-    # PaliGemma's has a thousand fewer than its model; half of them is another's.
-    return (WARNING, f"{text}: is it the one it was trained with?") if there < 0.5 * wanted else (OK, text)
+    found.tokenizer = Tokenizer(find_tokenizer(found.folder, found.tokenizer_path))
+    return check_tokenizer(found.tokenizer, found.config.model.vocab_size)
 
 
 def _prompt(found: _Found) -> tuple[str, str]:
@@ -215,20 +179,7 @@ def _dimensions(found: _Found) -> tuple[str, str]:
 
 
 def _memory(found: _Found) -> tuple[str, str]:
-    free = memory_free(found.device)
-    item = torch.empty((), dtype=found.dtype).element_size()
-    needs = {
-        "float32": 4 * found.parameters,
-        "bfloat16": 2 * found.parameters,
-        # The weights, and the copy that they are restored from.
-        f"quantized {str(found.dtype).removeprefix('torch.')}": 2 * item * found.parameters,
-    }
-    text = ", ".join(f"{name} {bytes_text(size)}" for name, size in needs.items())
-    text = f"weights as {text}; {bytes_text(free)} free on {found.device}"
-    if item * found.parameters > free:
-        return FAILED, f"{text}: free some, or choose another device or dtype"
-    short = [name for name, size in needs.items() if size > free]
-    return (WARNING, f"{text}: not enough for {', '.join(short)}") if short else (OK, text)
+    return check_memory(found.parameters, found.device, found.dtype)
 
 
 # What reads the weights

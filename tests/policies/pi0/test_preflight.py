@@ -191,7 +191,7 @@ def test_warnings_do_not_stop_a_load(sound):
 
 def test_too_little_memory_is_refused_before_reading(sound, monkeypatch):
     case, folder = sound
-    monkeypatch.setattr("headless_eval.policies.pi0.preflight.memory_free", lambda device: 1000)
+    monkeypatch.setattr("headless_eval.policies.preflight.memory_free", lambda device: 1000)
     assert "1 kB free on cpu" in _results(case, folder)["memory"].text
     with pytest.raises(UserError, match="free some, or choose another"):
         preflight(folder, case.config, TOKENIZER)

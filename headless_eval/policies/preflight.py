@@ -1,0 +1,101 @@
+"""Checks of a checkpoint that families share, and how they are made one after another."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from headless_eval.errors import UserError
+from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
+from headless_eval.policies.device import memory_free
+from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.paligemma.tokenizer import Tokenizer
+from headless_eval.shared.text import bytes_text
+
+F = TypeVar("F")
+Steps = Mapping[str, Callable[[F], tuple[str, str]]]
+"""Checks by name, in their order: each takes what was found so far, adds to it, and returns a status and a text."""
+
+
+def refuse_failures(steps: Steps[F], found: F, left_out: Collection[str]) -> None:
+    """Make the checks but those left out, which only ``make_checks`` makes.
+
+    Raises:
+        UserError: one failed; the message says what to do.
+    """
+    for name, step in steps.items():
+        if name in left_out:
+            continue
+        status, text = step(found)
+        if status == FAILED:
+            raise UserError(text)
+
+
+def make_checks(steps: Steps[F], found: F, needs: Mapping[str, Sequence[str]]) -> Iterator[Check]:
+    """Make all checks, one after another; those that need a failed one are skipped."""
+    failed: set[str] = set()
+    for name, step in steps.items():
+        without = [other for other in needs.get(name, ()) if other in failed]
+        if without:
+            failed.add(name)
+            yield Check(name, SKIPPED, f"needs {' and '.join(without)}")
+            continue
+        try:
+            status, text = step(found)
+        except UserError as error:
+            status, text = FAILED, str(error)
+        if status == FAILED:
+            failed.add(name)
+        yield Check(name, status, text)
+
+
+def check_statistics(
+    stats: Mapping[str, NormStats], dims: Mapping[str, int], quantiles: bool
+) -> tuple[str, str]:
+    """Check that the statistics of ``dims`` numbers have ranges, or deviations without ``quantiles``, above 0."""
+    still = []
+    for kind, of in stats.items():
+        span = of.q99 - of.q01 if quantiles and of.q01 is not None and of.q99 is not None else of.std
+        if (span[: dims[kind]] < 0).any():
+            return FAILED, (
+                f"the normalisation statistics of {kind} have a negative {'range' if quantiles else 'deviation'}: "
+                "compute them again"
+            )
+        still += [f"{kind} {index}" for index in np.flatnonzero(span[: dims[kind]] < 1e-5)]
+    how = "quantiles" if quantiles else "mean and deviation"
+    lengths = ", ".join(f"{kind} {len(of)}" for kind, of in stats.items())
+    if still:
+        return WARNING, f"by {how}, {lengths}; never moved in training: {', '.join(still)}"
+    return OK, f"by {how}, {lengths}"
+
+
+def check_tokenizer(tokenizer: Tokenizer, wanted: int) -> tuple[str, str]:
+    """Check that a tokenizer may be that of a model with so many tokens."""
+    there = len(tokenizer)
+    if there > wanted:
+        return FAILED, (
+            f"the tokenizer {tokenizer.path} has {there} tokens, the model {wanted}: it is not the one that the "
+            "model was trained with; name that one (--tokenizer FILE)"
+        )
+    text = f"{tokenizer.path.name}, {there:,} tokens for the model's {wanted:,}"
+    # PaliGemma's has a thousand fewer than its model; half of them is another's.
+    return (WARNING, f"{text}: is it the one it was trained with?") if there < 0.5 * wanted else (OK, text)
+
+
+def check_memory(parameters: int, device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    """Check that a device has room for a model."""
+    free = memory_free(device)
+    item = torch.empty((), dtype=dtype).element_size()
+    needs = {
+        "float32": 4 * parameters,
+        "bfloat16": 2 * parameters,
+        # The weights, and the copy that they are restored from.
+        f"quantized {str(dtype).removeprefix('torch.')}": 2 * item * parameters,
+    }
+    text = ", ".join(f"{name} {bytes_text(size)}" for name, size in needs.items())
+    text = f"weights as {text}; {bytes_text(free)} free on {device}"
+    if item * parameters > free:
+        return FAILED, f"{text}: free some, or choose another device or dtype"
+    short = [name for name, size in needs.items() if size > free]
+    return (WARNING, f"{text}: not enough for {', '.join(short)}") if short else (OK, text)
