@@ -1,4 +1,4 @@
-"""What there is to run."""
+"""The command ``list``: policies, configurations of checkpoints, suites, dtypes and modes."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from headless_eval.quant.precision import MODES
 from headless_eval.shared.terminal import Listing, new_console
 from headless_eval.sims.registry import SUITES, find_suite
 
-_SHOWN = 10  # tasks of a suite that are shown unasked
+_SHOWN = 10  # tasks of a suite that are shown without --suite
 
 
 def catalogue() -> dict[str, Any]:
@@ -47,10 +47,10 @@ def catalogue() -> dict[str, Any]:
 
 
 def print_catalogue(settings: ListConfig) -> int:
-    """Print the catalogue, or one suite alone with all its tasks; returns the exit status, 0.
+    """Print the catalogue, or only one suite with all its tasks; return the exit status, 0.
 
     Raises:
-        UserError: there is no such suite.
+        UserError: the suite does not exist.
     """
     there, only = catalogue(), settings.suite
     if only is not None:

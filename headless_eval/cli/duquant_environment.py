@@ -1,7 +1,6 @@
-"""The environment variables that users of openpi's DuQuant fork know, as settings of a run.
+"""The environment variables of DuQuant's openpi fork (``OPENPI_DUQUANT_*``), as settings of a run.
 
-They name the same things here; what a variable does not say has our default. docs/quantization_methods.md has
-the table of them.
+Options that the variables do not set have headless-eval's defaults. docs/quantization_methods.md lists the variables.
 """
 
 import re
@@ -22,13 +21,13 @@ _ON = ("1", "true", "yes", "on")
 
 @dataclass(frozen=True)
 class Request:
-    """What the variables ask for.
+    """The settings that the variables ask for.
 
     Args:
-        dtype: DuQuant's name, with bits and options; None if they ask for nothing but a folder of packs.
+        dtype: DuQuant's name, with bits and options; None if only the folder of packs is set.
         settings: fields of ``RunConfig``.
         debug: print each layer that is quantized.
-        words: flags and expressions in messages, to the variables that they stand for.
+        words: flags and expressions in messages, with the variables that they stand for.
     """
 
     dtype: str | None = None
@@ -37,7 +36,7 @@ class Request:
     words: dict[str, str] = field(default_factory=dict)
 
     def explain(self, error: UserError) -> UserError:
-        """Return the error with variables where it names the flags and expressions that they stand for."""
+        """Return the error with flags and expressions replaced by the variables that they stand for."""
         message = str(error)
         for ours, theirs in self.words.items():
             message = message.replace(ours, theirs)
@@ -45,7 +44,7 @@ class Request:
 
 
 def read(environment: Mapping[str, str]) -> Request | None:
-    """Return what the variables with the prefix ask for; None if no variable is set. Empty variables count as unset.
+    """Return the settings of the variables with the prefix; None if no variable is set. Empty variables are unset.
 
     Raises:
         UserError: a variable is unknown (the message names the nearest), or its value is not valid.
@@ -96,7 +95,7 @@ def read(environment: Mapping[str, str]) -> Request | None:
 
 
 def _include(prefix: str | None, pattern: str | None) -> str | None:
-    """Return the expression for names that begin with the prefix and have the pattern in them."""
+    """Return the regular expression for names that begin with the prefix and contain the pattern."""
     if not prefix:
         return pattern
     return f"^(?={re.escape(prefix)})" + (f"(?=.*(?:{pattern}))" if pattern else "")

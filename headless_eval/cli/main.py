@@ -1,4 +1,4 @@
-"""The commands: the flags of each are parsed into its settings, which go to the function that does the work."""
+"""The command line: parses each command's flags into its settings and calls the function that runs the command."""
 
 import logging
 import os
@@ -45,9 +45,9 @@ precision.
 
 
 class Command(NamedTuple):
-    """A command: where its settings dataclass is and the function that takes them, as ``module:name``.
+    """A command: its settings dataclass and its function, each as ``module:name``.
 
-    Both are imported when the command is given: torch and a simulator take seconds, which ``--help`` should not.
+    Both are imported only when the command is used, because torch and a simulator take seconds to import.
     """
 
     settings: str
@@ -80,11 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: what follows the program's name; by default the process's.
+        arguments: the words after the program's name; by default those of the process.
 
     Returns:
-        The exit status: 0 done, 1 some episodes were errors, 2 a mistake in what was asked, 130 interrupted, 141
-        nobody reads the output any more.
+        The exit status: 0 done, 1 some episodes were errors, 2 a mistake in the flags or the input, 130 interrupted,
+        141 the reader of the output has closed it.
     """
     name, *words = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     try:
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Start a run with what environment variables ask for, or go on with one."""
+    """Start a run, with the settings of environment variables, or continue a run."""
     if any(word.partition("=")[0] == "--resume" for word in words):
         return _carry_out("run", _settings("run", words, _settings_to_resume(words)))
     from headless_eval.config.run import RunConfig
@@ -138,9 +138,9 @@ def _run(words: list[str]) -> int:
 
 
 def _settings_to_resume(words: list[str]) -> Any:
-    """Return the settings of the run that ``--resume`` names: the defaults of what its flags say now.
+    """Return the stored settings of the run that ``--resume`` names; they are the defaults of the flags.
 
-    What flags say now is compared with what they said then. The variables of a new run say nothing here.
+    Flags that are given again are compared with the stored settings. DuQuant's variables are ignored on resume.
     """
     folder = first_value(words, "--resume")
     if folder is None:
@@ -154,7 +154,7 @@ def _settings(name: str, words: list[str], default: Any = None) -> Any:
     """Return a command's settings from its words.
 
     Raises:
-        UserError: the words do not fit, or a flag is one that only another suite's simulator takes.
+        UserError: the words are not valid, or a flag belongs to another suite's simulator.
     """
     cls, program = _load(COMMANDS[name].settings), f"{PROGRAM} {name}"
     if "simulator" not in (field.name for field in fields(cls)):
@@ -175,7 +175,7 @@ def _settings(name: str, words: list[str], default: Any = None) -> Any:
 
 
 def _suite(cls: type, words: list[str], default: Any) -> str:
-    """Return the name of the suite whose simulators' flags a command has: the one named, or that of the run named."""
+    """Return the name of the suite whose simulators' flags a command takes: from ``--suite``, or from the given run."""
     if hasattr(cls, "suite"):
         return str(first_value(words, "--suite") or (cls if default is None else default).suite)
     from headless_eval.config.run import RunConfig

@@ -1,4 +1,4 @@
-"""From the words of a command line to a settings dataclass; what is wrong with them is one sentence."""
+"""Parser of command lines into settings dataclasses; errors are messages of one sentence."""
 
 import sys
 import textwrap
@@ -24,8 +24,8 @@ class UnknownWords(UserError):
     """Words of a command line that are neither a flag nor a value.
 
     Args:
-        words: the words; those that follow an unknown flag are among them.
-        known: the flags that there are.
+        words: the words, including those that follow an unknown flag.
+        known: all flags of the command.
     """
 
     def __init__(self, words: Sequence[str], known: Iterable[str]) -> None:
@@ -45,21 +45,21 @@ def parse(
     parts: Mapping[str, type] | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> T:
-    """Return a settings dataclass with what the words of a command line say; ``--help`` prints and exits.
+    """Return a settings dataclass with the values of a command line; ``--help`` prints the help and exits.
 
-    A flag takes the words that follow it, or what follows ``=``; one that is given twice counts the second time.
+    A flag's values are the words that follow it, or the text after ``=``; if a flag is given twice, the second counts.
 
     Args:
         cls: the dataclass, as ``headless_eval.shared.flags`` describes it.
-        words: what follows the command.
+        words: the words after the command.
         program: program and command, for messages and the help.
         description: the text of the help; by default the dataclass's docstring.
-        default: what holds where no flag is given; by default the dataclass's defaults.
-        parts: by the name of a field that is annotated as a part: its dataclass.
-        notes: by the heading of a group of flags: what the help says beside it.
+        default: the settings for flags that are not given; by default the dataclass's defaults.
+        parts: the dataclass of each field that is annotated as a part, by the field's name.
+        notes: texts beside the headings of groups of flags in the help, by heading.
 
     Raises:
-        UserError: a word is neither flag nor value, a value is missing or of another type, or the dataclass refuses it.
+        UserError: a word is neither flag nor value, a value is missing, or a value is not valid.
     """
     settings = with_parts(cls, parts)
     if any(word in ("-h", "--help") for word in words):
@@ -80,7 +80,7 @@ def parse(
 
 
 def first_value(words: Sequence[str], option: str) -> str | None:
-    """Return the value of a flag before everything is parsed; None where it is not given or has no value."""
+    """Return the value of a flag before the whole command line is parsed; None if the flag or its value is missing."""
     for word, after in zip(words, [*words[1:], "--"], strict=False):
         name, equals, value = word.partition("=")
         if name == option and (equals or not _is_flag(after)):
@@ -89,7 +89,7 @@ def first_value(words: Sequence[str], option: str) -> str | None:
 
 
 def refuse_empty(words: Sequence[str]) -> None:
-    """Refuse an empty value, as an unset variable leaves it: an empty path would be the present folder.
+    """Refuse empty values, which come from unset shell variables: an empty path would mean the current folder.
 
     Raises:
         UserError: a word is empty, or ends with ``=``.
@@ -133,7 +133,7 @@ def _split(settings: Sequence[Setting], words: Sequence[str]) -> Iterator[tuple[
 
 
 def _is_flag(word: str) -> bool:
-    """Tell whether a word is a flag: it begins with a dash, and is neither a dash nor a negative number."""
+    """Return whether a word is a flag: it begins with a dash, and is neither a single dash nor a negative number."""
     return word.startswith("-") and len(word) > 1 and not (word[1].isdigit() or word[1] == ".")
 
 
@@ -175,7 +175,7 @@ def _convert(setting: Setting, value: str) -> Any:
 
 
 def _nearest(word: str, names: Sequence[str]) -> list[str]:
-    """Return the flags that begin like a word, else the one that is nearest."""
+    """Return the flags that begin with a word, else the most similar flag."""
     name = word.partition("=")[0]
     return [one for one in names if one.startswith(name)] or get_close_matches(name, names, n=1)
 
@@ -206,11 +206,11 @@ def _help(
     """Return the page that explains a command: its words, what it does, and its flags by group.
 
     Args:
-        settings: the fields.
+        settings: the command's fields.
         program: program and command.
-        description: what the command does.
-        present: values that hold where no flag is given, by field; where there is none, the default.
-        notes: what to say beside a group's heading.
+        description: the description of the command.
+        present: values to show as defaults, by field, instead of the dataclass's defaults.
+        notes: texts beside the headings of groups.
     """
     width = min(get_terminal_size().columns, _WIDEST) - 2
     words = [_metavar(setting) for setting in settings if setting.flag.positional]

@@ -13,18 +13,18 @@ from headless_eval.shared.flags import flag
 class CalibrateConfig(SimulationSettings, EngineSettings, ModelSettings):
     """Record the inputs of a policy's linear layers, for methods that need them (smoothquant_..., duquant_...).
 
-    A few episodes run at float32, with seeds that no evaluation of that seed meets; the inputs of each layer are
-    summed up in a safetensors file, which is tied to the weights by their hash. `run` does all this by itself unless
-    it is given such a file: headless-eval run --dtypes float32 duquant_w4a8 --calibration FILE
+    A few episodes run at float32, with seeds that evaluations do not use. Statistics of each layer's inputs are written
+    to a safetensors file, together with the hash of the weights. `run` calibrates by itself unless it gets such a file:
+    headless-eval run --dtypes float32 duquant_w4a8 --calibration FILE
     """
 
     GROUP: ClassVar[str] = "Calibration"
 
     episodes: Annotated[int, flag(least=1, most=100_000)] = 3
-    """Episodes to run, dealt out to the tasks in turn."""
+    """Episodes to run, distributed over the tasks in turn."""
 
     observations: Annotated[int, flag(least=1)] = 32
-    """Observations to use, of those in the episodes."""
+    """Number of the episodes' observations to use."""
 
     output: Annotated[Path, flag("FILE", hidden=("--out",))] = Path("calibration.safetensors")
-    """File to write; it may not exist yet."""
+    """File to write; it must not exist."""

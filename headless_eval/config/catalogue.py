@@ -8,7 +8,7 @@ from headless_eval.shared.flags import Settings, flag
 
 @dataclass(frozen=True, kw_only=True)
 class ListConfig(Settings):
-    """Show what there is to run: policies, suites with their tasks, dtypes, modes."""
+    """List what can be run: policies, suites with their tasks, dtypes, modes."""
 
     suite: Annotated[str | None, flag("NAME")] = None
     """Show all tasks of this suite."""

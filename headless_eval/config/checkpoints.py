@@ -10,9 +10,9 @@ from headless_eval.shared.flags import Settings, flag
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig(DeviceSettings, CheckpointSettings, PolicySettings):
-    """Check a checkpoint before an evaluation: what passed, and what to do about what did not.
+    """Check a checkpoint before an evaluation; failed checks say how to correct the checkpoint.
 
-    Exit status: 0 it can be evaluated; 2 it cannot.
+    Exit status: 0 the checkpoint can be evaluated; 2 it cannot be evaluated.
     """
 
     dtype: WeightType = "float32"
@@ -23,7 +23,7 @@ class DoctorConfig(DeviceSettings, CheckpointSettings, PolicySettings):
 class ConvertConfig(CheckpointSettings):
     """Write a checkpoint in our format, or with openpi's PyTorch names: weights, configuration, statistics, tokenizer.
 
-    What is written is read back and compared before the command ends.
+    The written weights are read back and compared before the command ends.
     """
 
     GROUP: ClassVar[str] = "Conversion"
@@ -32,7 +32,7 @@ class ConvertConfig(CheckpointSettings):
     """Checkpoint of openpi, LeRobot or ours; or gs://... or a hub id."""
 
     target: Annotated[Path, flag("DST", positional=True)]
-    """Folder to write; it may not hold anything yet."""
+    """Folder to write; it must be new or empty."""
 
     to: Literal["headless-eval", "openpi"] = "headless-eval"
     """Format: ours, or openpi's PyTorch files with every parameter."""
@@ -43,10 +43,10 @@ class ConvertConfig(CheckpointSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig(Settings):
-    """Copy a checkpoint into openpi's cache ($OPENPI_DATA_HOME); the only command that opens a connection.
+    """Copy a checkpoint into openpi's cache ($OPENPI_DATA_HOME); the only command that uses the network.
 
-    What is there already is kept, and files that were cut off are continued.
+    Complete files are kept, and incomplete files are continued.
     """
 
     address: Annotated[str, flag("ADDRESS", positional=True)]
-    """Such as gs://openpi-assets/checkpoints/pi05_droid."""
+    """Address, such as gs://openpi-assets/checkpoints/pi05_droid."""

@@ -1,4 +1,4 @@
-"""Settings that say which policy a command uses, and what computes it."""
+"""Settings of the policy, its device and its engine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ _GROUP = "Policy"
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings(Settings):
-    """Which policy."""
+    """The choice of a policy."""
 
     GROUP: ClassVar[str] = _GROUP
 
@@ -28,7 +28,7 @@ class PolicySettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings(Settings):
-    """How a checkpoint is read, where it does not say so itself."""
+    """Configuration, tokenizer and robot of a checkpoint that does not contain them."""
 
     GROUP: ClassVar[str] = _GROUP
 
@@ -49,7 +49,7 @@ class CheckpointSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSettings(Settings):
-    """What the policy runs on."""
+    """The policy's device."""
 
     GROUP: ClassVar[str] = _GROUP
 
@@ -74,12 +74,12 @@ class ModelSettings(DeviceSettings, CheckpointSettings, PolicySettings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings(Settings):
-    """What computes the model."""
+    """The inference engine."""
 
     GROUP: ClassVar[str] = _GROUP
 
     engine: EngineChoice = "auto"
-    """Program that computes the model: auto is the fastest that can."""
+    """Inference engine; auto is the fastest that supports the precision."""
 
     execution: ExecutionChoice = "simulated"
     """Round to a precision's values, or compute in its types (fused, GPU)."""

@@ -16,7 +16,7 @@ _GROUP = "Measurement"
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSettings(Settings):
-    """Where a measurement's files go."""
+    """The folder of a measurement's files."""
 
     GROUP: ClassVar[str] = "Results"
 
@@ -28,10 +28,11 @@ class FolderSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig(FolderSettings, ModelSettings):
-    """Measure latency, memory and error of inference, beside what the chip allows.
+    """Measure latency, memory and error of inference, and compare them with the limits of the chip.
 
-    Every combination of the lists is a row. Rows are warmed up one after another and then measured in turns; one that
-    memory does not do for says so, and the rest goes on. Written: bench.csv, bench.json, bench.md, bench.png.
+    Every combination of the lists is a row. Rows are warmed up one after another and then measured in turns. A row for
+    which memory does not suffice says so; the others are still measured. Files: bench.csv, bench.json, bench.md,
+    bench.png.
 
     Examples:
       headless-eval bench
@@ -40,8 +41,8 @@ class BenchConfig(FolderSettings, ModelSettings):
       headless-eval bench --gpu 0 --config pi05_droid --random-weights --compute bfloat16 \\
           --dtypes float8_e4m3 int8 --modes both --executions native
 
-    Exit status: 0 measured; 1 something failed that should not have; 2 a mistake in what was asked, or
-    nothing could be measured.
+    Exit status: 0 measured; 1 a row failed for an unexpected reason; 2 a mistake in the flags, or nothing could be
+    measured.
     """
 
     GROUP: ClassVar[str] = _GROUP
@@ -72,7 +73,7 @@ class BenchConfig(FolderSettings, ModelSettings):
         tuple[EngineChoice, ...],
         flag("ENGINE ...", "eager compiled; on a GPU eager auto", hidden=("--engine",)),
     ] = ()
-    """Programs that compute: eager, compiled, fused, auto (the fastest)."""
+    """Inference engines: eager, compiled, fused, auto (the fastest)."""
 
     batch: Annotated[tuple[int, ...], flag("NUMBER ...", least=1)] = (1,)
     """Observations at once."""
@@ -87,10 +88,10 @@ class BenchConfig(FolderSettings, ModelSettings):
     """How often each row is measured."""
 
     minutes: Annotated[float | None, flag("MINUTES", "no limit", above=0)] = None
-    """Begin nothing new after this time; missing rows say so."""
+    """Start no row after this time; rows left out say so."""
 
     append: bool = False
-    """Add to the table that is in the folder of results already."""
+    """Add rows to the table in the folder of results."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,12 +106,12 @@ class BenchConfig(FolderSettings, ModelSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileConfig(FolderSettings, EngineSettings, ModelSettings):
-    """Say where the time of an inference goes, what the chip would allow, and where rounding does its damage.
+    """Show the time of an inference by module or kernel, the limits of the chip, and where rounding errors arise.
 
-    The eager engine is looked into module by module; the others have no modules while they run, so their kernels are
-    listed as torch's profiler sees them. Rounding errors are always those of the eager model on the same inputs.
-    Written: profile.json, profile.md, profile.png, modules.csv, components.csv, kernels.csv (where the engine has no
-    modules) and Chrome traces for chrome://tracing or Perfetto.
+    The eager engine is measured module by module. The other engines do not run module by module, so their kernels are
+    listed, as torch's profiler reports them. Rounding errors are always those of the eager model on the same inputs.
+    Files: profile.json, profile.md, profile.png, modules.csv, components.csv, kernels.csv (not for eager) and
+    Chrome traces for chrome://tracing or Perfetto.
 
     Examples:
       headless-eval profile
@@ -134,7 +135,7 @@ class ProfileConfig(FolderSettings, EngineSettings, ModelSettings):
     """What to quantize: weights_only, activations_only, both."""
 
     compare: Annotated[str | None, flag("PRECISION", "none")] = None
-    """Show another precision beside it, such as float32 or int8_both."""
+    """Precision to compare with, such as float32 or int8_both."""
 
     engine: EngineChoice = "eager"
 
@@ -157,12 +158,12 @@ class ProfileConfig(FolderSettings, EngineSettings, ModelSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SensitivityConfig(FolderSettings, SimulationSettings, EngineSettings, ModelSettings):
-    """Round one part of the model at a time, and say what it does to the actions.
+    """Round one part of the model at a time, and measure the error of the actions.
 
-    Every part (a component, or a component in one layer) is put into a precision alone, and the action chunks are
-    compared with those at float32, on the same recorded observations and noise. By default the observations are those
-    of a few episodes in the suite's simulator; they are kept in the folder, for --observations. Written:
-    sensitivity.csv, sensitivity.json, sensitivity.md, sensitivity.png, observations.npz.
+    Every part (a component, or a component in one layer) is rounded alone, and the action chunks are compared with
+    float32's, on the same recorded observations and noise. By default the observations come from a few episodes in the
+    suite's simulator; they are saved in the folder, for --observations. Files: sensitivity.csv, sensitivity.json,
+    sensitivity.md, sensitivity.png, observations.npz.
 
     Examples:
       headless-eval sensitivity
@@ -188,7 +189,7 @@ class SensitivityConfig(FolderSettings, SimulationSettings, EngineSettings, Mode
     """Relative error of the actions up to which the advice rounds."""
 
     observations: Annotated[Path | None, flag("FILE|DIR", "recorded now")] = None
-    """Observations that sensitivity kept, or the folder of a run."""
+    """Observations saved by sensitivity, or the folder of a run."""
 
     number: Annotated[int, flag(least=1)] = 16
     """Observations to measure on."""

@@ -1,4 +1,4 @@
-"""The settings of the commands about runs that have ended or are under way."""
+"""The settings of the commands that read the folder of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from headless_eval.shared.flags import Settings, flag, flat
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig(Settings):
-    """Rebuild everything that derives from a run's journal: CSV, JSON, plots, page.
+    """Rebuild all files that are derived from a run's journal: CSV, JSON, plots, page.
 
     Raises:
         UserError: the drop is out of range.
@@ -20,7 +20,7 @@ class ReportConfig(Settings):
     """Folder of the run."""
 
     detect: Annotated[float | None, flag("DROP")] = None
-    """Also say how many episodes would show this drop (0.05: 5 points)."""
+    """Also print how many episodes would show this drop (0.05: 5 points)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,13 +34,13 @@ class ReportConfig(Settings):
 class VerifyConfig(Settings):
     """Run a finished run's trials again and compare them action by action; or compare two runs.
 
-    With one folder some of its trials are repeated with its manifest's settings; with two, nothing is run.
+    With one folder, a sample of its trials is repeated with the manifest's settings; with two folders, no trial is run.
     Exit status: 0 the same to the last bit; 1 different, with the first trial, replan and action dimension that
-    differ; 2 it cannot be repeated here.
+    differ; 2 the run cannot be repeated on this machine.
     """
 
     directories: Annotated[tuple[Path, ...], flag("DIR [OTHER]", positional=True)] = ()
-    """Folder of the run, and of another to compare it with."""
+    """Folder of the run, and of another run to compare it with."""
 
     all: bool = False
     """Repeat every trial."""
@@ -49,16 +49,16 @@ class VerifyConfig(Settings):
     """Repeat this many trials, spread evenly over the run."""
 
     policy: Annotated[str | None, flag("NAME|DIR", "the run's")] = None
-    """Where the policy is on this machine."""
+    """Path of the policy on this machine."""
 
     checkpoint: Annotated[Path | None, flag("DIR", "the run's")] = None
-    """Where the checkpoint is on this machine."""
+    """Path of the checkpoint on this machine."""
 
     config_file: Annotated[Path | None, flag("FILE", "the run's")] = None
-    """Where the checkpoint's configuration is on this machine."""
+    """Path of the checkpoint's configuration on this machine."""
 
     tokenizer: Annotated[Path | None, flag("FILE", "the run's")] = None
-    """Where the tokenizer is on this machine."""
+    """Path of the tokenizer on this machine."""
 
     gpu: Annotated[int | None, flag("INDEX", "as the run", least=0)] = None
     """CUDA device that the policy runs on."""
@@ -67,7 +67,7 @@ class VerifyConfig(Settings):
     """Episodes at once."""
 
     simulator: Annotated[Any, flag(part=True)] = None
-    """Settings of the simulator that are others here; None: all are the run's."""
+    """Settings of the simulator that replace the run's; None: all are the run's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +80,7 @@ class VerifyConfig(Settings):
 
     @property
     def changes(self) -> dict[str, object]:
-        """Settings of the run that are others here, by name."""
+        """Settings that replace those of the run, by name."""
         names = ("policy", "checkpoint", "config_file", "tokenizer", "gpu", "slots")
         given = {name: getattr(self, name) for name in names}
         if self.simulator is not None:
@@ -90,17 +90,18 @@ class VerifyConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig(Settings):
-    """Set two runs of one suite beside each other: two simulators, two checkpoints, two versions.
+    """Compare two runs of one suite: two simulators, two checkpoints, two versions.
 
-    Prints for each task and precision of both the success rates with intervals, the difference over the episodes
-    with the same seed, and where the executed actions part; then what the two runs' manifests differ in.
+    Prints for each task and precision that both runs have: the success rates with intervals, the difference over the
+    episodes with the same seed, and the step at which the executed actions diverge; then the differences between the
+    manifests.
     """
 
     run_a: Annotated[Path, flag("RUN_A", positional=True)]
-    """Folder of the run to compare with."""
+    """Folder of the first run."""
 
     run_b: Annotated[Path, flag("RUN_B", positional=True)]
-    """Folder of the run that is compared."""
+    """Folder of the second run."""
 
     json: bool = False
     """Print JSON."""
@@ -110,14 +111,14 @@ class CompareConfig(Settings):
 class GateConfig(Settings):
     """Fail if a precision drops success significantly: for continuous integration.
 
-    Exit status: 0 none does; 1 one does, or a run is not whole or has errors; 2 there is nothing to judge.
+    Exit status: 0 no precision does; 1 a precision does, or the run is incomplete or has errors; 2 nothing to judge.
     """
 
     directory: Annotated[Path, flag("DIR", positional=True)]
     """Folder of the run."""
 
     max_drop: Annotated[float, flag("DROP", "0.05, 5 points")] = 0.05
-    """Drop of the success rate against the baseline that is allowed."""
+    """Allowed drop of the success rate below the baseline's."""
 
     junit: Annotated[Path | None, flag("FILE", "none")] = None
     """Write the judgements as JUnit XML."""
@@ -132,7 +133,7 @@ class GateConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig(Settings):
-    """Write runs as one long table, a row per trial; or a run's rollouts as a LeRobot dataset."""
+    """Write runs as one long table with a row per trial, or a run's rollouts as a LeRobot dataset."""
 
     directories: Annotated[tuple[Path, ...], flag("DIR [DIR ...]", positional=True)] = ()
     """Folders of the runs."""
@@ -149,7 +150,7 @@ class ExportConfig(Settings):
     """Folder for a LeRobot dataset (v2.1) instead: episodes simulated again."""
 
     configuration: Annotated[tuple[str, ...], flag("NAME ...", "the baseline")] = ()
-    """Configurations whose episodes go into the LeRobot dataset."""
+    """Configurations whose episodes the LeRobot dataset contains."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

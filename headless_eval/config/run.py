@@ -38,28 +38,28 @@ class PrecisionSettings(Settings):
     """What to quantize: weights_only, activations_only, both."""
 
     include: Annotated[str, flag("REGEX", "all")] = ".*"
-    """Quantize only modules with this in their name."""
+    """Quantize only modules whose name matches this regular expression."""
 
     exclude: Annotated[str | None, flag("REGEX", "none")] = None
-    """Do not quantize modules with this in their name."""
+    """Do not quantize modules whose name matches this regular expression."""
 
     bits: Annotated[tuple[str, ...], flag("REGEX=BITS ...", "the method's")] = ()
     """A method's bits by layer, such as mlp=w8a8; the first match counts."""
 
     baseline: Annotated[str, flag("NAME")] = DEFAULT_BASELINE
-    """What the others are compared with, such as bfloat16_weights_only."""
+    """Variant that the others are compared with, such as bfloat16_weights_only."""
 
     calibration: Annotated[Path | None, flag("FILE", "the run makes its own", free=True)] = None
-    """What `calibrate` wrote, for methods that need it."""
+    """File written by `calibrate`, for methods that need calibration."""
 
     calibration_steps: Annotated[int, flag(least=1)] = 32
-    """Observations for the run's own calibration, from 3 episodes beside it."""
+    """Observations for the run's own calibration, from 3 separate episodes."""
 
     packdir: Annotated[Path | None, flag("DIR", "none", free=True)] = None
-    """Keep packed weights of methods here, and read them next time."""
+    """Cache of the packed weights of methods."""
 
     dry_run: Annotated[bool, flag(stated=False, free=True)] = False
-    """Print which layers a method gives which bits, and stop."""
+    """Print the bits of each layer and stop."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,14 +89,14 @@ class PrecisionSettings(Settings):
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether a method does."""
+        """Whether a method is among the dtypes."""
         methods = [precision.method for precision in self.precisions]
         return any(method is not None and method.needs_calibration for method in methods)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSettings(Settings):
-    """How many episodes."""
+    """The number of episodes."""
 
     GROUP: ClassVar[str] = SimulationSettings.GROUP
 
@@ -104,12 +104,12 @@ class EpisodeSettings(Settings):
     """Episodes per task and configuration."""
 
     sequential: Annotated[float | None, flag("MARGIN", "off")] = None
-    """Stop a precision once decided: worse than the baseline, or within MARGIN."""
+    """Stop a precision once shown worse, or not worse by MARGIN."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings(Settings):
-    """What a run leaves behind."""
+    """The files of a run."""
 
     GROUP: ClassVar[str] = "Videos and results"
 
@@ -120,7 +120,7 @@ class OutputSettings(Settings):
     """Frames per second of the videos, which play in real time."""
 
     results: Annotated[Path | None, flag("DIR", "results/<date>_<time>", free=True, kept=False)] = None
-    """Folder for the results; it may not hold a run yet."""
+    """Folder for the results; it must not hold a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,16 +140,16 @@ class RunningSettings(Settings):
     """Continue although settings, code, versions or weights have changed."""
 
     retries: Annotated[int, flag(least=0, free=True)] = 0
-    """How often an episode that ends in an error is tried again."""
+    """How often an episode that was an error is repeated."""
 
     episode_timeout: Annotated[float, flag("SECONDS", "1800 s", free=True)] = 1800.0
     """Seconds after which an unfinished episode is an error."""
 
     quiet: Annotated[bool, flag(free=True, kept=False)] = False
-    """Print the path of the results and nothing else."""
+    """Print only the path of the results."""
 
     log_json: Annotated[bool, flag(free=True, kept=False)] = False
-    """Print a JSON line per event (start, episode, end), nothing else."""
+    """Print only a JSON line per event (start, episode, end)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -172,9 +172,9 @@ class RunConfig(
 ):
     """Evaluate a policy at several numerical precisions, on the same episodes.
 
-    Every precision meets the same initial states and the same flow-matching noise, so that configurations can be
-    compared in pairs. An episode is on disk when it ends; Ctrl-C loses those under way and no other, and --resume
-    goes on from there.
+    Every precision runs with the same initial states and the same flow-matching noise, so that configurations can be
+    compared in pairs. An episode is written to disk when it ends; Ctrl-C loses only the running episodes, and --resume
+    continues the run.
 
     Examples:
       headless-eval run
@@ -183,8 +183,8 @@ class RunConfig(
       headless-eval run --policy DIR --gpu 0 --slots 16 --videos failures --results results/mine
       headless-eval run --resume results/mine
 
-    Exit status: 0 all episodes ran; 1 some were errors, which count as neither success nor failure; 2 a mistake
-    in what was asked; 130 interrupted.
+    Exit status: 0 all episodes ran; 1 some episodes were errors, which count as neither success nor failure; 2 a
+    mistake in the flags; 130 interrupted.
     """
 
     def __post_init__(self) -> None:
@@ -204,7 +204,7 @@ class RunConfig(
 
     @classmethod
     def of_flags(cls, flags: Any) -> "RunConfig":
-        """Return the run whose settings another command's flags, a dataclass, name; the others are the defaults."""
+        """Return a run's settings from those of another command; settings that it lacks have their defaults."""
         known = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in vars(flags).items() if name in known})
 

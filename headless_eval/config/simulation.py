@@ -1,4 +1,4 @@
-"""Settings that say in which suite, on which tasks and from which seed episodes run."""
+"""Settings of the simulation: suite, tasks, seed, slots and open-loop horizon."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -13,7 +13,7 @@ class SimulationSettings(Settings):
     """The suite, its tasks and its simulator.
 
     Raises:
-        UserError: there is no such suite; its simulator does not take a setting.
+        UserError: the suite does not exist, or its simulator does not take a setting.
     """
 
     GROUP: ClassVar[str] = "Tasks and episodes"
@@ -34,7 +34,7 @@ class SimulationSettings(Settings):
     """Actions executed of each chunk before the policy replans."""
 
     simulator: Annotated[Any, flag(part=True)] = None
-    """Settings of the suite's simulator; by default those that the suite brings."""
+    """Settings of the suite's simulator; by default the suite's own defaults."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,7 +49,7 @@ def parts(suite: str) -> dict[str, type]:
     """Return the parts of ``SimulationSettings``, as ``shared.flags.build`` takes them.
 
     Raises:
-        UserError: there is no such suite.
+        UserError: the suite does not exist.
     """
     return {"simulator": find_suite(suite).settings}
 

@@ -1,4 +1,4 @@
-"""Settings as tables: as a manifest states them, and as a Python program or a manifest gives them."""
+"""Settings as tables: conversion to a manifest, and back from a manifest or from keyword arguments in Python."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def to_table(settings: Any) -> dict[str, Any]:
-    """Return what a manifest states of settings, by field and ready for JSON; paths are absolute."""
+    """Return the settings as a manifest keeps them: values by field, ready for JSON; paths are absolute."""
     return {
         setting.name: str(value.resolve()) if isinstance(value, Path) else value
         for setting, value in flat(settings)
@@ -27,7 +27,7 @@ def to_table(settings: Any) -> dict[str, Any]:
 
 
 def from_table(cls: type[T], table: Mapping[str, Any], parts: Mapping[str, type] | None = None) -> T:
-    """Return settings from what a manifest states; those that it does not know have their defaults.
+    """Return settings from a manifest's table; fields that the table lacks have their defaults.
 
     Args:
         cls: the settings dataclass.
@@ -42,10 +42,10 @@ def from_table(cls: type[T], table: Mapping[str, Any], parts: Mapping[str, type]
 
 
 def read(setting: Setting, value: Any) -> Any:
-    """Return a value as its setting's type has it: lists are tuples, strings may be paths.
+    """Return a value converted to its setting's type: lists become tuples, strings may become paths.
 
     Raises:
-        UserError: the value is of another type.
+        UserError: the value has another type.
     """
     try:
         return msgspec.convert(value, setting.type, dec_hook=lambda kind, given: kind(given))
@@ -54,10 +54,10 @@ def read(setting: Setting, value: Any) -> Any:
 
 
 def run_settings(table: Mapping[str, Any]) -> RunConfig:
-    """Return the settings of a run from what its manifest states.
+    """Return the settings of a run from its manifest's table.
 
     Raises:
-        UserError: the suite is unknown here, a value is not of its field's type, or is refused.
+        UserError: the suite does not exist, a value does not have its field's type, or a value is not valid.
     """
     suite = table.get("suite", RunConfig.suite)
     return from_table(RunConfig, table, parts(suite) if isinstance(suite, str) else None)
@@ -67,7 +67,7 @@ def free_settings(suite: str | None) -> frozenset[str]:
     """Return the settings of a run that no trial's result depends on.
 
     Args:
-        suite: whose simulators' settings are among them; one that is unknown here has none.
+        suite: the name of the suite whose simulators' settings are included; an unknown suite has no settings.
     """
     known = [*declared(RunConfig)]
     with suppress(UserError):
@@ -76,14 +76,15 @@ def free_settings(suite: str | None) -> frozenset[str]:
 
 
 def run_with(values: Mapping[str, Any], default: RunConfig | None = None) -> RunConfig:
-    """Return the settings of a run from values by field, as a Python program writes them.
+    """Return the settings of a run from keyword arguments in Python.
 
     Args:
-        values: by field, those of the suite's simulators among them; lists stand for tuples, strings for paths.
-        default: what holds where there is no value; by default the defaults.
+        values: values by field, including fields of the suite's simulators; lists stand for tuples, strings for paths.
+        default: the settings that fill the remaining fields; by default the dataclasses' defaults.
 
     Raises:
-        UserError: a field is unknown or another suite's simulator takes it; a value is of another type or refused.
+        UserError: a field is unknown or belongs to another suite's simulator, or a value has the wrong type or is not
+            valid.
     """
     suite = find_suite(values.get("suite", RunConfig.suite if default is None else default.suite))
     known = {setting.name: setting for setting in with_parts(RunConfig, parts(suite.name))}

@@ -18,10 +18,10 @@ class TrainConfig(Settings):
     """
 
     policy: str = "pi0-droid-tiny"
-    """Bundled policy to train anew; `list` names them."""
+    """Bundled policy to train from scratch; `list` names them."""
 
     results: Annotated[Path, flag("DIR", hidden=("--out", "--output"))] = Path("train_out")
-    """Folder for demonstrations, training state and, in `policy/`, the policy."""
+    """Folder for demonstrations, training state and the policy (in `policy/`)."""
 
     episodes: Annotated[int, flag(least=1)] = 3000
     """Demonstrations for each scene or task."""
@@ -33,7 +33,7 @@ class TrainConfig(Settings):
     """Observations in a batch."""
 
     flow_samples: Annotated[int, flag(least=1)] = 4
-    """Noise and flow-time draws for each observation; they share its prefix."""
+    """Draws of noise and flow time per observation, sharing its prefix."""
 
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW; warm-up of 500 steps, cosine decay."""
@@ -48,10 +48,10 @@ class TrainConfig(Settings):
     """Processes that collect demonstrations."""
 
     minutes: Annotated[float | None, flag("MINUTES", "no limit")] = None
-    """Stop after so many minutes of training, decayed; overrides --steps."""
+    """Train for this time, including the learning rate's decay; overrides --steps."""
 
     no_compile: bool = False
-    """Leave torch.compile out, which takes a minute at first."""
+    """Do not use torch.compile, which takes a minute to start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
