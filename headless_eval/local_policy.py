@@ -20,7 +20,6 @@ from headless_eval.policies.batching import Batching, Timing, one_thread
 from headless_eval.policies.device import check_device
 from headless_eval.policies.registry import (
     DEFAULT,
-    DTYPES,
     LoadOptions,
     check_engine,
     list_policies,
@@ -39,16 +38,8 @@ def load_policy(
     policy: str | Path = DEFAULT,
     *,
     checkpoint: str | Path | None = None,
-    config: str | None = None,
-    config_file: str | Path | None = None,
-    tokenizer: str | Path | None = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-    flow_steps: int | None = None,
     max_batch: int | None = None,
-    engine: str = "auto",
-    execution: str = "simulated",
-    robot: str | None = None,
+    **options: Any,
 ) -> "LocalPolicy":
     """Load a policy into this process.
 
@@ -57,6 +48,10 @@ def load_policy(
             its shards), ``assets/<asset_id>/norm_stats.json`` and ``tokenizer.model``.
         checkpoint: a folder with weights and statistics, instead of ``policy``: openpi's (JAX or PyTorch), LeRobot's
             or ours; or the address of one in openpi's cache (``gs://...``), or a hub id in Hugging Face's.
+        max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
+        options: further options by name, the fields of ``policies.registry.LoadOptions``:
+
+    Options:
         config: its configuration by name, one of those that ``headless-eval list`` shows.
         config_file: its configuration as a TOML or JSON file, instead of ``config``; by default ``config.toml``
             in the folder, or LeRobot's ``config.json``.
@@ -65,7 +60,6 @@ def load_policy(
         device: ``cpu``, ``cuda`` or ``cuda:0``.
         dtype: what the weights are kept in: float32, bfloat16 or float16.
         flow_steps: Euler steps of flow matching; by default the configuration's.
-        max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
         engine: what computes: ``auto``, ``eager``, ``compiled`` or ``fused``; results differ in the last bits.
         execution: ``simulated`` rounds to a precision's values, ``native`` computes with its types (fused engine).
         robot: the name of the robot that the policy is for, one of ``contracts.robots.ROBOTS``, where neither a
@@ -75,26 +69,12 @@ def load_policy(
         UserError: there is no such policy, configuration, robot or device; a file is missing or does not fit; both a
             policy and a checkpoint are given; the policy is for another robot than the one named.
     """
-    check_device(device)
-    check_engine(engine, execution)
-    if dtype not in DTYPES:
-        raise unknown("weight dtype", dtype, DTYPES)
+    chosen = LoadOptions(**options)
+    check_device(chosen.device)
+    check_engine(chosen.engine, chosen.execution)
     if max_batch is not None and max_batch < 1:
         raise UserError(f"max_batch is {max_batch}; it must be 1 or more")
-    if flow_steps is not None and flow_steps < 1:
-        raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
-    options = LoadOptions(
-        config,
-        None if config_file is None else Path(config_file),
-        None if tokenizer is None else Path(tokenizer),
-        robot,
-        device,
-        dtype,
-        flow_steps,
-        engine,
-        execution,
-    )
-    loaded, name = open_policy(policy, checkpoint, options)
+    loaded, name = open_policy(policy, checkpoint, chosen)
     return LocalPolicy(loaded, name, max_batch=max_batch)
 
 

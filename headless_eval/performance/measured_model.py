@@ -1,6 +1,6 @@
 """The models to measure: a policy's, or one of random weights that needs no checkpoint."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.device import check_device
 from headless_eval.policies.registry import (
     BUNDLED,
+    LoadOptions,
     check_engine,
     find_family,
     find_policy,
@@ -32,18 +33,14 @@ class MeasuredModel:
         family: of policies, which makes them.
         config: their sizes.
         folder: of the weights; None: they are drawn.
-        config_name, config_file, tokenizer, flow_steps, robot: as ``load_policy`` takes them.
+        options: how the weights are loaded.
     """
 
     name: str
     family: Any
     config: Any
     folder: Path | None = None
-    config_name: str | None = None
-    config_file: Path | None = None
-    tokenizer: Path | None = None
-    flow_steps: int | None = None
-    robot: str | None = None
+    options: LoadOptions = field(default_factory=LoadOptions)
 
     @property
     def views(self) -> int:
@@ -69,24 +66,14 @@ class MeasuredModel:
             UserError: the checkpoint, the engine or the execution cannot be used here.
         """
         if self.folder is not None:
-            return load_policy(
-                checkpoint=self.folder,
-                config=self.config_name,
-                config_file=self.config_file,
-                tokenizer=self.tokenizer,
-                flow_steps=self.flow_steps,
-                device=device,
-                dtype=dtype,
-                engine=engine,
-                execution=execution,
-                robot=self.robot,
-            )
+            here = {"device": device, "dtype": dtype, "engine": engine, "execution": execution}
+            return load_policy(checkpoint=self.folder, **asdict(self.options) | here)
         check_device(device)
         check_engine(engine, execution)
         with torch.device("meta"):
             model = self.family.new_model(self.config)
         model = draw_weights(model, torch.device(device), getattr(torch, dtype))
-        tokenizer = self.tokenizer or BUNDLED / "pi0-droid-tiny" / "tokenizer.model"
+        tokenizer = self.options.tokenizer or BUNDLED / "pi0-droid-tiny" / "tokenizer.model"
         policy = self.family.new_policy(model, self.config, tokenizer, engine, execution)
         return LocalPolicy(policy, self.name)
 
@@ -107,40 +94,21 @@ def costs_of(family: Any, config: Any, workload: Workload) -> Costs:
 
 
 def measured_model_of(settings: ModelSettings, random_weights: bool = False) -> MeasuredModel:
-    """Return what a command's settings name; errors as of ``find_model``."""
-    return find_model(
-        settings.policy,
-        settings.checkpoint,
-        settings.config,
-        settings.config_file,
-        settings.tokenizer,
-        random_weights=random_weights,
-        flow_steps=settings.flow_steps,
-        robot=settings.robot,
-    )
-
-
-def find_model(
-    policy: str,
-    checkpoint: Path | None = None,
-    config: str | None = None,
-    config_file: Path | None = None,
-    tokenizer: Path | None = None,
-    *,
-    random_weights: bool = False,
-    flow_steps: int | None = None,
-    robot: str | None = None,
-) -> MeasuredModel:
-    """Return what the flags name; the first five as of ``load_policy``.
+    """Return what a command's settings name.
 
     Args:
+        settings: of the command.
         random_weights: draw the weights; only the configuration is read.
-        flow_steps: Euler steps; by default the configuration's.
-        robot: as of ``load_policy``.
 
     Raises:
         UserError: there is no such policy or configuration, or the flags contradict each other.
     """
+    policy, checkpoint, config, config_file = (
+        settings.policy,
+        settings.checkpoint,
+        settings.config,
+        settings.config_file,
+    )
     if random_weights and checkpoint is not None:
         raise UserError("--random-weights and --checkpoint both given: choose one")
     if config is not None and checkpoint is None and not random_weights:
@@ -155,12 +123,13 @@ def find_model(
     if not random_weights or (config is None and config_file is None):
         folder, name = find_policy(policy, checkpoint)
     family = find_family(folder, config, config_file)
-    settings = family.read_config(folder, config, config_file, robot)
-    if flow_steps is not None:
-        settings = replace(settings, model=replace(settings.model, num_steps=flow_steps))
+    found = family.read_config(folder, config, config_file, settings.robot)
+    if settings.flow_steps is not None:
+        found = replace(found, model=replace(found.model, num_steps=settings.flow_steps))
+    options = LoadOptions.of(settings, dtype="float32")  # profile's dtype is a precision
     if random_weights:
-        return MeasuredModel(f"{settings.name} with random weights", family, settings, tokenizer=tokenizer)
-    return MeasuredModel(name, family, settings, folder, config, config_file, tokenizer, flow_steps, robot)
+        return MeasuredModel(f"{found.name} with random weights", family, found, options=options)
+    return MeasuredModel(name, family, found, folder, options)
 
 
 def prompt_tokens(wanted: int | None, measured: MeasuredModel) -> int:

@@ -1,7 +1,7 @@
 """Finding a policy and its family: bundled policies by name, others by folder or checkpoint. Imports no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,11 @@ CONFIG = "config.toml"
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load a policy; the fields are the arguments of ``load_policy``."""
+    """How to load a policy; the fields are the further arguments of ``load_policy``, which documents them.
+
+    Raises:
+        UserError: a value is out of range or unknown; the message names the nearest.
+    """
 
     config: str | None = None
     config_file: Path | None = None
@@ -30,6 +34,21 @@ class LoadOptions:
     flow_steps: int | None = None
     engine: str = "auto"
     execution: str = "simulated"
+
+    def __post_init__(self) -> None:
+        for name in ("config_file", "tokenizer"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+        if self.dtype not in DTYPES:
+            raise unknown("weight dtype", self.dtype, DTYPES)
+        if self.flow_steps is not None and self.flow_steps < 1:
+            raise UserError(f"flow_steps is {self.flow_steps}; it must be 1 or more")
+
+    @classmethod
+    def of(cls, settings: Any, **others: Any) -> "LoadOptions":
+        """Return the options that a command's settings hold under the same names; ``others`` take precedence."""
+        given = {one.name: getattr(settings, one.name) for one in fields(cls) if hasattr(settings, one.name)}
+        return cls(**given | others)
 
 
 class Family(Protocol):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.loop import OnEpisode, TimeSpent, run_trials
 from headless_eval.policies.baselines import BASELINES
-from headless_eval.policies.registry import trained_policies
+from headless_eval.policies.registry import LoadOptions, trained_policies
 from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
@@ -199,18 +200,8 @@ def load(settings: RunConfig) -> LocalPolicy:
     robot = settings.robot
     if robot is None and settings.checkpoint is None and settings.policy in BASELINES:
         robot = find_suite(settings.suite).robot
-    return load_policy(
-        settings.policy,
-        checkpoint=settings.checkpoint,
-        config=settings.config,
-        config_file=settings.config_file,
-        tokenizer=settings.tokenizer,
-        device=settings.device,
-        flow_steps=settings.flow_steps,
-        engine=settings.engine,
-        execution=settings.execution,
-        robot=robot,
-    )
+    options = asdict(LoadOptions.of(settings, robot=robot))
+    return load_policy(settings.policy, checkpoint=settings.checkpoint, **options)
 
 
 def check_robot(suite: Suite, policy: LocalPolicy) -> None:

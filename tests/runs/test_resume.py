@@ -150,7 +150,7 @@ def test_errors_are_tried_again_when_asked(short_episodes, tmp_path, monkeypatch
 
         def infer(self, obs):
             Moody.calls += 1
-            if Moody.calls == 4:  # three make the rehearsal
+            if Moody.calls == 5:  # four make the rehearsal
                 raise ValueError("not today")
             return super().infer(obs)
 
