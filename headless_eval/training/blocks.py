@@ -34,22 +34,25 @@ class Block:
         return folder / f"scene_{self.scene}_{self.first:06d}_{self.count}.safetensors"
 
 
-def collect_blocks(folder: Path, blocks: Sequence[Block], collector: str, workers: int) -> list[Path]:
+def collect_blocks(
+    folder: Path, blocks: Sequence[Block], collector: str, workers: int, opengl: bool = True
+) -> list[Path]:
     """Collect the blocks that are not on disk, in parallel processes; return the files of all blocks.
 
     Args:
         folder: holds the blocks' files; made where it is missing.
         blocks: the blocks wanted.
         collector: the module whose ``collect_block((block, folder))`` writes a block and returns its number of
-            episodes. It needs a simulator and OpenGL, and is imported only where a block is missing.
+            episodes. It needs a simulator, and is imported only where a block is missing.
         workers: the largest number of processes.
+        opengl: whether the collector needs OpenGL.
 
     Raises:
         UserError: a block is missing, and OpenGL, which is needed to collect it, is not available.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [block for block in blocks if not block.path(folder).exists()]
-    if missing:
+    if missing and opengl:
         gl.load_mujoco()
     columns = (TextColumn("demonstrations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:

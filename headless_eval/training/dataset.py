@@ -28,15 +28,16 @@ class Demonstrations:
     """
 
     def __init__(self, paths: Sequence[Path], device: torch.device, relative: bool = True):
-        counts, size, horizon = [], 0, 0
+        counts, size, horizon, wrist = [], 0, 0, False
         for path in paths:
             with safe_open(path, framework="pt") as shard:
                 count, size, *_ = shard.get_slice("exterior").get_shape()
+                wrist = "wrist" in shard.keys()  # noqa: SIM118  (no mapping)
                 horizon = shard.get_slice("valid").get_shape()[1]
                 counts.append(count)
         total = sum(counts)
         self.exterior = torch.empty(total, size, size, 3, dtype=torch.uint8, device=device)
-        self.wrist = torch.empty_like(self.exterior)
+        self.wrist = torch.empty_like(self.exterior) if wrist else None
         self.state = torch.empty(total, _DIMS, device=device)
         self.valid = torch.empty(total, horizon, dtype=torch.bool, device=device)
         self.actions = torch.zeros(*self.valid.shape, _DIMS, device=device)
@@ -58,13 +59,18 @@ class Demonstrations:
         """Return mean, std, q01 and q99 of states and of valid chunk entries, in the form of ``norm_stats.json``."""
         return {"state": _statistics(self.state), "actions": _statistics(self.actions[self.valid])}
 
-    def pictures(self, rows: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Return exterior and wrist pictures (B, 3, h, w) in [-1, 1], augmented where a generator is given."""
+    def pictures(self, rows: Tensor, generator: torch.Generator | None) -> list[Tensor]:
+        """Return pictures (B, 3, h, w) in [-1, 1], the exterior camera's and, where there is one, the wrist camera's.
+
+        They are augmented where a generator is given.
+        """
         views = []
         for store in (self.exterior, self.wrist):
+            if store is None:
+                continue
             view = store[rows].permute(0, 3, 1, 2).float() / 127.5 - 1
             views.append(view if generator is None else augment(view, generator))
-        return views[0], views[1]
+        return views
 
 
 def _statistics(values: Tensor) -> dict[str, list[float]]:

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, train_tokenizer
-from headless_eval.policies.pi0.config import PolicyConfig
+from headless_eval.training.recipes import Config
 
 
-def instruction_tokens(
-    config: PolicyConfig, instructions: Sequence[str], path: Path
-) -> tuple[Tokenizer, Tensor]:
+def instruction_tokens(config: Config, instructions: Sequence[str], path: Path) -> tuple[Tokenizer, Tensor]:
     """Train a tokenizer on the instructions, write it to ``path``, and apply it to them.
 
     Returns:

@@ -17,11 +17,13 @@ class DemonstrationSource:
         trained_on: the suite and the tasks.
         block: episodes per file.
         collector: the module that collects a block, see ``collect_blocks``.
+        opengl: whether it needs OpenGL.
     """
 
     trained_on: TrainedOn
     block: int
     collector: str
+    opengl: bool = True
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -41,13 +43,21 @@ class DemonstrationSource:
             for first in range(0, episodes, self.block)
             for scene, _ in enumerate(self.tasks, 1)
         ]
-        return collect_blocks(folder, blocks, self.collector, workers)
+        return collect_blocks(folder, blocks, self.collector, workers, self.opengl)
 
 
+_SIMPLER = "headless_eval.training.simpler_demonstrations"
 SOURCES = {
     "droid": DemonstrationSource(TrainedOn("droid"), 25, "headless_eval.training.demonstrations"),
     # The milk: it stands upright, and is half as wide as the gripper opens.
     "libero": DemonstrationSource(
         TrainedOn("libero_object", ("task_7",)), 5, "headless_eval.training.libero_demonstrations"
+    ),
+    # Carrot on plate and stack cube; coke can lying and standing.
+    "widowx": DemonstrationSource(
+        TrainedOn("simpler_bridge", ("task_0", "task_2")), 5, _SIMPLER, opengl=False
+    ),
+    "google_robot": DemonstrationSource(
+        TrainedOn("simpler_fractal", ("task_0", "task_1", "task_2")), 5, _SIMPLER, opengl=False
     ),
 }

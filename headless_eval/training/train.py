@@ -16,17 +16,13 @@ from torch import Tensor
 from headless_eval.config.train import TrainConfig
 from headless_eval.errors import UserError
 from headless_eval.policies.device import check_device
-from headless_eval.policies.norm_stats import make_norm_stats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
-from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig
-from headless_eval.policies.pi0.model import Pi0, sample_time
-from headless_eval.policies.pi0.policy import save_checkpoint
-from headless_eval.policies.registry import list_policies
 from headless_eval.policies.trained_on import write_trained_on
 from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.export import instruction_tokens
+from headless_eval.training.recipes import TRAINABLE, Config, make_recipe
 from headless_eval.training.sources import SOURCES
 
 _WARM_UP = 500
@@ -41,11 +37,12 @@ _REPORT_EVERY = 200
 class Trainer:
     """The state of a training run: weights, their moving average, the optimizer's moments and the step."""
 
-    def __init__(self, settings: TrainConfig, config: PolicyConfig, data: Demonstrations, tokens: Tensor):
+    def __init__(self, settings: TrainConfig, config: Config, data: Demonstrations, tokens: Tensor):
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         self.settings, self.data, self.device = settings, data, device
-        self.model = Pi0(config.model).to(device)
+        self.recipe = make_recipe(config, data, settings.seed)
+        self.model: Any = self.recipe.new_model().to(device)
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         matrices = [p for p in self.model.parameters() if p.ndim >= 2]
         vectors = [p for p in self.model.parameters() if p.ndim < 2]
@@ -59,9 +56,6 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.curve: list[dict[str, float]] = []
-        self.stats = data.norm_stats()
-        self.state_mean, self.state_std = _tensors(self.stats["state"], device)
-        self.action_mean, self.action_std = _tensors(self.stats["actions"], device)
         # Tokens and mask of each scene's instruction: (scenes, slots, 2).
         self.tokens = tokens.to(device)
         compiled = not settings.no_compile and device.type == "cuda"
@@ -91,12 +85,12 @@ class Trainer:
         data, generator, batch = self.data, self.generator, self.settings.batch
         rows = torch.randint(len(data), (batch,), generator=generator, device=self.device)
         views = data.pictures(rows, generator)
-        state = (data.state[rows] - self.state_mean) / (self.state_std + 1e-6)
+        state = self.recipe.states(rows)
         state = state + _STATE_NOISE * torch.randn(state.shape, generator=generator, device=self.device)
-        actions = (data.actions[rows] - self.action_mean) / (self.action_std + 1e-6)
+        actions = self.recipe.chunks(rows)
         draws = batch * self.settings.flow_samples
         noise = torch.randn((draws, *actions.shape[1:]), generator=generator, device=self.device)
-        at = sample_time(draws, "beta", generator, self.device)
+        at = self.recipe.times(draws, self.step, generator)
         tokens = self.tokens[data.scene[rows] - 1]
         rate = self.settings.learning_rate * min(1.0, (self.step + 1) / _WARM_UP)
         rate *= 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
@@ -148,18 +142,12 @@ class Trainer:
             if self.device.type == "cuda":
                 self.optimizer.state[parameter]["step"] = moments["step"].to(self.device)
 
-    def export(self, folder: Path, config: PolicyConfig, tokenizer: Tokenizer) -> None:
-        """Write the policy's folder, with the moving average of the weights in float32."""
-        model = Pi0(self.model.config)
+    def export(self, folder: Path, tokenizer: Tokenizer) -> None:
+        """Write the policy's folder, with the moving average of the weights."""
+        model = self.recipe.new_model()
         state = self.model.state_dict()
         model.load_state_dict({name: self.average.get(name, state[name]).cpu().float() for name in state})
-        actions = {name: values[: config.action_dims] for name, values in self.stats["actions"].items()}
-        stats = make_norm_stats({**self.stats, "actions": actions})
-        save_checkpoint(folder, model, config, stats, tokenizer)
-
-
-def _tensors(stats: dict[str, list[float]], device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.tensor(stats["mean"], device=device), torch.tensor(stats["std"], device=device)
+        self.recipe.save(folder, model, tokenizer)
 
 
 def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> None:
@@ -216,13 +204,12 @@ def run(settings: TrainConfig) -> Path:
         UserError: the policy is unknown, the device does not exist, the folder holds another training or cannot be
             written, or demonstrations cannot be collected.
     """
-    bundled = [name for name in CONFIGS if name in list_policies()]
-    if settings.policy not in bundled:
-        raise unknown("policy to train", settings.policy, bundled)
+    if settings.policy not in TRAINABLE:
+        raise unknown("policy to train", settings.policy, TRAINABLE)
     check_device(settings.device, "--device cpu")
     _claim(settings)
     console = new_console()
-    config = CONFIGS[settings.policy]
+    config = TRAINABLE[settings.policy]
     source = SOURCES[config.observation]
     paths = source.collect(
         settings.results / "demonstrations",
@@ -250,7 +237,7 @@ def run(settings: TrainConfig) -> Path:
 
     def save() -> None:
         trainer.save(checkpoint)
-        trainer.export(folder, config, tokenizer)
+        trainer.export(folder, tokenizer)
         write_trained_on(folder, source.trained_on)
 
     fit(trainer, console, save)

@@ -33,7 +33,7 @@ def test_absolute_actions_of_fewer_dimensions_are_kept_and_filled_up(tmp_path):
     tokenizer, tokens = instruction_tokens(config, ["pick up the milk"], tmp_path / "tokenizer.model")
     trainer = Trainer(SETTINGS, config, data, tokens)
     assert np.isfinite(float(trainer.train_step(0.5)))
-    trainer.export(tmp_path / "policy", config, tokenizer)
+    trainer.export(tmp_path / "policy", tokenizer)
     observation = {
         "observation/image": block["exterior"][0],
         "observation/wrist_image": block["wrist"][0],
@@ -80,7 +80,7 @@ def test_the_exported_policy_is_one_that_runs(data, folder):
     tokenizer, _ = instruction_tokens(
         CONFIG, [scene.instruction for scene in SCENES], folder / "tokenizer.model"
     )
-    trainer.export(folder / "policy", CONFIG, tokenizer)
+    trainer.export(folder / "policy", tokenizer)
     with load_policy(str(folder / "policy")) as policy:
         observation = {
             "observation/exterior_image_1_left": data.exterior[0].numpy(),

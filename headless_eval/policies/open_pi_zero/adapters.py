@@ -5,7 +5,9 @@ from functools import lru_cache
 
 import numpy as np
 
-_GRIPPER = 6  # where an action's gripper is
+GRIPPER = 6
+"""Where an action's gripper is."""
+
 _BRIDGE_TOOL = np.array(
     [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
 )  # how BridgeData turns the tool's frame
@@ -60,10 +62,31 @@ def axis_angle(euler: np.ndarray) -> np.ndarray:
     return axis / length * 2 * math.acos(max(-1.0, min(1.0, w)))
 
 
+def euler_angles(rotation: np.ndarray) -> np.ndarray:
+    """Return the Euler angles (3,) (sxyz, rad) of a rotation given as its axis times its angle, (3,)."""
+    angle = float(np.linalg.norm(rotation))
+    half = np.sin(angle / 2) / angle if angle > 1e-12 else 0.5
+    return _euler_of(_matrix_of(np.array([np.cos(angle / 2), *(half * rotation)])))
+
+
+def model_actions(actions: np.ndarray, robot: str) -> np.ndarray:
+    """Turn a robot's actions (horizon, 7) into a chunk that the model learns: the reverse of what it is asked for.
+
+    Args:
+        actions: as the robot takes them.
+        robot: ``"widowx"`` or ``"google_robot"``.
+    """
+    chunk = np.array(actions, np.float64)
+    chunk[:, 3:6] = [euler_angles(row[3:6]) for row in actions]
+    opening = actions[:, GRIPPER] if robot == "widowx" else -actions[:, GRIPPER]
+    chunk[:, GRIPPER] = (opening + 1) / 2
+    return chunk
+
+
 def bridge_actions(chunk: np.ndarray) -> np.ndarray:
     """Turn a chunk (horizon, 7) of Euler angles, its gripper 0 closed to 1 open, into a WidowX's actions."""
     actions = _with_axis_angles(chunk)
-    actions[:, _GRIPPER] = np.where(chunk[:, _GRIPPER] > 0.5, 1.0, -1.0)
+    actions[:, GRIPPER] = np.where(chunk[:, GRIPPER] > 0.5, 1.0, -1.0)
     return actions
 
 
@@ -80,7 +103,7 @@ class StickyGripper:
         All rows count as steps, as in open-pi-zero, also those that are not executed.
         """
         actions = _with_axis_angles(chunk)
-        actions[:, _GRIPPER] = [self._next(1.0 - 2.0 * openness) for openness in chunk[:, _GRIPPER]]
+        actions[:, GRIPPER] = [self._next(1.0 - 2.0 * openness) for openness in chunk[:, GRIPPER]]
         return actions
 
     def _next(self, change: float) -> float:

@@ -148,9 +148,16 @@ def _named() -> dict[str, PolicyConfig]:
     fractal = PolicyConfig(
         "open_pi_zero_fractal", replace(OPEN_PI_ZERO, state_dim=8), "google_robot", "fractal", 2
     )
-    tiny = PolicyConfig("open-pi-zero-tiny-uniform", TINY, "widowx", "tiny", open_loop_horizon=4)
-    configs = (bridge, fractal, tiny, replace(tiny, name="open-pi-zero-tiny-beta"))
-    return {config.name: config for config in configs}
+    tiny = PolicyConfig("open-pi-zero-tiny", TINY, "widowx", "tiny", open_loop_horizon=4)
+    tiny_fractal = PolicyConfig(
+        "open-pi-zero-tiny-fractal", replace(TINY, state_dim=8), "google_robot", "tiny-fractal", 2
+    )
+    trained = [
+        replace(config, name=f"{config.name}-{sampler}")
+        for config in (tiny, tiny_fractal)
+        for sampler in SAMPLERS
+    ]
+    return {config.name: config for config in (bridge, fractal, *trained)}
 
 
 CONFIGS = _named()

@@ -15,7 +15,13 @@ from headless_eval.checkpoints.stored import Stored, read_into
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.observations import read_image, read_prompt, read_vector
-from headless_eval.policies.open_pi_zero.adapters import StickyGripper, bridge_actions, bridge_state, resize
+from headless_eval.policies.open_pi_zero.adapters import (
+    GRIPPER,
+    StickyGripper,
+    bridge_actions,
+    bridge_state,
+    resize,
+)
 from headless_eval.policies.open_pi_zero.config import PolicyConfig, write_config
 from headless_eval.policies.open_pi_zero.engine import EagerEngine, Engine, make_engine
 from headless_eval.policies.open_pi_zero.formats import (
@@ -31,8 +37,6 @@ from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer
 from headless_eval.quant import Handle
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.files import replacing
-
-_GRIPPER = 6
 
 
 @dataclass(frozen=True)
@@ -371,9 +375,9 @@ class OpenPiZeroPolicy:
         of = self.norm_stats["actions"]
         assert of.q01 is not None
         assert of.q99 is not None
-        low, high = of.q01[:_GRIPPER], of.q99[:_GRIPPER]
+        low, high = of.q01[:GRIPPER], of.q99[:GRIPPER]
         # The gripper's number is none that was normalised.
-        chunk[:, :_GRIPPER] = (chunk[:, :_GRIPPER] + 1) / 2 * (high - low) + low
+        chunk[:, :GRIPPER] = (chunk[:, :GRIPPER] + 1) / 2 * (high - low) + low
         widowx = self.config.observation == "widowx"
         return (bridge_actions(chunk) if widowx else gripper.actions(chunk)).astype(np.float32)
 
