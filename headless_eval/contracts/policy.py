@@ -10,6 +10,31 @@ from typing import Any, Protocol
 import numpy as np
 
 
+class Engine(Protocol):
+    """What computes a family's actions, for a model in one precision; only the policy that owns it knows of it.
+
+    It may keep copies of the weights, so a model that enters or leaves a precision needs a new one.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return the name by which users choose it."""
+        ...
+
+    def sample(self, prepared: Any, steps: int | None = None) -> Any:
+        """Return actions for a prepared batch, which nobody but its family looks into; callable from several threads.
+
+        Args:
+            prepared: the batch.
+            steps: of the flow or the decoding; by default the configuration's.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it keeps. The model stays as it is."""
+        ...
+
+
 class Policy(Protocol):
     """A policy in this process, as a family makes it; ``LocalPolicy`` wraps it.
 

@@ -1,13 +1,12 @@
 """What a model is given to infer when it is measured."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from headless_eval.policies.paligemma.batch import Batch
 from headless_eval.policies.paligemma.config import SiglipConfig
 from headless_eval.policies.paligemma.tokenizer import slots_for
 
@@ -44,17 +43,6 @@ class Workload:
         return self.views * config.siglip.num_patches + self.slots(config)
 
 
-class Arguments(NamedTuple):
-    """Those of ``sample_actions``."""
-
-    images: Sequence[Tensor]
-    image_masks: Sequence[Tensor]
-    tokens: Tensor
-    token_mask: Tensor
-    state: Tensor
-    noise: Tensor
-
-
 @dataclass(frozen=True)
 class Inputs:
     """A batch as a policy has it before the model, on the host.
@@ -82,7 +70,7 @@ class Inputs:
         parts = {name: getattr(self, name)[now] for name in ("tokens", "token_mask", "state", "noise")}
         return replace(self, images=tuple(image[now] for image in self.images), **parts)
 
-    def arguments(self, device: torch.device) -> Arguments:
+    def arguments(self, device: torch.device) -> Batch:
         """Return what a policy passes to the model: pictures on the device, the rest on the host."""
         images = [
             torch.from_numpy(image).to(device).permute(0, 3, 1, 2).float() / 255 * 2 - 1
@@ -90,7 +78,7 @@ class Inputs:
         ]
         seen = torch.ones(len(self), dtype=torch.bool)
         rest = (torch.from_numpy(part) for part in (self.tokens, self.token_mask, self.state, self.noise))
-        return Arguments(images, [seen] * len(images), *rest)
+        return Batch(images, [seen] * len(images), *rest)
 
 
 def random_inputs(config: Sizes, workload: Workload, seed: int = 0) -> Inputs:

@@ -1,37 +1,21 @@
 """What samples the actions of a model: itself, or on a GPU functions compiled from it."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from headless_eval.contracts.policy import Engine
 from headless_eval.errors import UserError
 from headless_eval.policies.open_pi_zero.model import OpenPiZero, drop_unused
+from headless_eval.policies.paligemma.batch import BatchEngine
 from headless_eval.quant import Handle
 
 ENGINES = ("auto", "eager", "compiled")
 
 
-class Engine(Protocol):
-    """What samples actions, for a model in one precision."""
-
-    @property
-    def name(self) -> str:
-        """One of ``ENGINES`` but ``auto``."""
-        ...
-
-    @property
-    def sample_actions(self) -> Callable[..., Tensor]:
-        """Do as ``OpenPiZero.sample_actions`` does."""
-        ...
-
-    def close(self) -> None:
-        """Give back what it keeps. The model stays as it is."""
-        ...
-
-
-class EagerEngine:
+class EagerEngine(BatchEngine):
     """Calls the model's modules one after another; hooks on them see every output."""
 
     name = "eager"
@@ -43,7 +27,7 @@ class EagerEngine:
         """Do nothing: it keeps nothing."""
 
 
-class CompiledEngine:
+class CompiledEngine(BatchEngine):
     """Compiles the prefix and the flow with torch.compile, for a GPU and a model whose outputs no hook sees.
 
     Every batch size and prompt length is compiled once, which takes up to a minute.

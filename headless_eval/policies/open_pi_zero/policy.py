@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from headless_eval.checkpoints.stored import Stored, read_into
+from headless_eval.contracts.policy import Engine
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.observations import read_image, read_prompt, read_vector
@@ -23,7 +24,7 @@ from headless_eval.policies.open_pi_zero.adapters import (
     resize,
 )
 from headless_eval.policies.open_pi_zero.config import PolicyConfig, write_config
-from headless_eval.policies.open_pi_zero.engine import EagerEngine, Engine, make_engine
+from headless_eval.policies.open_pi_zero.engine import EagerEngine, make_engine
 from headless_eval.policies.open_pi_zero.formats import (
     check_norm_stats,
     find_norm_stats,
@@ -33,6 +34,7 @@ from headless_eval.policies.open_pi_zero.formats import (
 )
 from headless_eval.policies.open_pi_zero.model import OpenPiZero
 from headless_eval.policies.open_pi_zero.names import to_theirs
+from headless_eval.policies.paligemma.batch import Batch
 from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer, slots_for
 from headless_eval.quant import Handle
 from headless_eval.quant.precision import Precision
@@ -258,6 +260,27 @@ class OpenPiZeroPolicy:
         finally:
             self.engine = engine
 
+    def sample(self, batch: Batch, flow_steps: int | None = None) -> torch.Tensor:
+        """Return normalised actions, float32 (B, horizon, action_dim), computed by the present engine.
+
+        Args:
+            batch: prepared inputs.
+            flow_steps: Euler steps; by default the configuration's.
+        """
+        actions: torch.Tensor = self.engine.sample(batch, flow_steps or self._flow_steps)
+        return actions
+
+    def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what turns actions into normalised ones: half their range in training, and its middle.
+
+        Returns:
+            The scale, (action_dims,), and the offset, (number, 1, action_dims).
+        """
+        stats: Any = self.norm_stats["actions"]
+        low, high = stats.q01[: self.config.action_dims], stats.q99[: self.config.action_dims]
+        offset = np.broadcast_to((low + high) / 2, (len(observations), 1, len(low)))
+        return np.maximum((high - low) / 2, stats.epsilon), offset
+
     def reset(self, slots: Sequence[int] | None = None) -> None:
         """Forget what the grippers of these slots' episodes were told; None: of all."""
         if slots is None:
@@ -345,15 +368,15 @@ class OpenPiZeroPolicy:
             return torch.from_numpy(np.stack([getattr(one, name) for one in inputs]))
 
         pixels = stacked("image").to(self.model.device).permute(0, 3, 1, 2).float() / 255 * 2 - 1
-        actions = self.engine.sample_actions(
+        batch = Batch(
             [pixels],
             [torch.ones(len(inputs), dtype=torch.bool)],
             stacked("tokens"),
             stacked("token_mask"),
             stacked("state"),
             torch.as_tensor(noise, dtype=torch.float32),
-            self._flow_steps,
         )
+        actions = self.engine.sample(batch, self._flow_steps)
         return [{"actions": chunk} for chunk in actions.cpu().numpy()]
 
     def finish(self, chunk: np.ndarray, data: Input) -> np.ndarray:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from headless_eval.contracts.policy import Engine
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats, read_norm_stats, write_norm_stats
+from headless_eval.policies.paligemma.batch import Batch
 from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer
 from headless_eval.policies.pi0.config import PolicyConfig, write_config
-from headless_eval.policies.pi0.engine import Engine, make_engine
+from headless_eval.policies.pi0.engine import make_engine
 from headless_eval.policies.pi0.engine.eager import EagerEngine
 from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
 from headless_eval.policies.pi0.formats.openpi_torch import open_weights, save_weights, their_name
@@ -264,16 +266,15 @@ class Pi0Policy:
         finally:
             self.engine = engine
 
-    def sample(self, inputs: Sequence[Any], flow_steps: int | None = None) -> torch.Tensor:
-        """Return normalised actions (B, horizon, action_dim) float32, computed by the engine of now.
+    def sample(self, batch: Batch, flow_steps: int | None = None) -> torch.Tensor:
+        """Return normalised actions, float32 (B, horizon, action_dim), computed by the present engine.
 
         Args:
-            inputs: the arguments of ``Pi0.sample_actions`` up to the noise.
+            batch: prepared inputs.
             flow_steps: Euler steps; by default the configuration's.
         """
-        images, masks, tokens, token_mask, state, noise = inputs
-        steps = flow_steps or self._flow_steps
-        return self.engine.sample_actions(images, masks, tokens, token_mask, state, noise, steps)
+        actions: torch.Tensor = self.engine.sample(batch, flow_steps or self._flow_steps)
+        return actions
 
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Return what turns actions into normalised ones: their deviations in training, and what to subtract.
@@ -403,15 +404,15 @@ class Pi0Policy:
         seen = torch.ones(len(inputs), dtype=torch.bool)
         # An engine that was not told of a precision would leave out what its hooks do.
         told = self._handle is not None or not holds_precision(self.model)
-        actions = (self.engine if told else self.model).sample_actions(
+        batch = Batch(
             images,
             [seen] * len(views),
             stacked("tokens"),
             stacked("token_mask"),
             stacked("state").float(),
             noise,
-            self._flow_steps,
         )
+        actions = (self.engine if told else EagerEngine(self.model)).sample(batch, self._flow_steps)
         return actions.cpu().numpy()
 
 

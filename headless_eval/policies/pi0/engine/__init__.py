@@ -5,17 +5,14 @@
 
 import logging
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from headless_eval.contracts.policy import Engine
 from headless_eval.errors import UserError
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.suggest import unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
     from headless_eval.policies.pi0.model import Pi0
     from headless_eval.quant import Handle
 
@@ -23,35 +20,6 @@ _log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "eager", "compiled", "fused")
 EXECUTIONS = ("simulated", "native")
-
-
-class Engine(Protocol):
-    """What samples actions, for a model in one precision.
-
-    It may keep copies of the weights, so a model that enters or leaves a precision needs a new one.
-    """
-
-    @property
-    def name(self) -> str:
-        """One of ``ENGINES`` but ``auto``."""
-        ...
-
-    def sample_actions(
-        self,
-        images: "Sequence[Tensor]",
-        image_masks: "Sequence[Tensor]",
-        tokens: "Tensor",
-        token_mask: "Tensor",
-        state: "Tensor",
-        noise: "Tensor",
-        num_steps: int | None = None,
-    ) -> "Tensor":
-        """Do as ``Pi0.sample_actions`` does. May be called from several threads."""
-        ...
-
-    def close(self) -> None:
-        """Give back what it keeps. The model stays as it is."""
-        ...
 
 
 def make_engine(

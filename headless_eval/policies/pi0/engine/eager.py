@@ -1,9 +1,10 @@
 """The model itself as an engine: the reference for all others."""
 
+from headless_eval.policies.paligemma.batch import BatchEngine
 from headless_eval.policies.pi0.model import Pi0
 
 
-class EagerEngine:
+class EagerEngine(BatchEngine):
     """Calls the model's modules one after another; hooks on them see every output."""
 
     name = "eager"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from headless_eval.policies.paligemma.batch import BatchEngine
 from headless_eval.policies.pi0.engine.compiled import functions
 from headless_eval.policies.pi0.engine.compiled.compilation import CompiledFunction
 from headless_eval.policies.pi0.engine.compiled.rounding import ROUNDED, Rounding
@@ -42,7 +43,7 @@ def why_not(precision: Precision) -> str | None:
     return None if find_spec("triton") else "on a GPU it needs triton"
 
 
-class CompiledEngine:
+class CompiledEngine(BatchEngine):
     """Samples actions by compiled functions.
 
     Args:

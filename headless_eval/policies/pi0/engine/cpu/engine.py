@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headless_eval.policies.paligemma.batch import BatchEngine
 from headless_eval.policies.paligemma.gemma import rotation
 from headless_eval.policies.pi0.engine.cpu import interface
 from headless_eval.policies.pi0.engine.joined_weights import joined
@@ -68,7 +69,7 @@ def round_(x: Tensor, dtype: str) -> None:
     library().headless_eval_round(1 + interface.DTYPES.index(dtype), x.data_ptr(), x.stride(0), rows, cols)
 
 
-class CpuEngine:
+class CpuEngine(BatchEngine):
     """Samples actions in C, on the calling thread alone.
 
     A row of a batch depends on no other, and on the batch's size neither.

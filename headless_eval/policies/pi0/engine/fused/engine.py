@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headless_eval.errors import UserError
+from headless_eval.policies.paligemma.batch import BatchEngine
 from headless_eval.policies.paligemma.gemma import KeysValues, attention_mask, grouped_attention, rotation
 from headless_eval.policies.pi0.config import Pi0Config
 from headless_eval.policies.pi0.engine.fused.flow_step import CAPABILITY, FlowStep, Weight
@@ -214,7 +215,7 @@ class _Graph:
         self.actions = self.noise
 
 
-class Fused:
+class Fused(BatchEngine):
     """The engine for one model in one precision; make it anew when the weights change.
 
     Args:
