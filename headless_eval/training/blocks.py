@@ -17,9 +17,9 @@ from headless_eval.sims import gl
 class Block:
     """The demonstrations of one scene that one file holds.
 
-    The file holds, for N observations: ``exterior`` and ``wrist`` uint8 (N, size, size, 3), ``state`` float32 (N, 8),
-    ``actions`` float32 (N, horizon, action dimensions) as the simulator executes them, ``valid`` bool (N, horizon) and
-    ``scene`` int64 (N,), counted from 1.
+    The file holds, for N observations: ``exterior`` uint8 (N, size, size, 3); ``wrist``, the same, where the robot has
+    such a camera; ``state`` float32 (N, 8) as the robot's contract has it; ``actions`` float32 (N, horizon, action
+    dimensions) as the simulator executes them; ``valid`` bool (N, horizon); ``scene`` int64 (N,), counted from 1.
     """
 
     scene: int

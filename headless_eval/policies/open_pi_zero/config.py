@@ -135,7 +135,7 @@ OPEN_PI_ZERO = OpenPiZeroConfig(gemma=GEMMA_2B, expert=GEMMA_300M, siglip=SIGLIP
 TINY = OpenPiZeroConfig(
     gemma=GemmaConfig(width=128, depth=5, mlp_dim=256, num_heads=4, num_kv_heads=1, head_dim=32),
     expert=GemmaConfig(width=128, depth=5, mlp_dim=256, num_heads=4, num_kv_heads=1, head_dim=32),
-    siglip=SiglipConfig(width=144, depth=5, mlp_dim=384, num_heads=4, patch_size=16, image_size=128),
+    siglip=SiglipConfig(width=144, depth=5, mlp_dim=368, num_heads=4, patch_size=16, image_size=128),
     state_dim=7,
     vocab_size=512,
     expert_rope_theta=100.0,
