@@ -1,4 +1,4 @@
-"""Rebuilds what is derived from a run's journal."""
+"""Rebuilding of the files that are derived from a run's journal."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,13 +27,13 @@ def build(run: RunDirectory | str | Path) -> Summary:
     """Rebuild CSV, JSON, plots and page from manifest and journal; the same journal gives the same files.
 
     Args:
-        run: a run, or its folder; it may still be running.
+        run: a run or its folder; the run may still be in progress.
 
     Returns:
         The summary of the episodes so far.
 
     Raises:
-        UserError: the folder holds no run or a damaged one, or cannot be written.
+        UserError: the folder holds no run or a damaged run, or the folder cannot be written.
     """
     if not isinstance(run, RunDirectory):
         run = RunDirectory.open(run)

@@ -1,4 +1,4 @@
-"""What the four charts of a run show: success by variant, for each mode and overall. Drawing is done elsewhere."""
+"""Data of a run's four charts: success by variant, for each mode and overall; drawn by the page and by plots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ MODES = {
     "both": "Weights and activations",
 }
 COLOURS = 8
-"""How many colours a chart may use."""
+"""The number of colours of a chart."""
 
 _MAX_NAME = 28
 
 
 @dataclass(frozen=True)
 class Series:
-    """Bars of one colour: a label, the colour's number (None: the baseline's), a row (or None) for each group."""
+    """Bars of one colour: label, number of the colour (None: the baseline's), and a row (or None) per group."""
 
     label: str
     colour: int | None
@@ -31,11 +31,11 @@ class Chart:
     """Groups of bars.
 
     Args:
-        name: what follows ``success_rate_`` in file names.
-        title: its heading.
-        labels: of the groups.
+        name: the part of the file name after ``success_rate_``.
+        title: the chart's heading.
+        labels: the labels of the groups.
         series: the bars, each with its Wilson interval.
-        points: per group the rows of single tasks, where one bar stands for all; else empty.
+        points: per group the rows of single tasks, if one bar stands for all tasks; else empty.
         reference: the baseline's rate over all tasks, if it ran.
         baseline: the baseline's name.
     """
@@ -54,7 +54,7 @@ class Chart:
 
     @property
     def note(self) -> str:
-        """What a reader needs to know, in one line."""
+        """The caption, in one line."""
         note = "Bars: rate and 95 % Wilson interval"
         note += "; points: single tasks" if self.points else ""
         errors = sum(row.errors for one in self.series for row in one.rows if row is not None)
@@ -62,14 +62,14 @@ class Chart:
 
     @property
     def counts(self) -> str:
-        """How many episodes a bar stands for."""
+        """The number of episodes of a bar."""
         counts = {row.episodes for one in self.series for row in one.rows if row and row.episodes} or {0}
         low, high = min(counts), max(counts)
         return f"{high} episodes per bar" if low == high else f"{low}–{high} episodes per bar"
 
 
 def charts(summary: Summary) -> dict[str, Chart | str]:
-    """Return the four charts by name; where there is nothing to show, the reason."""
+    """Return the four charts by name; instead of a chart without data, the reason as text."""
     return {mode: _mode_chart(summary, mode) for mode in MODES} | {"overall": _overall_chart(summary)}
 
 
@@ -90,7 +90,7 @@ def _mode_chart(summary: Summary, mode: str) -> Chart | str:
             )
             for index, (key, name) in enumerate(summary.tasks.items())
         ]
-    else:  # too many tasks for a bar each: one bar for all, and a point for each
+    else:  # too many tasks for separate bars: one bar for all tasks, and a point per task
         series = [Series("All tasks", 0, groups)]
         if len(summary.tasks) > 1:
             points = [

@@ -1,6 +1,6 @@
-"""Sets two runs beside each other: success rates, paired differences, and where trajectories part.
+"""Comparison of two runs: success rates, paired differences, and the step at which trajectories diverge.
 
-Two simulators, two checkpoints, two versions: whatever two runs of one suite differ in.
+The runs are of one suite and may differ in simulator, checkpoint or version.
 """
 
 import json
@@ -21,7 +21,7 @@ from headless_eval.results.differences import Difference, differences
 from headless_eval.shared.terminal import Listing, new_console
 
 APART = 0.05
-"""Actions that differ by more in an entry are apart to the eye: 3 degrees of a joint, a twentieth of the gripper."""
+"""A visible difference in an entry of an action: 3 degrees of a joint, a twentieth of the gripper's range."""
 
 _SHOWN_DIFFERENCES = 12
 
@@ -47,15 +47,16 @@ class Rate:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where the executed actions of paired episodes part.
+    """Divergence of the executed actions of paired episodes.
 
     Args:
-        pairs: pairs whose actions both runs kept.
-        identical: pairs with the same actions from the first to the last.
-        first_step: median over the others of the first step whose actions differ; None without others.
-        first_replan: median of that step's replan, None where the runs' open-loop horizons differ.
-        close: pairs that never differ by more than ``APART``, and take as many steps.
-        apart_step: median over the others of the first step whose actions differ by more than that; None without.
+        pairs: number of pairs whose actions both runs kept.
+        identical: number of pairs with the same actions from the first to the last.
+        first_step: median over the other pairs of the first step whose actions differ; None without such pairs.
+        first_replan: median of that step's replan; None if the runs' open-loop horizons differ.
+        close: number of pairs that never differ by more than ``APART`` and have the same number of steps.
+        apart_step: median over the other pairs of the first step whose actions differ by more than ``APART``; None
+            without such pairs.
         largest: the largest difference of an action's entry over all pairs; None without pairs.
     """
 
@@ -78,8 +79,8 @@ class ComparedRow:
         a: success in the first run.
         b: success in the second.
         paired: the second against the first, over the episodes that ended without an error in both and have the
-            same seed; None without any.
-        divergence: where their trajectories part.
+            same seed; None without such episodes.
+        divergence: the divergence of their trajectories.
     """
 
     configuration: str
@@ -92,7 +93,7 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Two runs beside each other: a row for each task and variant of both, and what their manifests differ in."""
+    """Comparison of two runs: a row per task and variant that both have, and the differences of the manifests."""
 
     rows: tuple[ComparedRow, ...]
     differences: tuple[Difference, ...]
@@ -102,7 +103,7 @@ def compare_two(first: RunDirectory, second: RunDirectory) -> ComparedRuns:
     """Compare two runs of one suite.
 
     Raises:
-        UserError: the suites differ, or no variant and task is in both.
+        UserError: the suites differ, or the runs share no variant and task.
     """
     suites = first.manifest["suite"], second.manifest["suite"]
     if suites[0] != suites[1]:
@@ -126,10 +127,10 @@ def compare_two(first: RunDirectory, second: RunDirectory) -> ComparedRuns:
 
 
 def print_comparison(settings: CompareConfig) -> int:
-    """Compare the runs in two folders and print it, as a table or as JSON; returns the exit status, 0.
+    """Compare the runs in two folders and print a table or JSON; return the exit status, 0.
 
     Raises:
-        UserError: a folder holds no run, or the two do not compare.
+        UserError: a folder holds no run, the suites differ, or the runs share no variant and task.
     """
     first, second = RunDirectory.open(settings.run_a), RunDirectory.open(settings.run_b)
     found = compare_two(first, second)
@@ -247,7 +248,7 @@ def _horizon(run: RunDirectory) -> int | None:
 
 
 def _what(run: RunDirectory) -> str:
-    """Return in a few words what a run is."""
+    """Return a description of a run in a few words."""
     manifest = run.manifest
     simulator, policy = manifest.get("simulator") or {}, manifest.get("policy") or {}
     words = [str(policy.get("name", "?")), "in", str(simulator.get("simulator", "?"))]
@@ -345,7 +346,7 @@ def _as_json(first: RunDirectory, second: RunDirectory, found: ComparedRuns) -> 
 
 
 def _jsonable(value: Any) -> Any:
-    """Return intervals, which are tuples, as lists, everything within."""
+    """Return a value with all tuples (intervals) within it as lists."""
     if isinstance(value, dict):
         return {key: _jsonable(entry) for key, entry in value.items() if key not in ("p_holm", "detectable")}
     return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""The run's results as CSV and JSON, each written whole or not at all."""
+"""Results of a run as CSV and JSON files, each replaced atomically."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ COLUMNS = (
     *("configuration", "dtype", "mode", "scope", "task_key", "instruction", "status", "seed", "replans"),
     *("actions_sha256", "video", "error_type", "error_message"),
 )
-"""The CSV's columns that come out the same when a run is repeated."""
+"""The CSV's columns that are the same when a run is repeated."""
 
 TIMING_COLUMNS = ("sim_s", "render_s", "infer_s", "total_s", "started_at")
 """The last columns, which differ from run to run; before them ``more_columns``."""
@@ -42,7 +42,7 @@ def more_columns(records: Iterable[EpisodeRecord]) -> list[str]:
 
 
 def more_fields(record: EpisodeRecord) -> dict[str, str | float]:
-    """Return what a record's variant sets beside its precision, and its metrics, by column."""
+    """Return the settings of a record's variant beside its precision, and its metrics, by column."""
     fields: dict[str, str | float] = {
         f"setting_{name}": str(value) for name, value in (record.variant or {}).items()
     }
@@ -66,7 +66,7 @@ def write_suite_json(
         "headless": manifest.get("headless", True),
     }
     with replacing(path) as file:
-        # One result a line: easy to read and to compare, and never the whole text in memory.
+        # One result per line: easy to read and compare, and the whole text is never in memory.
         file.write(json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}"))
         file.write(',\n  "results": [')
         for index, record in enumerate(records):
@@ -79,7 +79,7 @@ def write_suite_json(
 def write_rates_json(path: Path, summary: Summary) -> None:
     """Write ``results.json``: per variant the rate of each task, and the mean of those rates.
 
-    A rate is None where every episode ended in an error; the mean is over the tasks that have one.
+    A rate is None if every episode of the task was an error; the mean is over the tasks that have a rate.
     """
     content: dict[str, dict[str, Any]] = {}
     for configuration in summary.configurations:
@@ -102,7 +102,7 @@ def _rate(row: Row) -> dict[str, Any]:
 
 
 def _fields(record: EpisodeRecord) -> dict[str, Any]:
-    """Return a record's fields under the names of the results files; the model as it is has no mode."""
+    """Return a record's fields under the names of the results files; a model without rounding has no mode."""
     fields = record.to_dict()
     if not record.quantized:
         fields["mode"] = None

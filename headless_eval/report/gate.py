@@ -1,4 +1,4 @@
-"""A regression gate: does a variant succeed less often than it may?"""
+"""Regression gate for continuous integration: fails if a variant's success rate drops too far."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ Outcome = Literal["passed", "failed", "error"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """A variant before the gate.
+    """The gate's judgement of a variant.
 
     Args:
-        configuration: its name.
-        outcome: ``failed``: success dropped significantly, and by more than allowed; ``error``: it cannot be
+        configuration: the variant's name.
+        outcome: ``failed``: success dropped significantly, and by more than allowed; ``error``: the variant cannot be
             judged, or some of its episodes were errors or are missing.
         reason: one sentence.
-        seconds: its episodes' share of the run's time.
+        seconds: the share of the run's time for the variant's episodes.
     """
 
     configuration: str
@@ -36,8 +36,8 @@ class Judgement:
 def gate(settings: GateConfig) -> int:
     """Judge each variant of a run, print the judgements, and write them as JUnit XML if asked.
 
-    A variant fails if the observed drop of its success rate against the baseline is above the one allowed and
-    significant: McNemar's exact test on the same episodes, p at most 0.05 after Holm.
+    A variant fails if its success rate is below the baseline's by more than the allowed drop, and significantly so:
+    McNemar's exact test on the same episodes, p at most 0.05 after Holm's correction.
 
     Returns:
         0 if all pass, else 1.

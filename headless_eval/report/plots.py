@@ -1,4 +1,4 @@
-"""The four charts of a run as pictures: the page's own drawings, painted with the page's colours."""
+"""The four charts of a run as PNG images: the page's own drawings, in the page's colours."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, and only the end of a 
 _CSS, *_ = files("headless_eval.report.page").joinpath("page.css").read_text(encoding="utf-8").split("@media")
 _PALETTE = dict(re.findall(r"--([\w-]+): (#\w{6})\b", _CSS))
 COLOURS = tuple(_PALETTE[f"c{number}"] for number in range(8))
-"""Okabe and Ito's palette, told apart with every common colour blindness; purple and grey for its yellow and black."""
+"""Okabe and Ito's palette for colour-blind readers, with purple and grey instead of its yellow and black."""
 INK, FAINT = _PALETTE["ink"], _PALETTE["faint"]
 
-# Lengths are CSS pixels, of which a picture has two of its own in each direction.
+# Lengths are CSS pixels; the image has two pixels per CSS pixel in each direction.
 _DPI, _INCH = 192, 96
 _WIDTH, _MARGIN = 640, 24
 _TEXT, _SMALL, _LARGE = 12.0, 11.0, 14.0
@@ -33,7 +33,7 @@ _PER_LINE = 100  # characters of a caption
 def write_plots(folder: Path, summary: Summary) -> None:
     """Write ``success_rate_{weights_only,activations_only,both,overall}.png`` into a folder.
 
-    A mode that did not run gets a small picture that says so.
+    A mode that did not run gets a small image that says so.
     """
     for name, chart in charts(summary).items():
         figure = _empty_figure(chart) if isinstance(chart, str) else _bar_figure(summary.suite, chart)
@@ -68,7 +68,7 @@ def _bar_figure(suite: str, chart: Chart) -> Figure:
 
 
 def _paint_legend(axes: Axes, legend: ElementTree.Element, y: float) -> float:
-    """Paint a list of swatches with their names, in as many lines as it takes; return where what follows begins."""
+    """Paint a legend of swatches and names over as many lines as needed; return the position below it."""
     x = float(_MARGIN)
     for number, entry in enumerate(legend):
         swatch, name = entry[0], entry[0].tail or ""
@@ -83,7 +83,7 @@ def _paint_legend(axes: Axes, legend: ElementTree.Element, y: float) -> float:
 
 
 def _paint_svg(axes: Axes, svg: ElementTree.Element, left: float, top: float, width: float) -> None:
-    """Paint the shapes that the page's charts consist of; horizontal places may be in percent of the width."""
+    """Paint the shapes of the page's charts; horizontal positions may be in percent of the width."""
     from matplotlib.patches import Circle, Rectangle
 
     for shape in svg.iter():
@@ -181,9 +181,9 @@ def _empty_figure(message: str) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    FigureCanvasAgg(figure)  # needs no display and leaves pyplot's state alone
+    FigureCanvasAgg(figure)  # needs no display and does not touch pyplot's state
     with replacing(path, "wb") as file:
         figure.savefig(file, format="png", metadata={"Software": None})

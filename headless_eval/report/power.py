@@ -1,13 +1,12 @@
-"""What a number of episodes can show: the power of the exact McNemar test on pairs.
+"""Power of the exact McNemar test on pairs: the drop of the success rate that a number of episodes can show.
 
-The model: each pair is lost (only the baseline succeeds) with one probability, gained (only the other variant
-succeeds) with another, independently of all other pairs. Then the count of unequal pairs is binomial, and given
-it, the count of lost ones is: the power is exact, summed over both (Duffy, "Asymptotic and exact power for the
-McNemar test and its analogue with R controls per case", Biometrics 40 (1984) 1007-1015).
+The model: each pair is lost (only the baseline succeeds) with one probability and gained (only the other variant
+succeeds) with another, independently of all other pairs. Then the number of unequal pairs is binomial, and given this
+number, the number of lost pairs is binomial too. The power is exact, summed over both (Duffy, "Asymptotic and exact
+power for the McNemar test and its analogue with R controls per case", Biometrics 40 (1984) 1007-1015).
 
-What has to be assumed is how often episodes are gained: closed loops are chaotic, so that a variant without
-any effect on success still loses and gains some. Here the rate of gains is taken as known, and a drop adds to it
-on the side of the losses: lost = gained + drop.
+The rate of gained pairs has to be assumed: closed loops are chaotic, so a variant without any effect on success still
+loses and gains some episodes. Here this rate is taken as known, and a drop adds to the losses: lost = gained + drop.
 """
 
 import math
@@ -15,24 +14,24 @@ import math
 from headless_eval.results.sequential import ALPHA
 
 POWER = 0.8
-"""The usual chance to see a drop that is there."""
+"""The usual probability of showing an existing drop."""
 
 _NEGLIGIBLE = 1e-12
 _MAX_PAIRS = 10_000_000
 
 
 def paired_power(pairs: int, lost: float, gained: float, alpha: float = ALPHA, sides: int = 2) -> float:
-    """Return the chance that McNemar's exact test finds the success rate lower, at level alpha.
+    """Return the probability that McNemar's exact test finds the success rate lower, at level alpha.
 
     Args:
-        pairs: how many.
+        pairs: number of pairs.
         lost: probability that a pair is lost.
         gained: probability that a pair is gained; ``lost + gained`` is at most 1.
         alpha: level of the test.
-        sides: 2 for the two-sided test, 1 for that of a drop.
+        sides: 2 for the two-sided test, 1 for the one-sided test for a drop.
 
     Raises:
-        ValueError: if the probabilities are impossible.
+        ValueError: the probabilities are impossible.
     """
     import numpy as np
     from scipy.stats import binom
@@ -46,7 +45,7 @@ def paired_power(pairs: int, lost: float, gained: float, alpha: float = ALPHA, s
     first, last = binom.ppf([_NEGLIGIBLE, 1 - _NEGLIGIBLE], pairs, unequal)
     counts = np.arange(max(0, int(first)), int(last) + 1)
     # Rejected if at least `least` of `count` unequal pairs are lost: the smallest number whose tail is alpha / sides.
-    # The quantile gives the largest number that is not rejected, up to rounding; both neighbours are looked at.
+    # The quantile gives the largest number that is not rejected, up to rounding; both neighbours are checked.
     least = binom.isf(alpha / sides, counts, 0.5).astype(int) + 1
     least -= binom.sf(least - 2, counts, 0.5) <= alpha / sides
     least += binom.sf(least - 1, counts, 0.5) > alpha / sides
@@ -57,17 +56,17 @@ def paired_power(pairs: int, lost: float, gained: float, alpha: float = ALPHA, s
 def detectable_drop(
     pairs: int, gained: float, highest: float = 1.0, alpha: float = ALPHA, power: float = POWER
 ) -> float | None:
-    """Return the smallest drop in success rate that this many pairs show with the given power.
+    """Return the smallest drop of the success rate that this number of pairs shows with the given power.
 
     Args:
-        pairs: how many.
-        gained: probability that a pair is gained; losses are this and the drop.
-        highest: the success rate of the baseline, which no loss can exceed.
+        pairs: number of pairs.
+        gained: probability that a pair is gained; the probability of a loss is this plus the drop.
+        highest: the success rate of the baseline, the upper bound of losses.
         alpha: level of the two-sided test.
-        power: chance to find the drop.
+        power: probability of finding the drop.
 
     Returns:
-        The drop, to a hundredth of itself; None if even the largest one possible would more likely be missed than that.
+        The drop, to a hundredth of itself; None if even the largest possible drop is found with a lower probability.
     """
     low, high = 0.0, min(highest - gained, 1 - 2 * gained)
     if high <= 0 or paired_power(pairs, gained + high, gained, alpha) < power:
@@ -82,18 +81,18 @@ def detectable_drop(
 
 
 def pairs_needed(drop: float, gained: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
-    """Return how many pairs show a drop in success rate with the given power.
+    """Return the number of pairs that shows a drop of the success rate with the given power.
 
-    The power of an exact test is not quite monotonic: a few pairs more may have a little less of it.
+    The power of an exact test is not quite monotonic: with a few more pairs it may be slightly lower.
 
     Args:
-        drop: of the success rate, above 0.
-        gained: probability that a pair is gained; losses are this and the drop.
+        drop: the drop of the success rate, above 0.
+        gained: probability that a pair is gained; the probability of a loss is this plus the drop.
         alpha: level of the two-sided test.
-        power: chance to find the drop.
+        power: probability of finding the drop.
 
     Returns:
-        The number, or None if losses and gains would exceed 1 together, or ten million pairs are too few.
+        The number; None if losses and gains together exceed 1, or ten million pairs are too few.
     """
     lost = gained + drop
     if lost + gained > 1:

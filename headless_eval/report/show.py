@@ -1,4 +1,4 @@
-"""The command ``report``: a run's tables and page, made anew from its journal."""
+"""The command ``report``: rebuilds a run's tables and page from its journal."""
 
 from headless_eval.config.results import ReportConfig
 from headless_eval.report.build import build
@@ -7,13 +7,13 @@ from headless_eval.shared.terminal import new_console
 
 
 def report(settings: ReportConfig) -> int:
-    """Rebuild what derives from a run's journal, and print the summary.
+    """Rebuild the files that are derived from a run's journal, and print the summary.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        UserError: the folder holds no run or a damaged one, or cannot be written.
+        UserError: the folder holds no run or a damaged run, or the folder cannot be written.
     """
     summary = build(settings.directory)
     new_console().print(rich_table(summary))

@@ -1,4 +1,4 @@
-"""How sure a success rate is, and whether a variant differs from the baseline on the same episodes."""
+"""Confidence intervals and tests of success rates, alone and in pairs with the baseline."""
 
 import math
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
         level: the coverage, between 0 and 1.
 
     Raises:
-        ValueError: if the counts are impossible.
+        ValueError: the counts are impossible.
     """
-    from scipy.stats import binomtest  # loading it takes a second that most commands need not spend
+    from scipy.stats import binomtest  # importing SciPy takes a second, which most commands can save
 
     low, high = binomtest(successes, n).proportion_ci(level, method="wilson")
     return Interval(float(low), float(high))
@@ -45,13 +45,13 @@ def newcombe_paired_interval(a: int, b: int, c: int, d: int, level: float = 0.95
 
     Args:
         a: trials where both succeed.
-        b: only the first.
-        c: only the second.
-        d: neither.
+        b: trials where only the first succeeds.
+        c: trials where only the second succeeds.
+        d: trials where neither succeeds.
         level: the coverage, between 0 and 1.
 
     Raises:
-        ValueError: if a count is negative or there is no trial.
+        ValueError: a count is negative, or the number of trials is 0.
     """
     n = a + b + c + d
     if min(a, b, c, d) < 0 or n == 0:
@@ -85,7 +85,7 @@ def mcnemar_exact(b: int, c: int) -> float:
 
     Args:
         b: trials where only the first succeeds.
-        c: trials where only the second does.
+        c: trials where only the second succeeds.
     """
     from scipy.stats import binomtest
 
@@ -93,11 +93,11 @@ def mcnemar_exact(b: int, c: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values, in the order given: each may be compared with one level for all.
+    """Return Holm's adjusted p-values, in the given order; all may be compared with the same level.
 
-    Rejecting what is at or below a level keeps the chance of any false rejection among all at that level,
-    however the tests depend on each other. Holm, "A simple sequentially rejective multiple test procedure",
-    Scandinavian Journal of Statistics 6 (1979) 65-70; adjusted p-values as in Wright, Biometrics 48 (1992)
+    If hypotheses with an adjusted p-value at or below a level are rejected, the probability of any false rejection is
+    at most that level, however the tests depend on each other. Holm, "A simple sequentially rejective multiple test
+    procedure", Scandinavian Journal of Statistics 6 (1979) 65-70; adjusted p-values as in Wright, Biometrics 48 (1992)
     1005-1013.
     """
     adjusted = [0.0] * len(p_values)

@@ -1,4 +1,4 @@
-"""What a run's records say: success per variant and task, compared with the baseline in pairs."""
+"""Summary of a run: success per variant and task, compared with the baseline in pairs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,16 +23,16 @@ class Comparison:
     """A variant against the baseline, over the (task, episode) pairs that ended without error in both.
 
     Args:
-        pairs: how many there are.
-        gained: episodes that succeed here and fail for the baseline.
-        lost: episodes that fail here and succeed for the baseline.
-        difference: success rate here minus that of the baseline, over these pairs.
+        pairs: number of pairs.
+        gained: episodes that succeed for the variant and fail for the baseline.
+        lost: episodes that fail for the variant and succeed for the baseline.
+        difference: success rate of the variant minus that of the baseline, over these pairs.
         interval: Newcombe's 95 % interval of the difference.
         p_value: McNemar's exact two-sided test that the rates are equal.
-        p_holm: the same after Holm's correction over all variants; None for a single task, which is not
-            among the hypotheses tested.
-        detectable: the smallest drop that these pairs show with 80 % power (``detectable_drop``); None if not
-            even the largest possible, or for a single task.
+        p_holm: the p-value after Holm's correction over all variants; None for a single task, because tasks are not
+            tested.
+        detectable: the smallest drop that these pairs show with 80 % power (``detectable_drop``); None if they cannot
+            show any drop, and for a single task.
     """
 
     pairs: int
@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def gain_rate(self) -> float:
-        """The rate of gains that power is computed with: as observed, with half a gain in one pair more."""
+        """The rate of gained pairs for the computation of power: (gained + 1/2) / (pairs + 1)."""
         return (self.gained + 0.5) / (self.pairs + 1)
 
     @property
@@ -59,19 +59,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Row:
-    """One variant on one task, or on all.
+    """One variant on one task, or on all tasks.
 
     Args:
-        configuration: its name.
+        configuration: the variant's name.
         dtype: the numerical type of its precision.
-        mode: what of the model the precision covers.
+        mode: ``weights_only``, ``activations_only`` or ``both``.
         task: the task's key, or None for all tasks together.
         episodes: episodes that ended in success or failure.
-        successes: how many of them succeeded.
-        errors: episodes that broke; they are not among ``episodes``.
+        successes: episodes that succeeded.
+        errors: episodes that were errors; they do not count in ``episodes``.
         rate: successes / episodes, or None without episodes.
         interval: Wilson's 95 % interval of the rate, or None without episodes.
-        comparison: against the baseline; None for the baseline itself and where no pair exists.
+        comparison: comparison with the baseline; None for the baseline itself and without pairs.
     """
 
     configuration: str
@@ -87,7 +87,7 @@ class Row:
 
     @property
     def quantized(self) -> bool:
-        """Whether the precision changes the model; else its mode means nothing."""
+        """Whether the precision changes the model; if not, its mode has no meaning."""
         return self.dtype != UNQUANTIZED
 
 
@@ -101,8 +101,8 @@ class Summary:
         configurations: the variants' names, in order.
         rows: per variant its tasks, then all of them together.
         baseline: the name of the variant that the others are compared with; it need not have run.
-        stops: in a sequential run, how the test of each variant but the baseline stands.
-        scoped: what the hashes of scopes in names stand for, in a sentence; empty if no name has a hash.
+        stops: in a sequential run, the state of the test of each variant except the baseline.
+        scoped: a sentence that explains the hashes of scopes in names; empty if no name has a hash.
     """
 
     suite: str
@@ -117,7 +117,7 @@ class Summary:
         """Return the row of a variant and a task's key, or of all tasks.
 
         Raises:
-            KeyError: there is no such row.
+            KeyError: the variant or the task is not in the run.
         """
         for row in self.rows:
             if row.configuration == configuration and row.task == task:
@@ -131,7 +131,7 @@ class Summary:
 
     @property
     def stopped(self) -> str:
-        """What the sequential tests decided, in a sentence or two; empty if nothing."""
+        """The decisions of the sequential tests, in a sentence or two; empty without decisions."""
         decided = [f"{name} {one.sentence}" for name, one in self.stops.items() if one.decision != "continue"]
         if not decided:
             return ""
@@ -152,16 +152,16 @@ class Summary:
 
     @property
     def errors(self) -> int:
-        """Episodes that broke."""
+        """Episodes that were errors."""
         return sum(row.errors for row in self.overall)
 
 
 def summarize(suite: str, records: Iterable[EpisodeRecord], baseline: str = DEFAULT_BASELINE) -> Summary:
-    """Count, estimate and compare.
+    """Return the summary of a run's records: counts, rates with intervals, and comparisons.
 
     Args:
         suite: the suite's name.
-        records: one per trial (``RunDirectory.records``); their order becomes the summary's.
+        records: one record per trial (``RunDirectory.records``); their order becomes the summary's.
         baseline: the name of the variant that the others are compared with.
     """
     tasks: dict[str, str] = {}
@@ -191,10 +191,10 @@ def summarize(suite: str, records: Iterable[EpisodeRecord], baseline: str = DEFA
 
 
 def explain_scopes(scopes: Mapping[str, str]) -> str:
-    """Return what the hashes of scopes in the names of variants stand for; empty if no name has a hash.
+    """Return a sentence that explains the hashes of scopes in variants' names; empty if no name has a hash.
 
     Args:
-        scopes: variant's name -> its scope as text.
+        scopes: the scope of each variant as text, by the variant's name.
     """
     meanings = {
         f"scope_{name.partition('_scope_')[2]}": scope for name, scope in scopes.items() if "_scope_" in name
@@ -203,20 +203,20 @@ def explain_scopes(scopes: Mapping[str, str]) -> str:
 
 
 def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:
-    """Return for each variant compared how many pairs show a drop in success rate with 80 % power.
+    """Return for each compared variant the number of pairs that shows a drop with 80 % power.
 
-    The level is that of Holm's strictest step, 0.05 over the number of variants compared.
+    The level is that of Holm's strictest step, 0.05 divided by the number of compared variants.
 
     Args:
-        summary: of a run.
-        drop: of the success rate, above 0 and at most 1.
+        summary: a run's summary.
+        drop: the drop of the success rate, above 0 and at most 1.
     """
     compared = [(row.configuration, row.comparison) for row in summary.overall if row.comparison]
     return {name: pairs_needed(drop, one.gain_rate, ALPHA / len(compared)) for name, one in compared}
 
 
 def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord]) -> Comparison | None:
-    """Compare two variants on the trials that both finished; None if there is no such trial."""
+    """Compare two variants on the trials that both finished; None if both finished no trial in common."""
     other = {
         (record.task_id, record.episode): record.success for record in baseline if record.status != ERROR
     }

@@ -9,9 +9,9 @@ _MAX_TASK_COLUMNS = 6
 
 
 def rich_table(summary: Summary) -> Listing | Text:
-    """Return the summary for a terminal: a row per variant; its tasks as columns, where they fit.
+    """Return the summary as a table for the terminal: a row per variant, with tasks as columns if they fit.
 
-    Variants that differ from the baseline are red if worse and green if better: p at most 0.05 after Holm.
+    Variants that differ from the baseline (p at most 0.05 after Holm's correction) are red if worse, green if better.
     """
     if not summary.rows:
         return Text("No episode has run.")
@@ -47,7 +47,7 @@ def rich_table(summary: Summary) -> Listing | Text:
 
 
 def detection_text(summary: Summary, drop: float) -> str:
-    """Return, in lines, how many episodes each variant needs to show a drop (above 0, at most 1)."""
+    """Return lines with the number of episodes that each variant needs to show a drop (above 0, at most 1)."""
     needed = pairs_to_detect(summary, drop)
     if not needed:
         return f"To detect a drop there is nothing to compare: {summary.baseline} and another precision must have run."

@@ -1,4 +1,4 @@
-"""What a run says of each variant, in one sentence."""
+"""Verdicts: one sentence per variant about its success compared with the baseline."""
 
 from typing import Literal, NamedTuple
 
@@ -9,10 +9,10 @@ Kind = Literal["reference", "worse", "better", "undecided", "same", "nothing"]
 
 
 class Verdict(NamedTuple):
-    """A sentence about a variant, and what kind of news it is.
+    """A sentence about a variant, and its kind.
 
-    ``undecided``: no difference was shown, which does not show that the rates are equal; ``same``: it succeeded and
-    failed in the same episodes; ``nothing``: it cannot be compared.
+    ``undecided``: no difference was shown, which does not mean that the rates are equal; ``same``: variant and baseline
+    succeeded and failed in the same episodes; ``nothing``: the variant cannot be compared.
     """
 
     configuration: str
@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
 
 
 def verdicts(summary: Summary) -> list[Verdict]:
-    """Return a verdict on each variant, in order; each sentence goes on from the variant's name."""
+    """Return a verdict on each variant, in order; each sentence continues after the variant's name."""
     return [Verdict(row.configuration, *_judge(row, summary.baseline)) for row in summary.overall]
 
 

@@ -1,6 +1,6 @@
-"""The folder of a run: the only part of the program that writes there.
+"""Run folders: journal, executed actions and manifest. Only this room writes them.
 
-``journal.jsonl`` is the truth; everything but it and ``manifest.json`` is derived and can be rebuilt.
+All other files of a run are derived from ``journal.jsonl`` and ``manifest.json`` and can be rebuilt.
 """
 
 from headless_eval.results.directory import RunDirectory

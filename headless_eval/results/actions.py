@@ -1,10 +1,10 @@
-"""The executed actions of every episode, so that a difference between two runs can be named, not only noticed.
+"""Executed actions of every episode, so that the first difference between two runs can be located.
 
-``actions/<configuration>.f32`` holds the actions of that configuration's episodes one after another: float32,
-little-endian, row by row. The journal's record says where an episode's begin and how wide its rows are. They are
-written before the record, so a record never points to what was not written; what a crash leaves without a record
-is skipped. They are not waited for on disk as the journal is: after a power loss the record's hash tells whether
-they are whole.
+``actions/<configuration>.f32`` contains the actions of that configuration's episodes one after another: float32,
+little-endian, row by row. The journal's record has the offset of an episode's actions and the width of a row. Actions
+are written before the record, so a record never refers to missing actions; actions without a record, left by a crash,
+are skipped. Unlike the journal, this file is not flushed to disk after each episode: after a power loss the record's
+hash shows whether the actions are complete.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ FOLDER = "actions"
 
 
 class ActionsWriter:
-    """Appends episodes' actions to the files of a run.
+    """Writer of the files of executed actions.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class ActionsWriter:
         """Append one episode's actions, float32 (steps, dims), and return where they are, for its record.
 
         Raises:
-            OSError: if they cannot be written; the file is then as it was.
+            OSError: the actions cannot be written; the file is then unchanged.
         """
         if configuration not in self._files:
             self._folder.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ class ActionsWriter:
 def read_actions(folder: Path, record: EpisodeRecord) -> np.ndarray | None:
     """Return the executed actions of a record, float32 (steps, dims).
 
-    None if they were not kept, or are not those that the record's hash was taken of.
+    None if the actions were not kept, or do not have the record's hash.
     """
     if record.actions is None or not record.steps:
         return None
@@ -70,7 +70,7 @@ def read_actions(folder: Path, record: EpisodeRecord) -> np.ndarray | None:
     if type(offset) is not int or type(dims) is not int or offset < 0 or dims < 1:
         return None
     name = f"{record.configuration}.f32"
-    if Path(name).name != name:  # a run may come from somebody else
+    if Path(name).name != name:  # the run may come from an untrusted source
         return None
     size = 4 * dims * record.steps
     try:

@@ -1,4 +1,4 @@
-"""What differs between two manifests, of what results depend on or may depend on."""
+"""Differences between two manifests in entries that results depend on or may depend on."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _WORDS = {
 
 
 class Difference(NamedTuple):
-    """An entry that is not the same in two manifests; ``section`` is that of the manifest."""
+    """An entry that differs between two manifests; ``section`` is the manifest's section."""
 
     section: str
     name: str
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
 
     @property
     def binding(self) -> bool:
-        """Whether a run may not go on with it: everything but the hardware."""
+        """Whether the difference prevents resuming a run; only differences of hardware do not."""
         return self.section != "hardware"
 
     def __str__(self) -> str:
@@ -41,9 +41,9 @@ class Difference(NamedTuple):
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Return what differs between two manifests, leaving out what no result depends on.
+    """Return the differences between two manifests, without entries that no result depends on.
 
-    An entry that one of them lacks counts as different only if a version that knows it wrote both.
+    If one manifest lacks an entry, this counts as a difference only if both were written by a version that has it.
     """
     found = []
     suite = then.get("suite")

@@ -1,4 +1,4 @@
-"""A run's folder: manifest, journal, videos, and what is derived from them."""
+"""The folder of a run: manifest, journal, executed actions, videos, and the files derived from them."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ class RunDirectory:
 
     @classmethod
     def check(cls, path: str | Path | None) -> None:
-        """Raise what ``create`` would, before a run is prepared at length; nothing is made or changed.
+        """Raise the errors of ``create`` early, before a run is prepared; nothing is created or changed.
 
         Raises:
             UserError: the folder holds a run already, the path is a file, or it cannot be written.
@@ -83,7 +83,7 @@ class RunDirectory:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             cls.check(folder)
-            # One that was killed before its manifest was written is no run: its place is taken.
+            # A run that was killed before it wrote its manifest does not count: the folder is reused.
             journal = JournalWriter(folder / _JOURNAL, new=not (folder / _JOURNAL).exists())
         except FileExistsError:
             what = "already holds a run" if folder.is_dir() else "is not a folder"
@@ -105,11 +105,11 @@ class RunDirectory:
 
         Args:
             path: its folder.
-            write: also lock it, to append records; a torn last line of the journal is cut off.
+            write: also lock the folder, to append records; an incomplete last line of the journal is cut off.
 
         Raises:
-            UserError: the folder holds no run, a damaged one, or one of a later version of this program;
-                with ``write``, if another process writes it.
+            UserError: the folder holds no run, a damaged run, or a run of a later version of this program; or, with
+                ``write``, another process is writing to the folder.
         """
         folder = Path(path)
         manifest = _read_manifest(folder)
@@ -117,7 +117,7 @@ class RunDirectory:
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """What the run is: command, settings, versions, hardware, hashes, status."""
+        """The manifest: command, settings, versions, hardware, hashes, status."""
         return self._manifest
 
     @property
@@ -131,14 +131,14 @@ class RunDirectory:
         return str(self._manifest.get("baseline", DEFAULT_BASELINE))
 
     def append(self, record: EpisodeRecord, actions: np.ndarray | None = None) -> None:
-        """Add an episode to the journal; when this returns, the disk has it.
+        """Add an episode to the journal; the record is on disk when this returns.
 
         Args:
-            record: of the episode; its ``actions`` are set here.
-            actions: those executed, float32 (steps, dims), to be kept beside the journal; None keeps none.
+            record: the episode's record; its field ``actions`` is set here.
+            actions: the executed actions, float32 (steps, dims), to be kept; None keeps no actions.
 
         Raises:
-            CannotWrite: the disk does not take it; the journal is then as it was.
+            CannotWrite: the record or the actions cannot be written; the journal is then unchanged.
         """
         if self._journal is None:
             raise RuntimeError("the run was opened for reading, or is closed")
@@ -151,36 +151,36 @@ class RunDirectory:
         self._journal.append(record)
 
     def actions(self, record: EpisodeRecord) -> np.ndarray | None:
-        """Return a record's executed actions, float32 (steps, dims), or None if they are not there whole."""
+        """Return a record's executed actions, float32 (steps, dims), or None if they are missing or incomplete."""
         return read_actions(self.path, record)
 
     def attempts(self) -> Counter[tuple[str, int, int]]:
-        """Return how many records each trial has: more than one where errors were tried again."""
+        """Return the number of records of each trial: more than 1 if an error was retried."""
         return Counter(record.trial for record in self.journal())
 
     def clean(self) -> None:
-        """Remove what a killed process left half written; for a run that is open for writing."""
+        """Remove incomplete files of a killed process; the run must be open for writing."""
         for pattern in ("videos/**/.*.mp4.part", ".*.tmp"):
             for path in self.path.glob(pattern):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
     def journal(self) -> Iterator[EpisodeRecord]:
-        """Yield every record in the order of writing, with the earlier attempts at a trial.
+        """Yield every record in the order of writing, including earlier attempts at a trial.
 
         Raises:
-            UserError: the journal is damaged other than in its last line.
+            UserError: the journal is damaged before its last line.
         """
         return read_journal(self.path / _JOURNAL)
 
     def records(self) -> list[EpisodeRecord]:
         """Return the last record of each trial, in order of variant, task and episode.
 
-        Variants and tasks come in the manifest's order, whatever order they ran in. In a sequential run
-        what lies beyond the pair that decided a variant is left out.
+        Variants and tasks have the manifest's order, whatever order they ran in. In a sequential run, episodes after
+        the deciding pair of a variant are left out.
 
         Raises:
-            UserError: the journal is damaged other than in its last line.
+            UserError: the journal is damaged before its last line.
         """
         stopping = self.stopping()
         variants = {name: index for index, name in enumerate(self.variants)}
@@ -204,7 +204,7 @@ class RunDirectory:
         """Return the tests of a sequential run, with the journal's pairs; None if the run is not sequential.
 
         Raises:
-            UserError: manifest or journal are damaged.
+            UserError: the manifest or the journal is damaged.
         """
         settings = self._manifest.get("settings")
         if not isinstance(settings, dict) or settings.get("sequential") is None:
@@ -228,10 +228,10 @@ class RunDirectory:
         return path.relative_to(self.path).as_posix()
 
     def update_manifest(self, **entries: Any) -> None:
-        """Set entries of the manifest, on disk too.
+        """Set entries of the manifest, in memory and on disk.
 
         Raises:
-            UserError: the manifest cannot be written; the file is then as it was.
+            UserError: the manifest cannot be written; the file is then unchanged.
         """
         self._manifest.update(entries)
         self._write_manifest()
@@ -263,7 +263,9 @@ class RunDirectory:
             if error is not None and self._journal is not None and self._manifest["status"] == "running":
                 interrupted = isinstance(error, KeyboardInterrupt)
                 status = 130 if interrupted else 2 if isinstance(error, UserError) else 1
-                with contextlib.suppress(UserError):  # on a full disk; what stopped the run is what to tell
+                with contextlib.suppress(
+                    UserError
+                ):  # a full disk must not hide the error that stopped the run
                     self.finish(status, "interrupted" if interrupted else "failed")
         finally:
             self.close()
@@ -278,7 +280,7 @@ class RunDirectory:
 
 
 def _held(folder: Path) -> list[str]:
-    """Return the names in a folder that say that it holds a run."""
+    """Return the names of files in a folder that belong to a run."""
     held = [found.name for mark in _MARKS for found in folder.glob(mark)]
     return [] if held == [_JOURNAL] and (folder / _JOURNAL).stat().st_size == 0 else held
 
@@ -320,10 +322,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _manifest_damage(manifest: Any) -> str | None:
-    """Return what is missing of the entries that reading a run needs."""
+    """Return what is wrong with the manifest's entries that are needed to read a run; empty if nothing is."""
     if not isinstance(manifest, dict):
         return "not a JSON object"
-    # The suite becomes part of file names, and a run may come from somebody else.
+    # The suite becomes part of file names, and the run may come from an untrusted source.
     if not isinstance(manifest.get("suite"), str) or not re.fullmatch(r"\w[\w.-]*", manifest["suite"]):
         return "'suite' is not a name"
     if not isinstance(manifest.get("format"), int):

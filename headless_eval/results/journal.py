@@ -1,4 +1,4 @@
-"""The journal: one JSON line an episode, on disk before the next episode is recorded."""
+"""The journal: one JSON line per episode, on disk before the next episode is recorded."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def read_journal(path: Path) -> Iterator[EpisodeRecord]:
     """Yield the records of a journal in the order of writing.
 
-    A last line torn by a crash or a power loss is dropped with a notice.
+    An incomplete last line, left by a crash or a power loss, is dropped with a notice.
 
     Raises:
         UserError: the file cannot be read, or a line other than the last is damaged.
@@ -26,17 +26,17 @@ def read_journal(path: Path) -> Iterator[EpisodeRecord]:
 
 
 class JournalWriter:
-    """Appends records to a journal that this process alone may write.
+    """Writer of a journal, with a lock against other processes.
 
-    Opening an existing journal cuts off a torn last line, so that the next record starts a line of its own.
+    Opening an existing journal cuts off an incomplete last line, so that the next record starts a new line.
 
     Args:
         path: the journal's file.
-        new: create it; it must not exist.
+        new: create the file; it must not exist.
 
     Raises:
-        UserError: another process is writing it, or it cannot be opened.
-        FileExistsError: ``new`` and it exists.
+        UserError: another process is writing the journal, or the file cannot be opened.
+        FileExistsError: ``new`` is given and the file exists.
     """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
@@ -55,10 +55,10 @@ class JournalWriter:
             raise
 
     def append(self, record: EpisodeRecord) -> None:
-        """Write one record and wait until the disk has it.
+        """Write one record and wait until it is on disk.
 
         Raises:
-            CannotWrite: the disk does not take it; the journal then ends with the record before.
+            CannotWrite: the record cannot be written; the journal then ends with the previous record.
         """
         line = record.to_json().encode() + b"\n"
         try:
@@ -100,7 +100,7 @@ class JournalWriter:
 
 
 def _scan(path: Path) -> tuple[list[EpisodeRecord], int]:
-    """Return a journal's records and the length in bytes of the part that is whole."""
+    """Return a journal's records and the length in bytes of the complete lines."""
     records: list[EpisodeRecord] = []
     good = 0
     damage = ""

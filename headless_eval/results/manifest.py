@@ -1,4 +1,4 @@
-"""What fixes a run and where it ran, for ``manifest.json``."""
+"""The manifest of a run (``manifest.json``): settings, versions, hashes and hardware."""
 
 import hashlib
 import importlib.metadata
@@ -15,7 +15,7 @@ from headless_eval.contracts.simulator import Task
 from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# What every run uses, whatever its simulator and policy: seeds, statistics, videos.
+# Libraries that every run uses, whatever its simulator and policy: for seeds, statistics, videos.
 _LIBRARIES = ("numpy", "scipy", "imageio-ffmpeg")
 
 
@@ -35,22 +35,22 @@ def build_manifest(
     libraries: Iterable[str] = (),
     metrics: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Gather the manifest of a run that starts now.
+    """Return the manifest of a run that starts now.
 
     Args:
         suite: the suite's name.
-        tasks: its tasks that will run, in order; results keep that order.
-        variants: what is compared, in order; results keep that order.
+        tasks: the tasks that will run, in the order of the results.
+        variants: the variants to compare, in the order of the results.
         episodes: episodes per task and variant.
         seed: the run's seed.
         settings: every other setting of the run, ready for JSON.
-        policy: what the policy says of itself, hash of its weights included.
-        simulator: what ``Simulator.describe()`` returns.
-        gl_renderer: the OpenGL renderer's name, where there is one.
+        policy: the policy's description, including the hash of its weights.
+        simulator: the description that ``Simulator.describe()`` returns.
+        gl_renderer: the OpenGL renderer's name; None without OpenGL.
         command: the command line; by default this process's.
         baseline: the name of the variant that the others are compared with.
-        libraries: distributions whose versions results can depend on, as simulator and policy name them.
-        metrics: the units of the simulator's metrics, by their names.
+        libraries: distributions of simulator and policy whose versions results can depend on.
+        metrics: the units of the simulator's metrics, by name.
 
     Returns:
         A dict ready for JSON.
@@ -78,7 +78,7 @@ def build_manifest(
 
 
 def versions(libraries: Iterable[str] = ()) -> dict[str, str | None]:
-    """Return the versions of headless_eval, Python, the libraries of every run, and others; None if not installed."""
+    """Return the versions of headless_eval, Python and the libraries; None for a library that is not installed."""
     found: dict[str, str | None] = {
         "headless_eval": _version("headless-eval"),
         "python": platform.python_version(),
@@ -87,7 +87,7 @@ def versions(libraries: Iterable[str] = ()) -> dict[str, str | None]:
 
 
 def source() -> dict[str, Any]:
-    """Return what identifies the code: hash of the package's source, git commit and whether it was changed.
+    """Return the identity of the code: hash of the package's source, git commit, and whether files were changed.
 
     The commit is None unless the package lies at the top of a git work tree.
     """
@@ -158,7 +158,7 @@ def _cpu_name() -> str:
 
 
 def _gpus() -> list[str]:
-    # A program that has not loaded torch runs on no GPU, and importing it takes seconds.
+    # Without torch loaded the process uses no GPU, and importing torch takes seconds.
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return []

@@ -1,4 +1,4 @@
-"""What is kept of one episode."""
+"""The record of an episode: a line of the journal."""
 
 import dataclasses
 import json
@@ -17,39 +17,39 @@ STATUSES = (SUCCESS, FAILURE, ERROR)
 class EpisodeRecord:
     """One episode of one task of one variant; a line of the journal.
 
-    A trial is named by (configuration, task_id, episode). Everything but the four ``*_s`` durations,
-    ``started_at`` and the place of the ``actions`` follows from the run's settings and comes out the same when
-    the run is repeated.
+    A trial is identified by (configuration, task_id, episode). All fields except the four ``*_s`` durations,
+    ``started_at`` and the offset in ``actions`` are determined by the run's settings and are the same when the run is
+    repeated.
 
     Args:
         configuration: the variant's name, such as ``float32`` or ``float8_e4m3_weights_only``.
         dtype: the numerical type of its precision.
         mode: ``weights_only``, ``activations_only`` or ``both``.
-        scope: which modules the precision covers, as text.
+        scope: the modules that the precision applies to, as text.
         task_id: the task's number in its suite.
-        task_key: its name in file names (``scene_1``).
-        task_name: its name for people.
+        task_key: the task's name in file names (``scene_1``).
+        task_name: the task's name for display.
         instruction: the prompt that the policy was given.
         episode: the episode's index, from 0.
-        status: ``success``, ``failure`` or ``error`` (the episode broke and says nothing of the policy).
+        status: ``success``, ``failure`` or ``error`` (the episode broke and says nothing about the policy).
         success: whether the status is ``success``.
         steps: control steps taken.
         max_steps: control steps allowed.
         seed: the run's seed, from which all of the trial's randomness comes.
-        replans: action chunks asked of the policy.
+        replans: number of action chunks that the policy computed.
         actions_sha256: hash of the executed actions, float32 little-endian in C order, one after another.
         video: path relative to the run's folder, or None.
         sim_s: seconds spent stepping and resetting the simulator.
         render_s: seconds spent on observations and video frames.
         infer_s: seconds spent in the policy.
-        total_s: the episode's share of the wall-clock time: what was spent on several at once is divided.
+        total_s: the episode's share of the wall-clock time; time spent on several episodes at once is divided.
         started_at: ISO 8601 time in UTC.
         error: ``type``, ``message`` and ``traceback`` of the exception that ended the episode, or None.
-        actions: where its actions lie in ``actions/<configuration>.f32``: ``offset`` in bytes and ``dims``; None
-            if they were not kept.
-        metrics: outcomes beside success, by name, as they were after the last step; their units are in the manifest.
-            None if the simulator has none.
-        variant: what else the variant sets, such as ``{"flow_steps": 5}``; None for a precision alone.
+        actions: position of the episode's actions in ``actions/<configuration>.f32``: ``offset`` in bytes and ``dims``;
+            None if the actions were not kept.
+        metrics: the metrics after the last step, by name; units are in the manifest. None if the simulator returns no
+            metrics.
+        variant: the variant's settings beside its precision, such as ``{"flow_steps": 5}``; None without such settings.
 
     Raises:
         ValueError: status, success and error contradict each other.
@@ -94,16 +94,16 @@ class EpisodeRecord:
 
     @property
     def quantized(self) -> bool:
-        """Whether its variant's precision changes the model; else mode and scope mean nothing."""
+        """Whether the variant's precision changes the model; if not, mode and scope have no meaning."""
         return self.dtype != UNQUANTIZED
 
     @property
     def trial(self) -> tuple[str, int, int]:
-        """Return (configuration, task_id, episode), which names the trial within its run."""
+        """Return (configuration, task_id, episode), which identifies the trial within its run."""
         return self.configuration, self.task_id, self.episode
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields in order, ready for JSON; those of ``OPTIONAL`` only where they say something."""
+        """Return the fields in order, ready for JSON; fields of ``OPTIONAL`` are left out if they are None."""
         fields = {name: getattr(self, name) for name in FIELDS}
         return {name: value for name, value in fields.items() if value is not None or name not in OPTIONAL}
 
@@ -117,10 +117,10 @@ class EpisodeRecord:
 
     @classmethod
     def from_dict(cls, fields: Any) -> "EpisodeRecord":
-        """Make a record of what a journal's line holds; fields unknown to this version are left out.
+        """Return the record of a journal's line; fields unknown to this version are ignored.
 
         Raises:
-            UserError: a field is missing, of another type, or contradicts another.
+            UserError: a field is missing, has the wrong type, or contradicts another field.
         """
         if not isinstance(fields, dict):
             raise UserError("not an episode's record: a JSON object is expected")

@@ -1,12 +1,12 @@
-"""A test of pairs that may be looked at after every episode, and stopped as soon as it is decided.
+"""Sequential test of pairs: it may be checked after every episode, and stops the run as soon as it decides.
 
-Looking again and again at an ordinary p-value until it is small finds differences that are not there. A bettor's
-wealth does not have this flaw. He starts with 1 and, before each pair, stakes part of it on the pair being a loss,
-at odds that are fair or worse for him while a hypothesis is true: then the chance that his wealth *ever* reaches
-1 / alpha is at most alpha, whenever one stops and whatever one does next (Ville, "Étude critique de la notion de
-collectif", 1939; Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", Journal of
-the Royal Statistical Society B 86 (2024) 1-27; Ramdas, Grünwald, Vovk, Shafer, "Game-theoretic statistics and safe
-anytime-valid inference", Statistical Science 38 (2023) 576-601).
+Checking an ordinary p-value after every episode until it is small finds differences that do not exist. A test by
+betting does not have this flaw. A bettor starts with wealth 1 and, before each pair, stakes part of it on the pair
+being lost, at odds that are fair or unfavourable while a hypothesis is true. Then the probability that the wealth
+*ever* reaches 1 / alpha is at most alpha, whenever the test stops and whatever follows (Ville, "Étude critique de la
+notion de collectif", 1939; Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting",
+Journal of the Royal Statistical Society B 86 (2024) 1-27; Ramdas, Grünwald, Vovk, Shafer, "Game-theoretic statistics
+and safe anytime-valid inference", Statistical Science 38 (2023) 576-601).
 """
 
 from typing import Literal
@@ -16,33 +16,33 @@ import numpy as np
 Decision = Literal["continue", "worse", "not_worse"]
 
 ALPHA = 0.05
-"""The level of every test of a run's variants, of this one as of those that look once."""
+"""The level of all tests of a run's variants, sequential or not."""
 
 _STAKES = (np.arange(100) + 0.5) / 100
 
 
 class SequentialTest:
-    """Decides whether a variant succeeds less often than the baseline, pair by pair.
+    """Sequential test whether a variant succeeds less often than the baseline, fed pair by pair.
 
-    Two hypotheses are bet against at once. ``worse`` says that success drops, and is wrong with probability alpha
-    at most if at no pair the expected drop is above 0. ``not_worse`` says that it does not drop by ``margin``, and
-    is wrong with probability alpha at most if at each pair the expected drop is ``margin`` or more. Without an
-    answer the wealth is spread evenly over a hundred constant stakes, so that it grows nearly as fast as with the
-    best of them. A decision, once made, stays.
+    The test bets against two hypotheses at once. ``worse`` means that success drops; this decision is wrong with
+    probability at most alpha if the expected drop is above 0 at no pair. ``not_worse`` means that success does not drop
+    by ``margin``; this decision is wrong with probability at most alpha if the expected drop is ``margin`` or more at
+    every pair. The wealth is spread evenly over a hundred constant stakes, so that it grows nearly as fast as with the
+    best stake. A decision is final.
 
-    The state follows from the pairs alone: to go on after an interruption, feed the journal's pairs again.
+    The state depends only on the pairs: after an interruption, feed the journal's pairs again.
 
     Args:
-        alpha: the chance of a wrong decision of either kind that is accepted; with several variants,
-            divide it by their number.
-        margin: the drop that would matter, above 0 and below 1; None never decides ``not_worse``.
+        alpha: the accepted probability of a wrong decision of either kind; with several variants, divide it by their
+            number.
+        margin: the drop of the success rate that would matter, above 0 and below 1; None never decides ``not_worse``.
 
     Attributes:
-        decision: ``continue`` until it is made.
-        pairs: how many were seen.
+        decision: ``worse``, ``not_worse``, or ``continue`` before a decision.
+        pairs: the number of pairs taken.
 
     Raises:
-        ValueError: if alpha or margin is out of range.
+        ValueError: alpha or margin is out of range.
     """
 
     def __init__(self, alpha: float = 0.05, margin: float | None = 0.05) -> None:
@@ -57,13 +57,13 @@ class SequentialTest:
         self._against_drop = np.zeros_like(_STAKES)
 
     def update(self, success_reference: bool, success_other: bool) -> Decision:
-        """Take one pair, of the same task and episode, and return the decision so far."""
+        """Take one pair (same task and episode) and return the decision so far."""
         self.pairs += 1
         drop = int(success_reference) - int(success_other)
         if drop:
             self._against_equal += np.log1p(_STAKES * drop)
         if self.margin is not None:
-            # The largest stake loses all of it on a lost pair: the odds are worse than even by the margin.
+            # A lost pair takes the whole largest stake: the odds are worse than even by the margin.
             self._against_drop += np.log1p(_STAKES / (1 - self.margin) * (self.margin - drop))
         if self.decision == "continue":
             if self.evidence_worse >= 1 / self.alpha:

@@ -1,4 +1,4 @@
-"""Which variants of a run are decided, from its journal: the same whatever order its episodes end in."""
+"""Early stopping of variants: the sequential tests of a run, fed from its journal in a fixed order."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ Trial = tuple[str, int, int]  # variant, task id, episode
 
 @dataclass(frozen=True)
 class SequentialDecision:
-    """How a variant's test stands; once decided, how it ended.
+    """The state of a variant's sequential test.
 
     Args:
-        decision: ``worse`` than the baseline, ``not_worse`` by the margin, or ``continue`` if it is open.
+        decision: ``worse`` than the baseline, ``not_worse`` by the margin, or ``continue`` before a decision.
         margin: the drop of the success rate that would matter.
-        pairs: how many were used.
+        pairs: the number of pairs used.
         evidence_worse: the e-value against "success does not drop".
         evidence_not_worse: the e-value against "success drops by the margin or more".
-        last_task: id of the task of the pair that decided; None while it is open.
-        last_episode: the episode of that pair; None while it is open.
+        last_task: id of the task of the deciding pair; None before a decision.
+        last_episode: the episode of the deciding pair; None before a decision.
         baseline: the baseline's name.
     """
 
@@ -47,21 +47,21 @@ class SequentialDecision:
 
 
 class Stopping:
-    """Feeds each variant's test with pairs, always in the order of episode, then task.
+    """The sequential tests of all variants, fed with pairs ordered by episode, then task.
 
-    A pair is fed when all pairs before it in that order are in, so that neither slots nor interruptions change
-    which pair decides. A trial is in when its record is there; one that ended as an error makes no pair, and
-    holds up the others while it has an attempt left. The state follows from the journal alone.
+    A pair is fed only after all earlier pairs in this order, so that neither slots nor interruptions change the
+    deciding pair. An episode that is an error forms no pair; while it has an attempt left, later pairs wait. The
+    state depends only on the journal.
 
     Args:
-        variants: names, in order.
-        tasks: their ids, in order.
+        variants: the variants' names, in order.
+        tasks: the tasks' ids, in order.
         margin: the drop of the success rate that would matter, above 0 and below 1.
-        retries: how often an error is tried again.
+        retries: how often an error is retried.
         baseline: the name of the variant that the others are compared with.
 
     Attributes:
-        alpha: 0.05 over the number of variants that are compared with the baseline.
+        alpha: 0.05 divided by the number of variants that are compared with the baseline.
     """
 
     def __init__(
@@ -85,30 +85,30 @@ class Stopping:
         self._last: dict[str, tuple[int, int]] = {}
 
     def order(self, trial: Trial) -> tuple[int, int, int]:
-        """Return what sorts trials: by variant, episode and task."""
+        """Return a sort key for trials: by variant, episode and task."""
         name, task, episode = trial
         return self._names.get(name, len(self._names)), *self._place(task, episode)
 
     def wanted(self, trial: Trial) -> bool:
-        """Return whether a trial counts: its variant is open, or was decided by its pair or a later one."""
+        """Return whether a trial counts: its variant is undecided, or its pair is not after the deciding pair."""
         name, task, episode = trial
         return name not in self._last or self._place(task, episode) <= self._last[name]
 
     def add(self, record: EpisodeRecord) -> list[str]:
-        """Take a record of the journal, in the order of writing; return the variants decided by it."""
+        """Take the journal's next record; return the variants that it decides."""
         trial = record.trial
         self._attempts[trial] += 1
         if record.status != ERROR:
             self._outcomes[trial] = record.success
         elif self._attempts[trial] > self._retries:
             self._outcomes[trial] = None
-        # A record of the baseline can be what several variants wait for.
+        # Several variants may be waiting for a record of the baseline.
         names = list(self._tests) if record.configuration == self._baseline else [record.configuration]
         return [name for name in names if name in self._tests and name not in self._last and self._feed(name)]
 
     @property
     def stops(self) -> dict[str, SequentialDecision]:
-        """How each variant but the baseline stands."""
+        """The state of the test of each variant except the baseline."""
         ids = list(self._tasks)
         found = {}
         for name, test in self._tests.items():
@@ -129,7 +129,7 @@ class Stopping:
         return episode, self._tasks.get(task, len(self._tasks))
 
     def _feed(self, name: str) -> bool:
-        """Feed a test the pairs that are due; return whether they decide it."""
+        """Feed the pairs that have become complete to a test; return whether they decide it."""
         ids = list(self._tasks)
         while True:
             episode, task = divmod(self._next[name], len(ids))
@@ -149,7 +149,7 @@ def stopping_of(manifest: Mapping[str, Any]) -> Stopping:
     """Return the tests of a sequential run from its manifest, without pairs yet.
 
     Raises:
-        ValueError: if its settings are damaged.
+        ValueError: the manifest's settings are damaged.
     """
     settings = manifest["settings"]
     margin, retries = settings["sequential"], settings.get("retries", 0)

@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs nothing but itself and, to play them, the run's videos."""
+"""The report page: one self-contained HTML file that links to the run's videos."""
 
 import base64
 import hashlib
@@ -21,17 +21,17 @@ def write_page(
 ) -> None:
     """Write ``report.html``.
 
-    A content security policy in it allows this page's own style and script, known by their hashes, and media
-    from the page's own place: whatever an instruction or a traceback holds, the browser loads and runs nothing.
+    Its content security policy allows only the page's own style and script, by their hashes, and media from the page's
+    own folder: the browser loads and runs nothing that an instruction or a traceback may contain.
 
     Args:
-        path: of the file; videos are linked relative to its folder.
-        manifest: of the run.
-        summary: of the records.
-        records: one per trial, as ``RunDirectory.records`` sorts them.
+        path: the file; videos are linked relative to its folder.
+        manifest: the run's manifest.
+        summary: the summary of the records.
+        records: one record per trial, in the order of ``RunDirectory.records``.
 
     Raises:
-        OSError: if it cannot be written; the file is then as it was.
+        OSError: the file cannot be written; it is then unchanged.
     """
     style, script = _read("page.css"), _read("page.js")
     with replacing(path) as file:

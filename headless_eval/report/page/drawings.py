@@ -1,7 +1,7 @@
-"""The page's drawings as SVG.
+"""The page's charts as SVG: bars, heat map, forest plot, shares of time.
 
 Bars and the forest plot have horizontal positions in percent and everything else in pixels, so that they fit any
-width with letters of one size. Colours come from the style sheet, which knows light and dark.
+width while the text keeps its size. Colours come from the style sheet, which has a light and a dark theme.
 """
 
 import math
@@ -13,7 +13,7 @@ from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
 
 _ROOM = 0.86
-"""The part of a chart's width that stands for 100 %; numbers are written in the rest."""
+"""The part of a chart's width that stands for 100 %; the rest is for numbers."""
 
 _BAR, _GAP, _LABEL, _AXIS = 13, 4, 18, 22
 
@@ -47,7 +47,7 @@ def bar_chart(chart: Chart) -> Markup:
 
 
 def heat_map(summary: Summary) -> Markup:
-    """Draw success by precision (rows) and task (columns); the columns' heads stand upright if there are many."""
+    """Draw a heat map of success by precision (rows) and task (columns); heads of many columns are vertical."""
     tasks = [None, *summary.tasks] if len(summary.tasks) > 1 else [None]
     wide = len(tasks) <= 8
     width, height, label = (88 if wide else 44), 30, 18 + round(7.7 * max(map(len, summary.configurations)))
@@ -87,7 +87,7 @@ def heat_map(summary: Summary) -> Markup:
 
 
 def forest_plot(summary: Summary) -> Markup | None:
-    """Draw each configuration's paired difference to the baseline with its interval; None without any."""
+    """Draw each configuration's paired difference from the baseline with its interval; None without comparisons."""
     rows = [(row.configuration, row.comparison) for row in summary.overall if row.comparison]
     if not rows:
         return None
@@ -207,7 +207,7 @@ def _bar(y: float, colour: int | None, row: Row, name: str) -> Markup:
     whisker += [
         tag("line", x1=end, x2=end, y1=middle - 3, y2=middle + 3, class_="whisker") for end in (low, high)
     ]
-    # A rate of zero has no bar: a thin foot shows that it was measured.
+    # A rate of zero has no bar: a thin line shows that it was measured.
     return tag(
         "g",
         tag("title", description),
@@ -241,7 +241,7 @@ def _legend(chart: Chart) -> Markup:
 
 
 def _describe(chart: Chart) -> str:
-    """Return a chart in words, for those who do not see it."""
+    """Return a description of a chart in words, for screen readers."""
     words = [f"{chart.title}, success rate."]
     for index, label in enumerate(chart.labels):
         rates = [

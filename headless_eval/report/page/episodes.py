@@ -1,4 +1,4 @@
-"""The episodes as the page's script reads them: small, and in blocks of one precision and task."""
+"""Data of the page's table of episodes: compact, in blocks of one precision and task."""
 
 import json
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ MAX_TRACEBACK = 8_000
 """Characters kept of a traceback's end."""
 
 MAX_ERRORS = 4_000_000
-"""Characters of different errors that a page holds; the journal has them all."""
+"""Limit of the characters of all errors in a page; the journal has every error in full."""
 
 
 def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) -> Markup:
-    """Return the data of the table of episodes as JSON that may stand in an HTML element.
+    """Return the data of the table of episodes as JSON that may be placed in an HTML element.
 
-    It holds ``configurations`` (names), ``tasks`` (key, name, instruction), ``baseline`` (index of its name, or -1),
-    ``blocks``, and ``errors`` (type, message, traceback), each different one once. A block has columns for its
-    episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video``
-    (``+`` the usual name, ``-`` none, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1
-    for one left out) for each status ``e``.
+    The JSON has ``configurations`` (names), ``tasks`` (key, name, instruction), ``baseline`` (index of its name, or
+    -1), ``blocks``, and ``errors`` (type, message, traceback) without repetitions. A block has columns for its
+    episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video`` (``+``
+    the usual name, ``-`` no video, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1 for an
+    error left out) for each status ``e``.
 
     Args:
         records: sorted as ``RunDirectory.records`` returns them.
@@ -67,12 +67,12 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
         "errors": errors.kept,
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    # In a script element only "</script" and "<!--" end or change the text; without any "<" neither is there.
+    # In a script element only "</script" and "<!--" have a meaning; without "<" neither can occur.
     return Markup(text.replace("<", "\\u003c"))
 
 
 class _Errors:
-    """Errors by index, each different one once."""
+    """Errors by index, without repetitions."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[str, str, str]] = []
@@ -104,7 +104,7 @@ def _video(record: EpisodeRecord) -> tuple[str, str | None]:
 
 
 def is_inside(path: str) -> bool:
-    """Tell whether a relative path stays in the run's folder: a run may come from somebody else."""
+    """Return whether a relative path stays in the run's folder: the run may come from an untrusted source."""
     parts = PurePosixPath(path).parts
     return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path
 

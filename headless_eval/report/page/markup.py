@@ -1,4 +1,4 @@
-"""HTML and SVG from Python, in which text is escaped unless it is markup already."""
+"""HTML and SVG elements from Python; text is escaped unless it is already markup."""
 
 from html import escape
 from typing import Any
@@ -7,7 +7,7 @@ _VOID = {"br", "col", "input"}
 
 
 class Markup(str):
-    """Text that is HTML; any other string is text for people."""
+    """A string that is already HTML; other strings are plain text and are escaped."""
 
 
 def tag(name: str, *children: Any, **attributes: Any) -> Markup:
@@ -32,7 +32,7 @@ def tag(name: str, *children: Any, **attributes: Any) -> Markup:
 
 
 def join(*children: Any) -> Markup:
-    """Return markup one after another, without an element around it."""
+    """Return concatenated markup without an enclosing element."""
     texts = (child if isinstance(child, Markup) else escape(_text(child)) for child in children)
     return Markup("".join(text for child, text in zip(children, texts, strict=True) if child is not None))
 

@@ -31,7 +31,7 @@ _ACTIVITIES = {
 
 
 def title(manifest: Mapping[str, Any]) -> str:
-    """Return what was evaluated on what."""
+    """Return the page's title: policy and suite."""
     return f"{_entry(manifest, 'policy', 'name') or 'policy'} on {manifest['suite']}"
 
 
@@ -114,9 +114,9 @@ def summary_table(summary: Summary) -> Markup:
 
 
 def drawn_charts(summary: Summary) -> Markup:
-    """Return the four charts; those without anything to show are named below."""
+    """Return the four charts; charts without data are named below them."""
     found = charts(summary)
-    # All modes first: it is what most came for.
+    # All modes first: most readers look for this chart.
     order = sorted(found, key=lambda name: name != "overall")
     drawn = [drawings.bar_chart(chart) for name in order if isinstance(chart := found[name], Chart)]
     missing = [chart for name in order if isinstance(chart := found[name], str)]
@@ -126,7 +126,7 @@ def drawn_charts(summary: Summary) -> Markup:
 
 
 def forest(summary: Summary) -> Markup:
-    """Return the plot of paired differences, or why nothing can be compared."""
+    """Return the plot of paired differences, or the reason why nothing can be compared."""
     drawing = drawings.forest_plot(summary)
     if drawing is None:
         return tag(
@@ -141,7 +141,7 @@ def forest(summary: Summary) -> Markup:
 
 
 def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Markup:
-    """Return where the time went: of the whole run from its manifest, and per variant from its episodes."""
+    """Return the shares of time: of the whole run from its manifest, and per variant from its episodes."""
     if not records:
         return tag("p", "No episode has run.", class_="note")
     sums = time_per_configuration(records)
@@ -186,7 +186,7 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
 
 
 def manifest_fold(manifest: Mapping[str, Any]) -> Markup:
-    """Return the command as a user types it, and the manifest, folded."""
+    """Return the command as a user types it, and the manifest in a collapsed element."""
     command = manifest.get("command")
     words = [str(word) for word in command] if isinstance(command, list) else []
     if words:
@@ -220,7 +220,7 @@ def files(manifest: Mapping[str, Any]) -> Markup:
 
 
 def _entry(manifest: Mapping[str, Any], section: str, name: str) -> Any:
-    """Return an entry of a manifest's section, or None where it is not as this version writes it."""
+    """Return an entry of a manifest's section; None if it is missing or another version wrote it differently."""
     found = manifest.get(section)
     return found.get(name) if isinstance(found, dict) else None
 
@@ -244,7 +244,7 @@ def _rate(row: Row) -> str:
 
 
 def _scrolling(table: Markup, label: str) -> Markup:
-    """Return something wide in a box that scrolls sideways, with the keyboard too."""
+    """Return wide content in a box that scrolls sideways, also with the keyboard."""
     return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
