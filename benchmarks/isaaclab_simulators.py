@@ -1,0 +1,148 @@
+"""The same policy and precisions in MuJoCo, Newton and PhysX: success by scene, with one line for each precision.
+
+python benchmarks/isaaclab_simulators.py run FOLDER [--episodes 100] [--light 0.6] [--only physx]
+python benchmarks/isaaclab_simulators.py table FOLDER [--figure FILE]
+
+``run`` makes one run folder for each simulator, of the bundled policy at seed 7, with ``.venv`` (MuJoCo) and
+``.venv-isaaclab`` (Isaac Lab, with PhysX: ``PHYSICS=physx SIM=isaaclab SETUP_ONLY=1 scripts/run_headless.sh``).
+``--light`` multiplies the brightness of all pictures that the policy sees, and leaves everything else as it is.
+``table`` prints the table in Markdown, with McNemar's exact test of each precision against float32 in the same
+simulator, and draws the figure.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+SIMULATORS = {
+    "MuJoCo": (".venv", ["--sim", "mujoco"]),
+    "Newton": (".venv-isaaclab", ["--sim", "isaaclab", "--physics", "newton"]),
+    "PhysX": (".venv-isaaclab", ["--sim", "isaaclab", "--physics", "physx"]),
+}
+PRECISIONS = {"float32": "float32", "int8_both": "int8", "int4_both": "int4"}
+
+
+def run(folder: Path, episodes: int, seed: int, light: float, only: str | None, venvs: Path) -> None:
+    """Run the simulators one after the other."""
+    for name, (venv, flags) in SIMULATORS.items():
+        if only and name.lower() != only.lower():
+            continue
+        command = [str(venvs / venv / "bin" / "python"), __file__, "one", str(light), "run", *flags]
+        command += ["--episodes", str(episodes), "--seed", str(seed), "--dtypes", *PRECISIONS.values()]
+        command += ["--modes", "both", "--videos", "none", "--results", str(folder / name.lower()), "--quiet"]
+        subprocess.run(command, check=True)
+
+
+def one(light: float, arguments: list[str]) -> int:
+    """Run ``headless-eval`` with dimmed pictures in this process; return its exit status."""
+    from headless_eval.cli.main import main
+    from headless_eval.sims.registry import Suite
+
+    make = Suite.make
+
+    def dimmed(*args: Any, **kwargs: Any) -> Any:
+        simulator = make(*args, **kwargs)
+        observe = simulator.observe
+        simulator.observe = lambda slots: [_dim(seen, light) for seen in observe(slots)]  # type: ignore[method-assign]
+        return simulator
+
+    if light != 1.0:
+        Suite.make = dimmed  # type: ignore[method-assign]
+    return main(arguments)
+
+
+def _dim(observation: dict[str, Any], light: float) -> dict[str, Any]:
+    return {
+        key: np.round(value * light).astype(np.uint8) if "image" in key else value
+        for key, value in observation.items()
+    }
+
+
+def outcomes(folder: Path) -> dict[str, dict[tuple[int, int], bool]]:
+    """Return whether each episode succeeded, by precision, scene and number."""
+    from headless_eval.results import RunDirectory
+
+    found: dict[str, dict[tuple[int, int], bool]] = {name: {} for name in PRECISIONS}
+    for record in RunDirectory.open(folder).records():
+        found[record.configuration][record.task_id, record.episode] = bool(record.success)
+    return found
+
+
+def table(folder: Path, figure: Path | None) -> None:
+    """Print the table and draw the figure."""
+    from headless_eval.report.statistics import mcnemar_exact, wilson_interval
+
+    rows = {}
+    print("| simulator | precision | scene 1 | scene 2 | scene 3 | all (95 % Wilson) | lost, gained | McNemar p |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    for name in SIMULATORS:
+        if not (folder / name.lower()).is_dir():
+            continue
+        found = outcomes(folder / name.lower())
+        for precision, done in found.items():
+            scenes = [[done[key] for key in done if key[0] == scene] for scene in (1, 2, 3)]
+            low, high = wilson_interval(sum(done.values()), len(done))
+            rows[name, precision] = sum(done.values()) / len(done), low, high
+            base = found["float32"]
+            lost = sum(base[key] and not done[key] for key in done)
+            gained = sum(done[key] and not base[key] for key in done)
+            p = "" if precision == "float32" else f"{mcnemar_exact(lost, gained):.2g}"
+            change = "" if precision == "float32" else f"{lost}, {gained}"
+            cells = [f"{sum(scene)} of {len(scene)}" for scene in scenes]
+            every = f"{sum(done.values())} of {len(done)} ({100 * low:.0f} to {100 * high:.0f} %)"
+            print(f"| {name} | {precision} | {' | '.join(cells)} | {every} | {change} | {p} |")
+    if figure is not None:
+        draw(rows, figure)
+
+
+def draw(rows: dict[tuple[str, str], tuple[float, float, float]], figure: Path) -> None:
+    """Draw success with its interval, a group of bars for each precision."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = [name for name in SIMULATORS if (name, "float32") in rows]
+    canvas, axes = pyplot.subplots(figsize=(6, 3), layout="constrained")
+    for index, name in enumerate(names):
+        rates = np.array([rows[name, precision] for precision in PRECISIONS])
+        places = np.arange(len(PRECISIONS)) + (index - (len(names) - 1) / 2) * 0.25
+        errors = np.clip([rates[:, 0] - rates[:, 1], rates[:, 2] - rates[:, 0]], 0, None)
+        axes.bar(places, rates[:, 0], 0.23, yerr=errors, capsize=3, label=name)
+    axes.set_xticks(range(len(PRECISIONS)), [name.replace("_", " ") for name in PRECISIONS])
+    axes.set(ylim=(0, 1.02), ylabel="success")
+    axes.legend(ncols=3, loc="lower center")
+    canvas.savefig(figure, dpi=120)
+
+
+def main() -> int:
+    """Parse the arguments and do it."""
+    if sys.argv[1:2] == ["one"]:
+        return one(float(sys.argv[2]), sys.argv[3:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    actions = parser.add_subparsers(dest="action", required=True)
+    runs = actions.add_parser("run")
+    runs.add_argument("folder", type=Path)
+    runs.add_argument("--episodes", type=int, default=100, help="by scene")
+    runs.add_argument("--seed", type=int, default=7)
+    runs.add_argument("--light", type=float, default=1.0, help="factor of the pictures' brightness")
+    runs.add_argument("--only", help="one simulator")
+    runs.add_argument("--venvs", type=Path, default=ROOT, help="folder of the environments")
+    tables = actions.add_parser("table")
+    tables.add_argument("folder", type=Path)
+    tables.add_argument("--figure", type=Path)
+    given = parser.parse_args()
+    if given.action == "run":
+        run(given.folder, given.episodes, given.seed, given.light, given.only, given.venvs)
+    else:
+        table(given.folder, given.figure)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
