@@ -78,7 +78,9 @@ def table(folder: Path, figure: Path | None) -> None:
     from headless_eval.report.statistics import mcnemar_exact, wilson_interval
 
     rows = {}
-    print("| simulator | precision | scene 1 | scene 2 | scene 3 | all (95 % Wilson) | lost, gained | McNemar p |")
+    print(
+        "| simulator | precision | scene 1 | scene 2 | scene 3 | all (95 % Wilson) | lost, gained | McNemar p |"
+    )
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for name in SIMULATORS:
         if not (folder / name.lower()).is_dir():

@@ -108,6 +108,16 @@ def test_physx_is_told_what_only_newton_reads_in_the_robots_file():
         driven = {
             name for name, prim in prims.items() if "PhysicsDriveAPI:angular" in prim.GetAppliedSchemas()
         }
+        radii = {
+            name: prim.GetAttribute("physxCollision:minTorsionalPatchRadius").Get()
+            for name, prim in prims.items()
+            if prim.GetAttribute("physxCollision:minTorsionalPatchRadius")
+        }
+        modes = {
+            prim.GetAttribute("physxMaterial:frictionCombineMode").Get()
+            for prim in prims.values()
+            if prim.GetAttribute("physxMaterial:frictionCombineMode")
+        }
         gearing = {
             name: prim.GetAttribute("physxMimicJoint:rotX:gearing").Get()
             for name, prim in prims.items()
@@ -121,6 +131,9 @@ def test_physx_is_told_what_only_newton_reads_in_the_robots_file():
         "right_knuckle_joint": -1.0,
     }
     assert driven == {*ARM_JOINTS, GRIPPER_JOINT}
+    # The MJCF's pads: friction="1.2 0.02 0.001", priority="1".
+    assert radii == pytest.approx({"left_pad": 0.02 / 1.2, "right_pad": 0.02 / 1.2})
+    assert modes == {"max"}
 
 
 def test_physx_is_told_of_the_published_robot(assets):

@@ -15,7 +15,7 @@ from isaaclab.scene import InteractiveScene
 from isaaclab.sim import SimulationContext
 from isaaclab.sim.spawners.from_files import spawn_from_usd
 from isaaclab_ov.physics import OvPhysxCfg, OvPhysxManager
-from pxr import Sdf, Usd, UsdPhysics
+from pxr import Sdf, Usd, UsdPhysics, UsdShade
 
 from headless_eval.sims.droid.scenes import CONTROL_HZ
 
@@ -128,10 +128,11 @@ def _names(paths: Any, group: Any) -> list[str]:
 
 
 def spawn_robot(prim_path: str, cfg: Any, *args: Any, **kwargs: Any) -> Usd.Prim:
-    """Spawn the robot from its USD file and tell PhysX of its coupled fingers and its drives."""
+    """Spawn the robot from its USD file and tell PhysX of its coupled fingers, drives and pads."""
     prim = spawn_from_usd(prim_path, cfg, *args, **kwargs)
     couple_fingers(prim)
     add_drives(prim)
+    harden_pads(prim)
     return prim
 
 
@@ -169,6 +170,31 @@ def add_drives(robot: Usd.Prim) -> int:
         drive.CreateTypeAttr("force")
         drive.CreateStiffnessAttr(0.0)
         drive.CreateDampingAttr(0.0)
+        count += 1
+    return count
+
+
+def harden_pads(robot: Usd.Prim) -> int:
+    """Write the friction of the colliders below a prim that resist turning as PhysX reads it; return how many.
+
+    MuJoCo resists turning about a contact's normal with a torque of the torsional coefficient times the force, PhysX
+    with the sliding coefficient times a radius times the force. Of two materials MuJoCo takes that of higher priority,
+    PhysX the mean, unless one asks for the larger coefficient.
+    """
+    count = 0
+    for collider in Usd.PrimRange(robot):
+        condim = collider.GetAttribute("mjc:condim")
+        if not condim or condim.Get() < 4:
+            continue
+        material, _ = UsdShade.MaterialBindingAPI(collider).ComputeBoundMaterial("physics")
+        material = material.GetPrim()
+        sliding = material.GetAttribute("physics:dynamicFriction").Get()
+        radius = material.GetAttribute("newton:torsionalFriction").Get() / sliding
+        collider.AddAppliedSchema("PhysxCollisionAPI")
+        for name in ("torsionalPatchRadius", "minTorsionalPatchRadius"):
+            collider.CreateAttribute(f"physxCollision:{name}", Sdf.ValueTypeNames.Float).Set(radius)
+        material.AddAppliedSchema("PhysxMaterialAPI")
+        material.CreateAttribute("physxMaterial:frictionCombineMode", Sdf.ValueTypeNames.Token).Set("max")
         count += 1
     return count
 
