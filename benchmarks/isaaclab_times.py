@@ -1,6 +1,6 @@
 """Speed of Isaac Lab on the suite droid: start, physics, rendering, and simulated time relative to real time.
 
-.venv-isaaclab/bin/python benchmarks/isaaclab_times.py [--slots 1 4] [--seconds 20] [--device cpu|cuda]
+.venv-isaaclab/bin/python benchmarks/isaaclab_times.py [--physics newton|physx] [--slots 1 4] [--seconds 20] [--device cpu|cuda]
 
 Simulates episodes as a run does, but without a policy: a control step moves all slots, and before every eighth step
 both cameras render images of 96 x 96 pixels. Prints wall-clock time and processor time; other programs on the machine
@@ -8,6 +8,7 @@ disturb processor time less.
 """
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -18,15 +19,17 @@ import numpy as np
 HORIZON, IMAGE = 8, 96
 
 
-def measure(slots: int, seconds: float, device: str) -> None:
+def measure(physics: str, slots: int, seconds: float, device: str) -> None:
     """Simulate the given number of seconds in each slot and print one line."""
     from headless_eval.contracts.seeding import TrialSeed
-    from headless_eval.sims.droid import backends
     from headless_eval.sims.droid.scenes import HOME_JOINTS
+    from headless_eval.sims.droid.suites import DroidSettings
     from headless_eval.sims.droid.tasks import TASKS
+    from headless_eval.sims.registry import find_suite
 
     begin = perf_counter()
-    simulator = backends.isaaclab(num_slots=slots, image_size=IMAGE, frame_size=IMAGE, sim_device=device)
+    settings = DroidSettings(sim="isaaclab", physics=physics, sim_device=device)
+    simulator = find_suite("droid").make(settings, num_slots=slots, image_size=IMAGE, frame_size=IMAGE)
     for slot in range(slots):
         task = TASKS[slot % len(TASKS)]
         simulator.reset(slot, task, TrialSeed(7, task.id, slot))
@@ -51,7 +54,7 @@ def measure(slots: int, seconds: float, device: str) -> None:
     cpu = sum(times[1] for times in spent.values())
     physics, render = _each(spent["physics"], steps), _each(spent["render"], -(-steps // HORIZON))
     faster = f"{slots * seconds / wall:.1f} ({slots * seconds / cpu:.1f})"
-    print(f"| {slots} | {device} | {ready:.1f} s | {physics} | {render} | {faster} |", flush=True)
+    print(f"| {physics} | {slots} | {device} | {ready:.1f} s | {physics} | {render} | {faster} |", flush=True)
 
 
 class _timed:
@@ -74,21 +77,23 @@ def _each(times: list[float], count: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--physics", nargs="+", default=["newton"], choices=["newton", "physx"])
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--seconds", type=float, default=20.0, help="simulated, in each slot")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        measure(arguments.one, arguments.seconds, arguments.device)
+        measure(arguments.physics[0], arguments.one, arguments.seconds, arguments.device)
         return
     print(f"{os.cpu_count()} processor cores, load {os.getloadavg()[0]:.1f}; in brackets: processor time")
     print(
-        "| slots | device | ready after | a control step, all slots | two pictures, all slots | x real time |"
+        "| physics | slots | device | ready after | a control step, all slots | two pictures, all slots | x real time |"
     )
-    print("| ---: | --- | ---: | ---: | ---: | ---: |", flush=True)
-    for slots in arguments.slots:  # each in its own process
-        flags = ["--one", str(slots), "--seconds", str(arguments.seconds), "--device", arguments.device]
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |", flush=True)
+    for physics, slots in itertools.product(arguments.physics, arguments.slots):  # each in its own process
+        flags = ["--one", str(slots), "--physics", physics]
+        flags += ["--seconds", str(arguments.seconds), "--device", arguments.device]
         subprocess.run([sys.executable, __file__, *flags], check=True)
 
 

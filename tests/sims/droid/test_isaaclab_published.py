@@ -32,35 +32,45 @@ def assets(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("physics", ["newton", "physx"])
-def test_a_scene_of_such_files_runs(assets, physics):
+@pytest.mark.parametrize(("physics", "number"), [("newton", 1), ("physx", 1), ("physx", 2), ("physx", 3)])
+def test_a_scene_of_such_files_runs(assets, physics, number):
+    task, other = TASKS[number - 1], TASKS[number % 3]
     if physics == "physx":
         pytest.importorskip("ovphysx")
     settings = DroidSettings(sim="isaaclab", isaac_assets=assets, physics=physics, renderer="newton")
-    simulator = find_suite("droid").make(settings, num_slots=2, tasks=TASKS[:1])
+    simulator = find_suite("droid").make(settings, num_slots=2, tasks=(task,))
     try:
         for slot in range(2):
-            simulator.reset(slot, TASKS[0], TrialSeed(7, 1, slot))
+            simulator.reset(slot, task, TrialSeed(7, number, slot))
         (observation, _) = simulator.observe([0, 1])
         assert observation["observation/exterior_image_1_left"].shape == (720, 1280, 3)
         assert observation["observation/wrist_image_left"].shape == (720, 1280, 3)
         assert observation["observation/joint_position"].shape == (7,)
         assert observation["observation/gripper_position"].shape == (1,)
-        assert observation["prompt"] == TASKS[0].instruction
+        assert observation["prompt"] == task.instruction
         poses = simulator._read().poses[0]
         np.testing.assert_allclose(poses[:, :3], [[0.45, -0.1, BOX["target"]], [0.5, 0.2, 0]], atol=1e-6)
 
         # The cube into the box of slot 1 only: it rests there, and the arm, far above, lets go.
-        joints, start = simulator._start(simulator._scene_now, TrialSeed(7, 1, 1))
+        joints, start = simulator._start(simulator._scene_now, TrialSeed(7, number, 1))
         start[0, :3] = 0.5, 0.2, 0.036
         simulator._write(1, joints, start)
         hold = np.append(observation["observation/joint_position"], 0.0)
         done = [simulator.step({0: hold, 1: hold}) for _ in range(3 * REST_STEPS)]
         assert not any(results[0].success for results in done)
         assert done[-1][1].success
-        assert "scene1.usd" in simulator.describe()["assets_sha256"]
+        assert f"scene{number}.usd" in simulator.describe()["assets_sha256"]
         with pytest.raises(UserError, match="one scene at a time"):
-            simulator.reset(0, TASKS[1], TrialSeed(7, 2, 0))
+            simulator.reset(0, other, TrialSeed(7, 2, 0))
+
+        # The arm and the gripper go where they are told.
+        simulator.reset(0, task, TrialSeed(7, number, 0))
+        goal = hold + np.array([0.2, 0.1, -0.2, 0.2, 0.2, -0.2, 0.3, 1.0])
+        for _ in range(60):
+            simulator.step({0: goal})
+        (observation,) = simulator.observe([0])
+        np.testing.assert_allclose(observation["observation/joint_position"], goal[:7], atol=0.05)
+        assert observation["observation/gripper_position"] > 0.9
     finally:
         simulator.close()
 
