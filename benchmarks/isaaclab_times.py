@@ -1,6 +1,6 @@
 """Speed of Isaac Lab on the suite droid: start, physics, rendering, and simulated time relative to real time.
 
-.venv-isaaclab/bin/python benchmarks/isaaclab_times.py [--physics newton|physx] [--slots 1 4] [--seconds 20] [--device cpu|cuda]
+.venv-isaaclab/bin/python benchmarks/isaaclab_times.py [--physics newton physx] [--slots 1 4] [--seconds 20]
 
 Simulates episodes as a run does, but without a policy: a control step moves all slots, and before every eighth step
 both cameras render images of 96 x 96 pixels. Prints wall-clock time and processor time; other programs on the machine
