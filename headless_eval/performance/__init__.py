@@ -1,5 +1,5 @@
-"""What inference costs and what quantization does to it: ``bench``, ``profile`` and ``sensitivity``.
+"""Measurements of inference: ``bench`` (latency, memory), ``profile`` (time by module) and ``sensitivity`` (errors).
 
-``measured_model``, ``workload`` and ``chip`` say what is measured, on what inputs and on which hardware; ``costs``
-counts what it cannot do without. Each command has a folder with files that measure, show and draw.
+``measured_model``, ``workload`` and ``chip`` provide the model, its inputs and the hardware's speeds; ``costs`` counts
+the operations and bytes of an inference. Each command has a folder with modules that measure, print and plot.
 """

@@ -1,4 +1,4 @@
-"""The ways to compute that are measured, and how far their actions are from the reference's."""
+"""Cases to measure: weights' type, precision and engine; and the error of their actions."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Case:
-    """One way to compute: the weights' type, the precision, and who executes it."""
+    """A case to measure: the weights' type, the precision, the engine and the execution."""
 
     compute: str
     precision: Precision
@@ -28,12 +28,12 @@ class Case:
 
     @property
     def weight_bytes(self) -> int:
-        """Return what a weight of a matrix product takes where it is computed."""
+        """Return the bytes of a weight of a matrix product, in the type computed in."""
         return 1 if self.products in NARROW else _ITEM_BYTES[self.products]
 
     @property
     def value_bytes(self) -> int:
-        """Return what any other value takes: 8 bits are for products alone."""
+        """Return the bytes of any other value: only matrix products use 8 bits."""
         return _ITEM_BYTES.get(self.products, 2)
 
 
@@ -43,7 +43,7 @@ def make_cases(
     executions: Sequence[str],
     engines: Sequence[str],
 ) -> list[Case]:
-    """Return every combination, without duplicates: float32 as a precision is the model as it is, for any execution."""
+    """Return every combination without duplicates: the precision float32 is the same case for every execution."""
     cases = [
         Case(compute, precision, execution if precision.dtype != "float32" else "simulated", engine)
         for compute, precision, execution, engine in itertools.product(

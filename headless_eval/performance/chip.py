@@ -1,4 +1,4 @@
-"""How fast this machine multiplies and copies, measured: what a share of the chip's limit is a share of."""
+"""Measured speeds of this machine, of matrix products and of copies: the limits that times are compared with."""
 
 import platform
 from collections.abc import Callable
@@ -19,12 +19,12 @@ _SECONDS = 0.25
 
 @dataclass
 class Chip:
-    """A device and its speeds, each measured when it is first asked for.
+    """A device and its speeds, each measured on first use.
 
     Attributes:
-        name: the device's.
-        rates: operations a second of matrix products, by type.
-        bandwidth: bytes a second that a copy reads and writes, together.
+        name: the device's name.
+        rates: operations per second of matrix products, by type.
+        bandwidth: bytes per second that a copy reads and writes together.
     """
 
     device: torch.device
@@ -33,7 +33,7 @@ class Chip:
 
     @property
     def name(self) -> str:
-        """Return what the device is called."""
+        """Return the device's name."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return str(hardware()["cpu"] or platform.machine())
@@ -47,7 +47,7 @@ class Chip:
         return Speeds(self.rates[dtype], self.bandwidth)
 
     def describe(self) -> dict[str, object]:
-        """Return what was measured; JSON types only."""
+        """Return the measured speeds; JSON types only."""
         return {
             "name": self.name,
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
@@ -56,7 +56,7 @@ class Chip:
         }
 
     def sentence(self) -> str:
-        """Return it for people."""
+        """Return the measured speeds as text."""
         threads = f", {torch.get_num_threads()} threads" if torch.get_num_threads() > 1 else ", 1 thread"
         rates = ", ".join(f"{dtype} {_tera(rate)}" for dtype, rate in self.rates.items())
         where = self.name + (threads if self.device.type == "cpu" else "")
@@ -97,8 +97,8 @@ def _product(left: Tensor, right: Tensor, dtype: str) -> Callable[[], Tensor]:
 
 
 def _seconds(device: torch.device, call: Callable[[], Tensor]) -> float:
-    """Return the least time of a call, in seconds, over a quarter of a second of calls: a limit is what can be."""
-    # On a CPU what else the machine does is no limit of the chip.
+    """Return the shortest time of a call in seconds, over a quarter of a second of calls."""
+    # On a CPU, other programs on the machine must not count as a limit of the chip.
     stopwatch = Stopwatch(device) if device.type == "cuda" else processor
     for _ in range(3):
         stopwatch(call)

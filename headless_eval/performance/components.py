@@ -1,4 +1,4 @@
-"""The parts of a π0 model that people speak of, by the names of its modules."""
+"""Components of a π0 model (vision, language, expert), by the names of its modules."""
 
 import re
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Component:
-    """A part of the model: its name, and the regular expression that its modules' names match."""
+    """A component of the model: its name, and a regular expression that matches the names of its modules."""
 
     name: str
     pattern: str
 
     def layer_pattern(self, layer: int) -> str:
-        """Return the expression of its modules in one layer."""
+        """Return the regular expression of its modules in one layer."""
         return self.pattern.replace(r"\d+", str(layer))
 
     @property
     def has_layers(self) -> bool:
-        """Return whether every layer of a transformer has one."""
+        """Return whether every layer of a transformer has this component."""
         return r"\d+" in self.pattern
 
 
@@ -40,13 +40,13 @@ COMPONENTS = (
     *_transformer("expert", "expert", _GEMMA_NORMS),
     Component("action projections", r"^(expert\.norm(\.dense)?|state_proj|action_\w+|time_mlp_\w+)$"),
 )
-"""Disjoint. Norms hold the residual additions of their layers; a last norm goes with what reads it."""
+"""Disjoint components. Norms include the residual additions of their layers; a last norm belongs to its reader."""
 
 _PATTERNS = [(component, re.compile(component.pattern)) for component in COMPONENTS]
 
 
 def component_of(module: str) -> str:
-    """Return the component's name of a module, ``other`` for the model's own code."""
+    """Return the name of a module's component; ``other`` for the model's own code."""
     return next((component.name for component, pattern in _PATTERNS if pattern.search(module)), "other")
 
 

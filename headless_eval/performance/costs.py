@@ -1,9 +1,9 @@
-"""What an inference has to compute and to move, counted by running the model without numbers; the least time of it.
+"""Operations and bytes of an inference, counted on the meta device, and the roofline's time for them.
 
-Operations are those of matrix products, two a multiply-add, as ``torch.utils.flop_counter`` counts them on a model
-on the meta device (attention is two products). So they hold for any model. Moved are the weights, once for every
-time a part of the model runs, and what cannot stay in a cache: the pictures, and the keys and values between prefix
-and flow steps.
+Operations are those of matrix products, two per multiply-add, as ``torch.utils.flop_counter`` counts them on a model
+on the meta device (attention is two products), so they are right for any model. The bytes to move are the weights, once
+for every run of a part of the model, and the data that no cache can hold: the images, and the keys and values between
+prefix and flow steps.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,19 +22,19 @@ from headless_eval.performance.components import component_of
 from headless_eval.performance.spans import MODULATION, PREFIX, STEP, Span, watched
 
 PARTS = (PREFIX, MODULATION, STEP)
-"""What an observation needs once; what depends on the flow times alone; one Euler step."""
+"""The parts of an inference: once per observation; dependent only on the flow times; one Euler step."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one module does itself, without its children, in one run of its part of the model.
+    """Costs of one module without its children, in one run of its part of the model.
 
     Args:
-        module: its name.
+        module: the module's name.
         part: one of ``PARTS``.
         flops: operations of matrix products.
-        weights: numbers of its parameters that are read.
-        values: numbers of its inputs and outputs.
+        weights: count of the parameters' numbers that are read.
+        values: count of the inputs' and outputs' numbers.
     """
 
     module: str
@@ -45,17 +45,17 @@ class Cost:
 
     @property
     def component(self) -> str:
-        """Return the name of the component that it is in."""
+        """Return the name of the module's component."""
         return component_of(self.module)
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What an inference costs.
+    """Costs of an inference.
 
     Args:
-        modules: in the order of their calls; those that only move values have no row.
-        moved: by part, the numbers between parts that no implementation can keep from memory.
+        modules: the modules in the order of their calls; modules that only move values have no entry.
+        moved: by part, the count of numbers between parts that every implementation has to move through memory.
     """
 
     modules: tuple[Cost, ...]
@@ -70,19 +70,19 @@ class Costs:
 
 @dataclass(frozen=True)
 class Speeds:
-    """What a chip reaches: operations a second of matrix products, bytes a second of copies."""
+    """Speeds of a chip: operations per second of matrix products, bytes per second of copies."""
 
     matrix: float
     memory: float
 
     def least_ms(self, flops: float, size: float) -> float:
-        """Return the milliseconds that so many operations and bytes take at least, one beside the other."""
+        """Return the least milliseconds for these operations and bytes, computed and moved at the same time."""
         return 1e3 * max(flops / self.matrix, size / self.memory)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """The least time of an inference, in milliseconds: of the prefix, of one flow step, of all."""
+    """The least time of an inference in milliseconds: of the prefix, of one flow step, in total."""
 
     prefix_ms: float
     step_ms: float
@@ -90,14 +90,14 @@ class Limit:
 
 
 def limit_of(costs: Costs, speeds: Speeds, steps: int, weight_bytes: int, value_bytes: int) -> Limit:
-    """Return the roofline's time. What depends on the flow times alone is known before the first observation.
+    """Return the roofline's time; the part that depends only on flow times is computed in advance and not counted.
 
     Args:
-        costs: of one workload.
-        speeds: of the chip.
-        steps: flow steps.
-        weight_bytes: what a weight of a matrix product takes in memory.
-        value_bytes: what anything else takes.
+        costs: the costs of one workload.
+        speeds: the chip's speeds.
+        steps: number of flow steps.
+        weight_bytes: bytes of a weight of a matrix product.
+        value_bytes: bytes of any other number.
     """
 
     def least(part: str) -> float:
@@ -110,26 +110,26 @@ def limit_of(costs: Costs, speeds: Speeds, steps: int, weight_bytes: int, value_
 
 
 def count(model: nn.Module, infer: Callable[[], Any]) -> Costs:
-    """Return what every module of a model costs in one inference.
+    """Return the costs of every module of a model in one inference.
 
     Args:
-        model: on the meta device, where tensors have shapes and no numbers.
-        infer: makes one inference of that model.
+        model: the model on the meta device, where tensors have shapes but no data.
+        infer: runs one inference of the model.
     """
     with FlopCounterMode(display=False) as counter:
         tally = _Tally(model, counter)
-        # Of attention, only the two products are counted by all backends alike.
+        # In attention, all backends agree only in the count of the two products.
         with sdpa_kernel(SDPBackend.MATH), _Attention(tally), watched(model, tally), suppress(_EnoughError):
             infer()
     return tally.costs()
 
 
 class _EnoughError(Exception):
-    """The first flow step has ended; the others cost the same."""
+    """Raised after the first flow step, because all flow steps cost the same."""
 
 
 class _Tally:
-    """Adds up what modules do; a ``Listener``. The operations counted so far are its clock."""
+    """A ``Listener`` that sums the costs of modules; the operations counted so far serve as its clock."""
 
     def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
         self._modules = dict(model.named_modules())
@@ -156,24 +156,24 @@ class _Tally:
             self._inner[-1] += elapsed
 
     def returned(self, span: Span, inputs: Any, value: Any) -> None:
-        """Take note of what a module without children, or a part of the inference, reads and writes."""
+        """Count the numbers that a module without children, or a part of the inference, reads and writes."""
         if not span.module:
             self._between_parts(span.part, inputs, value)
             return
         module = self._modules[span.module]
-        if isinstance(module, nn.Embedding):  # the rows that are looked up
+        if isinstance(module, nn.Embedding):  # only the rows that are looked up
             self._weights[span] = self._values[span] = _size([value])
             return
         self._weights[span] = sum(parameter.numel() for parameter in module.parameters(recurse=False))
         self._values[span] = _size(inputs) + _size([value])
 
     def attention(self, operands: Iterable[Tensor], value: Tensor) -> None:
-        """Take note of queries, keys and values, and what comes of them, in the innermost span."""
+        """Count queries, keys, values and outputs of attention in the innermost span."""
         span = self._open[-1][0]
         self._values[span] = self._values.get(span, 0) + _size(operands) + value.numel()
 
     def costs(self) -> Costs:
-        """Return what was counted."""
+        """Return the counted costs."""
         modules = tuple(
             Cost(span.module, _part(span), flops, self._weights.get(span, 0), self._values.get(span, 0))
             for span, flops in self._flops.items()
@@ -193,7 +193,7 @@ class _Tally:
 
 
 class _Attention(TorchFunctionMode):
-    """Tells a tally of every attention."""
+    """Reports every attention to a tally."""
 
     def __init__(self, tally: _Tally) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class _Attention(TorchFunctionMode):
 
 
 def _part(span: Span) -> str:
-    """Return which of ``PARTS`` a span belongs to: what is in none of the others is needed once."""
+    """Return the entry of ``PARTS`` that a span belongs to; other code counts as once per observation."""
     if span.part.startswith(STEP):
         return STEP
     return MODULATION if span.part == MODULATION else PREFIX

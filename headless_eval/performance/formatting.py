@@ -1,4 +1,4 @@
-"""Measured numbers as text for people, and tables in Markdown."""
+"""Text of measured numbers, and tables in Markdown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Return a number to some digits, without an exponent; a dash for none."""
+    """Return a number with some significant digits, without an exponent; a dash for None."""
     if value is None:
         return "–"
     text = f"{value:.{digits}g}"
@@ -21,14 +21,14 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def scientific(value: float | None) -> str:
-    """Return a small number, such as an error, to two digits; a dash for none."""
+    """Return a small number, such as an error, with two significant digits; a dash for None."""
     if value is None:
         return "–"
     return "0" if value == 0 else f"{value:.1e}" if value < 1e-3 else f"{value:.2g}"
 
 
 def size(number: float | None) -> str:
-    """Return bytes for people; a dash for none."""
+    """Return a number of bytes with its unit; a dash for None."""
     if number is None:
         return "–"
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
@@ -38,5 +38,5 @@ def size(number: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share in percent; a dash for none."""
+    """Return a share in percent; a dash for None."""
     return "–" if share is None else f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"

@@ -26,14 +26,14 @@ from headless_eval.policies.registry import (
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """Where models come from.
+    """A model to measure, which is loaded once per type of its weights.
 
     Args:
-        name: what to call them.
-        family: of policies, which makes them.
-        config: their sizes.
-        folder: of the weights; None: they are drawn.
-        options: how the weights are loaded.
+        name: the model's name.
+        family: the family of policies that builds the model.
+        config: the model's sizes.
+        folder: the folder of the weights; None for random weights.
+        options: options of loading the weights.
     """
 
     name: str
@@ -44,26 +44,26 @@ class MeasuredModel:
 
     @property
     def views(self) -> int:
-        """Return how many cameras the robot has."""
+        """Return the number of the robot's cameras."""
         return sum(view in self.config.robot.images for view in self.config.views)
 
     @property
     def parameters(self) -> int:
-        """Return how many parameters a model has."""
+        """Return the number of the model's parameters."""
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in self.family.new_model(self.config).parameters())
 
     def costs(self, workload: Workload) -> Costs:
-        """Return what the model costs on a workload, counted without weights."""
+        """Return the costs of the model on a workload, counted without weights."""
         return costs_of(self.family, self.config, workload)
 
     def load(
         self, device: str, dtype: str = "float32", engine: str = "eager", execution: str = "simulated"
     ) -> LocalPolicy:
-        """Return the policy at float32; every call the same weights, rounded to ``dtype``.
+        """Return the policy at float32; every call loads the same weights, rounded to ``dtype``.
 
         Raises:
-            UserError: the checkpoint, the engine or the execution cannot be used here.
+            UserError: the checkpoint, the engine or the execution cannot be used on this machine.
         """
         if self.folder is not None:
             here = {"device": device, "dtype": dtype, "engine": engine, "execution": execution}
@@ -80,12 +80,12 @@ class MeasuredModel:
 
 @lru_cache(maxsize=64)
 def costs_of(family: Any, config: Any, workload: Workload) -> Costs:
-    """Return what a model of a configuration's sizes costs on a workload; no weights are needed.
+    """Return the costs of a configuration's model on a workload; no weights are needed.
 
     Args:
-        family: the configuration's.
-        config: of the policy.
-        workload: what the model is given.
+        family: the configuration's family.
+        config: the policy's configuration.
+        workload: the model's inputs.
     """
     with torch.device("meta"):
         model = family.new_model(config)
@@ -94,14 +94,14 @@ def costs_of(family: Any, config: Any, workload: Workload) -> Costs:
 
 
 def measured_model_of(settings: ModelSettings, random_weights: bool = False) -> MeasuredModel:
-    """Return what a command's settings name.
+    """Return the model that a command's settings name.
 
     Args:
-        settings: of the command.
+        settings: the command's settings.
         random_weights: draw the weights; only the configuration is read.
 
     Raises:
-        UserError: there is no such policy or configuration, or the flags contradict each other.
+        UserError: the policy or the configuration does not exist, or the flags contradict each other.
     """
     policy, checkpoint, config, config_file = (
         settings.policy,
@@ -133,10 +133,10 @@ def measured_model_of(settings: ModelSettings, random_weights: bool = False) -> 
 
 
 def prompt_tokens(wanted: int | None, measured: MeasuredModel) -> int:
-    """Return how many tokens a prompt has; by default 64, or as many as there are slots.
+    """Return the number of tokens of a prompt; by default 64, or the model's maximum if it is lower.
 
     Raises:
-        UserError: there are not so many slots.
+        UserError: the number is above the model's maximum.
     """
     slots = measured.config.model.max_token_len
     tokens = min(64, slots) if wanted is None else wanted

@@ -1,4 +1,4 @@
-"""How much memory something takes: on a GPU by torch's count, on a CPU by the kernel's."""
+"""Peak memory: on a GPU as torch counts it, on a CPU as the kernel counts it."""
 
 import gc
 from contextlib import suppress
@@ -8,10 +8,10 @@ import torch
 
 
 class MemoryMark:
-    """Tells the most memory in use since it was made.
+    """Peak memory since the object was created.
 
-    On a GPU that is what has come on top of what was there. On a CPU it is all of the process's resident set: a
-    process uses again what it has freed, so what is new in it says little.
+    On a GPU: the peak above the memory in use at the beginning. On a CPU: the peak of the process's resident set,
+    because a process reuses freed memory, so a difference to the beginning would mean little.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -22,22 +22,22 @@ class MemoryMark:
         self.forget_peak()
 
     def forget_peak(self) -> None:
-        """Count from now on; what there was at the beginning stays what nothing is counted from."""
+        """Reset the peak; memory in use at the beginning is still subtracted."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
-            with suppress(OSError):  # a kernel that cannot forget the peak so far reports that one
+            with suppress(OSError):  # some kernels cannot reset the peak
                 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def peak(self) -> int:
-        """Return the most bytes since."""
+        """Return the peak in bytes."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) - self._before
         return _status("VmHWM")
 
 
 def free_unused(device: torch.device) -> None:
-    """Give memory that nothing refers to back to the device."""
+    """Return unreferenced memory to the device."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

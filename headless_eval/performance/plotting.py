@@ -1,4 +1,4 @@
-"""What the plots of measurements share."""
+"""Figures and titles shared by the plots of measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DPI = 200
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of this size in inches, with axes without a frame above and on the right."""
+    """Return a figure of this size in inches, whose axes have no frame at the top and on the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -26,6 +26,6 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def add_heading(axes: Axes, title: str, note: str) -> None:
-    """Write a title, and a note in a smaller hand below it."""
+    """Write a title, and below it a note in smaller letters."""
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=18)
     axes.annotate(note, (0, 1), (0, 6), "axes fraction", "offset points", fontsize=7.5, color=FAINT)

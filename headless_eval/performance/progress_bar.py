@@ -1,4 +1,4 @@
-"""How measuring gets on: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of measurements: a bar on a terminal, a line every few seconds elsewhere."""
 
 from contextlib import AbstractContextManager
 from time import monotonic
@@ -12,10 +12,10 @@ from headless_eval.runs.progress import LINE_INTERVAL, duration
 
 
 class ProgressBar(AbstractContextManager["ProgressBar"]):
-    """Shows how much of some work is done, what is being done, and how long the rest takes.
+    """Display of the work done, the current step and the time left.
 
     Args:
-        console: where to.
+        console: the console to print to.
         total: the units of work.
     """
 
@@ -40,13 +40,13 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
             self._bar.stop()
 
     def expect(self, total: float) -> None:
-        """Set the units of work, which are known only now; the clock starts anew."""
+        """Set the units of work once they are known, and restart the clock."""
         self._total, self._done, self._began = total, 0.0, monotonic()
         if self._bar:
             self._bar.reset(self._bar.task_ids[0], total=total)
 
     def say(self, text: str) -> None:
-        """Tell what begins now."""
+        """Show the step that begins."""
         if self._bar:
             self._bar.update(self._bar.task_ids[0], description=text)
         elif monotonic() - self._last_line >= LINE_INTERVAL:
@@ -54,7 +54,7 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
             self._console.print(f"{text}{self._left()}", highlight=False, soft_wrap=True)
 
     def advance(self, units: float = 1) -> None:
-        """Take note of work done, or not to be done."""
+        """Count work that is done or left out."""
         self._done += units
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=self._done)

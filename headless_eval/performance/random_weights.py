@@ -12,10 +12,10 @@ M = TypeVar("M", bound=nn.Module)
 
 @torch.no_grad()
 def draw_weights(model: M, device: torch.device, dtype: torch.dtype) -> M:
-    """Draw the weights of a model on the meta device where they will be; the same in every dtype, rounded.
+    """Draw the weights of a model on the meta device, directly on their device; every dtype rounds the same numbers.
 
-    Norms and modulations are drawn too: with gates of zero, as training starts, every layer would be the
-    identity, and no rounding would show.
+    Norms and modulations are random too: with gates of zero, as at the start of training, every layer would be the
+    identity, and rounding would have no effect.
     """
     model = model.to(dtype).to_empty(device=device)
     generator = torch.Generator(device)

@@ -1,4 +1,4 @@
-"""The folder and the files that a measurement leaves."""
+"""The folder and the files of a measurement's results."""
 
 import csv
 import json
@@ -17,15 +17,15 @@ from headless_eval.shared.files import replacing
 
 @contextmanager
 def new_folder(folder: Path | None, kind: str, held: str | None) -> Iterator[Path]:
-    """Make the folder for a command's files; one that nothing is written to does not stay.
+    """Create the folder for a command's files; if nothing is written to it, it is removed at the end.
 
     Args:
-        folder: the one wanted; None for ``results/<date>_<time>_<kind>``.
+        folder: the user's choice; None for ``results/<date>_<time>_<kind>``.
         kind: the command's name.
-        held: a file that may not be there yet.
+        held: a file that must not exist in the folder.
 
     Raises:
-        UserError: it holds such results already, or cannot be written.
+        UserError: the folder already holds such results, or cannot be written.
     """
     folder = folder or Path("results") / f"{datetime.now():%Y%m%d_%H%M%S}_{kind}"
     made = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -44,7 +44,7 @@ def new_folder(folder: Path | None, kind: str, held: str | None) -> Iterator[Pat
 
 
 def write_csv(path: Path, rows: Sequence[Any]) -> None:
-    """Write dataclasses of one type, a line each."""
+    """Write dataclasses of one type as CSV, a line each."""
     with replacing(path) as file:
         names = [field.name for field in fields(rows[0])] if rows else []
         writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -54,7 +54,7 @@ def write_csv(path: Path, rows: Sequence[Any]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a table with where and by what it was measured."""
+    """Write a table as JSON, together with the machine and the versions."""
     about = {
         "command": sys.argv,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,8 +1,8 @@
-"""What every module of a model does in an eager inference: where its calls begin and end, and in which part.
+"""Spans of an eager inference: beginning and end of every module's calls, by part of the inference.
 
-Hooks stand around each call: before and after whatever the model's own hooks do to inputs and outputs, so that
-quantizers are told from the modules that they hang on. The model's larger parts are methods; those are wrapped
-for as long as it is watched. Someone who listens is told of each begin and end.
+Hooks surround each call, before and after the model's own hooks, so that the time of quantizers is separate from that
+of their modules. The model's larger parts are methods, which are wrapped while the model is observed. A ``Listener`` is
+called at each beginning and end.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,19 +13,19 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 PREFIX, SETUP, MODULATION, STEP = "prefix", "set-up", "modulation", "flow step"
-"""The parts of an inference, by the names that models give them in ``PARTS``: what an observation needs once; what is
-prepared for all flow steps, and whatever is in no other part; what depends on the flow times alone; one Euler step."""
+"""The parts of an inference, by the names in a model's ``PARTS``: once per observation; preparation for all flow steps
+and other code; dependent only on the flow times; one Euler step."""
 
 CODE, QUANTIZER = "code", "quantizer"
-"""The two kinds of spans: a module or part, and the hooks that round what goes into or comes out of a module."""
+"""The two kinds of spans: a module or part, and the hooks that round a module's inputs or outputs."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """One kind of stretch of an inference.
+    """The name of a span.
 
     Args:
-        part: of the inference: one of ``PARTS``, a flow step by its number (``flow step 3``), or ``SETUP``.
+        part: part of the inference: one of ``PARTS``, a flow step by its number (``flow step 3``), or ``SETUP``.
         module: the module's name; empty for the model's own code.
         kind: ``CODE`` or ``QUANTIZER``.
     """
@@ -39,13 +39,13 @@ class Span:
 
     @classmethod
     def parse(cls, text: str) -> "Span | None":
-        """Read what ``str`` wrote; None for anything else."""
+        """Return the span of a text written by ``str``; None for any other text."""
         parts = text.split(" | ")
         return cls(*parts) if len(parts) == 3 else None
 
 
 class Listener(Protocol):
-    """What is told of begins and ends; they nest."""
+    """Interface of an observer of spans, which are nested."""
 
     def begin(self, span: Span) -> None:
         """A span begins."""
@@ -65,9 +65,9 @@ class Listener(Protocol):
 
 @contextmanager
 def watched(model: nn.Module, listener: Listener) -> Iterator[None]:
-    """Tell the listener of everything that happens in the model's inferences, one at a time, on one thread.
+    """Report all spans of the model's inferences to the listener; one inference at a time, on one thread.
 
-    The model's larger parts are the methods that its ``PARTS`` names, if it has that attribute.
+    The model's larger parts are the methods that its attribute ``PARTS`` names, if it has this attribute.
     """
     state = _State(listener)
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ class _State:
 
 
 def _hooks(state: _State, name: str, module: nn.Module) -> Iterator[Any]:
-    """Hang four hooks on a module: first and last before its code, first and last after it."""
+    """Add four hooks to a module: first and last before its code, first and last after its code."""
     listener, leaf = state.listener, next(module.children(), None) is None
     quantized_inputs = bool(module._forward_pre_hooks)
     quantized_outputs = bool(module._forward_hooks)
@@ -139,7 +139,7 @@ def _hooks(state: _State, name: str, module: nn.Module) -> Iterator[Any]:
 
 @contextmanager
 def _replaced(model: nn.Module, method: str, by: Callable) -> Iterator[None]:
-    model.__dict__[method] = by  # the instance's own hides the class's
+    model.__dict__[method] = by  # an attribute of the instance hides the class's method
     try:
         yield
     finally:

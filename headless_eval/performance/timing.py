@@ -1,4 +1,4 @@
-"""Measuring time: on a GPU with its own clock, on a CPU with the host's."""
+"""Measurement of time: on a GPU with CUDA events, on a CPU with the host's clock."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,17 +13,17 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Times calls one by one.
+    """Timer of single calls.
 
-    On a GPU that is from an event before the call to one after it, with nothing else under way: it holds the
-    launching of kernels wherever the device has to wait for it.
+    On a GPU, the time between an event before the call and an event after it, with no other work running: it includes
+    the launching of kernels wherever the device has to wait for it.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def __call__(self, call: Callable[[], T]) -> tuple[T, float]:
-        """Return what the call returned, and the milliseconds that it took."""
+        """Return the call's result and its time in milliseconds."""
         if self._device.type != "cuda":
             begin = time.perf_counter()
             return call(), 1e3 * (time.perf_counter() - begin)
@@ -38,7 +38,7 @@ class Stopwatch:
 
 
 def wall(device: torch.device, call: Callable[[], T]) -> tuple[T, float]:
-    """Return what the call returned, and the milliseconds until it is done by the host's clock."""
+    """Return the call's result and the milliseconds until the device has finished, by the host's clock."""
     synchronize(device)
     begin = time.perf_counter()
     result = call()
@@ -47,13 +47,13 @@ def wall(device: torch.device, call: Callable[[], T]) -> tuple[T, float]:
 
 
 def processor(call: Callable[[], T]) -> tuple[T, float]:
-    """Return what the call returned, and the milliseconds of this thread's processor time that it took."""
+    """Return the call's result and this thread's processor time in milliseconds."""
     begin = time.thread_time()
     return call(), 1e3 * (time.thread_time() - begin)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was given."""
+    """Wait until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -76,7 +76,7 @@ def summarize(milliseconds: Sequence[float]) -> Times:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Let torch compute with so many threads on the CPU for a while."""
+    """Set the number of torch's CPU threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

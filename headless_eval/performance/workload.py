@@ -1,4 +1,4 @@
-"""What a model is given to infer when it is measured."""
+"""Workloads: random inputs of a model for measurements."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -28,30 +28,30 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True)
 class Workload:
-    """How many samples, pictures of each, and tokens of its prompt."""
+    """Size of a workload: samples, images per sample, and tokens of the prompt."""
 
     batch: int
     views: int
     prompt_tokens: int
 
     def slots(self, config: Sizes) -> int:
-        """Return how many prompt slots a model computes."""
+        """Return the padded length of the prompt that the model computes."""
         return slots_for(self.prompt_tokens, config.max_token_len)
 
     def prefix_tokens(self, config: Sizes) -> int:
-        """Return how many tokens of pictures and prompt a sample has."""
+        """Return the number of tokens of a sample, of images and prompt together."""
         return self.views * config.siglip.num_patches + self.slots(config)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A batch as a policy has it before the model, on the host.
+    """A batch of a policy's prepared inputs, on the host.
 
     Args:
-        images: uint8 (B, h, w, 3), one array a view.
+        images: uint8 (B, h, w, 3), one array per view.
         tokens: int64 (B, slots).
         token_mask: bool (B, slots).
-        state: float32 (B, numbers of the state).
+        state: float32 (B, state_dim).
         noise: float32 (B, horizon, action_dim).
     """
 
@@ -65,13 +65,13 @@ class Inputs:
         return len(self.tokens)
 
     def rows(self, start: int, stop: int) -> "Inputs":
-        """Return some of the samples."""
+        """Return a part of the samples."""
         now = slice(start, stop)
         parts = {name: getattr(self, name)[now] for name in ("tokens", "token_mask", "state", "noise")}
         return replace(self, images=tuple(image[now] for image in self.images), **parts)
 
     def arguments(self, device: torch.device) -> Batch:
-        """Return what a policy passes to the model: pictures on the device, the rest on the host."""
+        """Return the model's inputs as a policy passes them: images on the device, the rest on the host."""
         images = [
             torch.from_numpy(image).to(device).permute(0, 3, 1, 2).float() / 255 * 2 - 1
             for image in self.images
@@ -82,9 +82,9 @@ class Inputs:
 
 
 def random_inputs(config: Sizes, workload: Workload, seed: int = 0) -> Inputs:
-    """Draw a batch; sample ``i`` is the same whatever the size of the batch.
+    """Draw a batch; sample ``i`` is the same for every size of the batch.
 
-    Pictures are coarse random patterns: what quantizers do depends on values, and no camera sees white noise.
+    Images are coarse random patterns: rounding errors depend on the values, and cameras do not see white noise.
     """
     samples = [
         _sample(config, workload, np.random.default_rng([seed, index])) for index in range(workload.batch)

@@ -1,4 +1,4 @@
-"""``headless-eval bench``: from its flags to a table, files and a plot."""
+"""The command ``headless-eval bench``: prints a table and writes files and a plot."""
 
 import json
 import time
@@ -31,20 +31,20 @@ _HEADER = (
     "weights", "precision", "engine", "batch", "views", "ms", "× as it is", "5–95 %", "with copies",
     "chunks/s", "limit", "of limit", "warm-up", "memory", "error",
 )  # fmt: skip
-_NAMES = 3  # columns that are no numbers
-_SETTINGS = 5  # columns that are the same in every row as often as not
-# From a narrow terminal, in this order.
+_NAMES = 3  # columns that are not numbers
+_SETTINGS = 5  # columns that often are the same in all rows
+# Columns left out on a narrow terminal, in this order.
 _SPARE = (("5–95 %",), ("with copies",), ("limit",), ("chunks/s",), ("memory",), ("warm-up",))
 
 
 def bench(config: BenchConfig) -> int:
-    """Measure, show and write.
+    """Measure all rows, print the table and write the files.
 
     Returns:
-        The exit status: 0, or 1 if something failed that was neither refused nor too large.
+        The exit status: 0, or 1 if a row failed for another reason than missing support or memory.
 
     Raises:
-        UserError: a flag cannot be followed at all, or nothing could be measured.
+        UserError: a flag is not valid for every row, or nothing could be measured.
     """
     check_device(config.device)
     for engine in config.all_engines:
@@ -64,7 +64,7 @@ def bench(config: BenchConfig) -> int:
     console = new_console()
     chip = Chip(torch.device(config.device))
     order: dict[tuple, Row] = {}
-    # On a CPU a run computes with one thread a batch.
+    # On a CPU a run computes each batch with one thread.
     with (
         new_folder(config.results, "bench", None if before else _FILE) as folder,
         threads(1),
@@ -75,11 +75,11 @@ def bench(config: BenchConfig) -> int:
         try:
             for row in measuring.measure(cases, workloads):
                 order[row.key] = row
-        finally:  # what there is is kept if the rest is interrupted
+        finally:  # finished rows are kept after an interruption
             planned = {row.key: row for row in measuring.planned(cases, workloads)}
             chip.rates = earlier.get("rates", {}) | chip.rates
             chip.bandwidth = chip.bandwidth or earlier.get("bandwidth", 0.0)
-            # The order of the flags, whatever the order of measuring.
+            # Rows have the order of the flags, not of the measurements.
             rows = list(({row.key: row for row in before} | planned | order).values())
             told = any(row.median_ms is not None or row.status.startswith("failed") for row in rows)
             if order and told:
@@ -103,7 +103,7 @@ def _title(measured: MeasuredModel) -> str:
 
 
 def _legend(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> dict[str, str]:
-    """Return what a reader of the table needs to know, by column."""
+    """Return explanations of the table, by column."""
     numbers = sorted({row.repeats for row in rows if row.repeats})
     repeats = " to ".join(str(number) for number in dict.fromkeys((*numbers[:1], *numbers[-1:]))) or "none"
     timed = (
@@ -127,7 +127,7 @@ def _legend(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> dict[str, s
 
 
 def _listing(rows: Sequence[Row], title: str, legend: dict[str, str]) -> Listing:
-    """Return the table for a terminal; settings that all rows share are in its title."""
+    """Return the table for the terminal; settings that all rows share are in its title."""
     cells = _cells(rows)
     same = [index for index in range(_SETTINGS) if len({row[index] for row in cells}) == 1]
     title += "".join(f", {_HEADER[index]} {cells[0][index]}" for index in same)
@@ -157,7 +157,7 @@ def _write(
 
 
 def _earlier(folder: Path | None) -> tuple[list[Row], dict[str, Any]]:
-    """Read an earlier table's rows and speeds of the chip; none where there is none yet.
+    """Read the rows and the speeds of the chip of an earlier table; both are empty without an earlier table.
 
     Raises:
         UserError: the file is damaged.

@@ -1,4 +1,4 @@
-"""The latency and memory table: every combination asked for, each beside what the chip allows."""
+"""Measurement of bench's rows: latency, memory and error of every combination, with the chip's limit."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -22,31 +22,32 @@ from headless_eval.policies.device import memory_free
 from headless_eval.quant.precision import Precision
 
 COMPARED = 4
-"""How many samples of a batch the error is taken over."""
+"""Number of a batch's samples that the error is computed from."""
 
-_MEMORY = 0.5  # of what is free, for those that are measured in turns
+_MEMORY = 0.5  # share of the free memory for the cases measured in turns
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; what could not be measured is None.
+    """One row of the table; figures that could not be measured are None.
 
-    Times are in milliseconds. ``median_ms``, ``p5_ms`` and ``p95_ms`` are of ``sample_actions`` with the pictures on
-    the device; ``end_to_end_ms`` is the median from pictures on the host to actions on the host.
+    Times are in milliseconds. ``median_ms``, ``p5_ms`` and ``p95_ms`` are of ``sample_actions`` with the images on
+    the device; ``end_to_end_ms`` is the median from images on the host to actions on the host.
 
     Args:
-        compute: the type that the weights are kept in.
+        compute: the type of the weights.
         precision: the precision's name.
         execution: simulated or native.
-        engine: the engine asked for.
+        engine: the requested engine.
         ran: the engine that computed.
-        status: ``ok``, or why there are no figures.
+        status: ``ok``, or the reason why the figures are missing.
         warmup_s: seconds from loaded weights to the end of the first inference, compilation included.
-        weights_bytes: of the model's parameters.
-        peak_bytes: the most memory in the first inference, what compiling takes included; see ``MemoryMark``.
-        error: root mean square of the difference of the actions to float32 eager, relative to theirs; first samples.
-        error_max: the largest such difference, relative to the largest action.
-        limit_ms: the roofline's time, of which ``prefix_limit_ms`` once and ``step_limit_ms`` for each flow step.
+        weights_bytes: size of the model's parameters.
+        peak_bytes: peak memory of the first inference, compilation included; see ``MemoryMark``.
+        error: root mean square difference of the actions from float32 eager, relative to the root mean square of
+            float32's actions; over the first samples.
+        error_max: the largest difference of the actions, relative to the largest action.
+        limit_ms: the roofline's time: ``prefix_limit_ms`` once and ``step_limit_ms`` for each flow step.
     """
 
     compute: str
@@ -75,17 +76,17 @@ class Row:
 
     @property
     def computed_by(self) -> str:
-        """Return the engine, and how it was asked for if by another name."""
+        """Return the engine that computed, with the requested name if it differs."""
         return self.engine if self.ran in (None, self.engine) else f"{self.ran} ({self.engine})"
 
     @property
     def share(self) -> float | None:
-        """Return how much of the chip's limit is reached."""
+        """Return the limit divided by the measured time."""
         return self.limit_ms / self.median_ms if self.median_ms and self.limit_ms else None
 
     @property
     def key(self) -> tuple:
-        """Return what tells the row from others."""
+        """Return the settings that identify the row."""
         return (
             self.compute, self.precision, self.execution, self.engine, self.batch, self.views, self.prompt_tokens
         )  # fmt: skip
@@ -93,7 +94,7 @@ class Row:
 
 @dataclass
 class _Ready:
-    """A case and a workload, warmed up: what its repetitions need, and bring."""
+    """A case and a workload after warm-up, with the measured times of its repetitions."""
 
     policy: LocalPolicy
     inputs: Inputs
@@ -103,18 +104,18 @@ class _Ready:
 
 
 class Bench:
-    """Measures cases on workloads.
+    """Measurement of cases on workloads.
 
-    Cases are warmed up one after another and then measured in turns on each workload, as many of them as memory
-    holds, so that what else the machine does falls on all alike.
+    Cases are warmed up one after another and then measured in turns on each workload, as many of them as fit into
+    memory, so that other programs on the machine disturb all of them equally.
 
     Args:
         measured: the model.
-        device: where.
+        device: the device to measure on.
         chip: the device's speeds.
-        repeats: how often each case is measured.
-        work: is told what is done, ``units`` units.
-        deadline: a time of ``time.monotonic`` after which nothing new is begun.
+        repeats: number of measurements of each case.
+        work: display of the progress, ``units`` units in total.
+        deadline: a time of ``time.monotonic`` after which no new case begins.
     """
 
     def __init__(
@@ -133,15 +134,15 @@ class Bench:
 
     @staticmethod
     def units(cases: int, workloads: int) -> int:
-        """Return how many steps of work a table is: warming up and measuring."""
+        """Return the number of steps of work for a table: warm-ups and measurements."""
         return 2 * cases * workloads
 
     def planned(self, cases: Sequence[Case], workloads: Sequence[Workload]) -> list[Row]:
-        """Return the rows that there will be, without any figures."""
+        """Return all rows, without figures."""
         return [self._row(case, workload) for case in cases for workload in workloads]
 
     def measure(self, cases: Sequence[Case], workloads: Sequence[Workload]) -> Iterator[Row]:
-        """Yield a row for every case and workload; those that fail say why in their status."""
+        """Yield a row for every case and workload; the status of a failed row gives the reason."""
         self._refer(workloads)
         for group in self._groups(cases):
             ready: list[_Ready] = []
@@ -172,7 +173,7 @@ class Bench:
                     inputs = random_inputs(self._measured.config.model, Workload(number, *key))
                     rows = [inputs.rows(row, row + 1) for row in range(number)]
                     self._references[key] = np.concatenate([self._sample(policy, row) for row in rows])
-        except (torch.OutOfMemoryError, MemoryError):  # then there is no error to tell
+        except (torch.OutOfMemoryError, MemoryError):  # without a reference no error is computed
             self._references = dict.fromkeys(most)
         free_unused(self._device)
 
@@ -183,7 +184,7 @@ class Bench:
         group: list[Case] = []
         used = 0.0
         for case in cases:
-            # The weights, a copy to restore or in other types, and what an engine adds.
+            # The weights, a copy for restoring or in other types, and the engine's own memory.
             size = 3 * parameters * torch.empty((), dtype=getattr(torch, case.compute)).element_size()
             if group and used + size > room:
                 yield group
@@ -195,7 +196,7 @@ class Bench:
     def _warm_up(
         self, case: Case, workloads: Sequence[Workload], ready: list[_Ready], policies: list[LocalPolicy]
     ) -> Iterator[Row]:
-        """Add what can be measured of a case to ``ready``; yield the rows of what cannot."""
+        """Warm up a case and add its workloads to ``ready``; yield the rows of workloads that fail."""
         rows = [self._row(case, workload) for workload in workloads]
         entered, before = False, 0.0
         for index, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
@@ -221,7 +222,7 @@ class Bench:
                     return
 
     def _enter(self, policy: LocalPolicy, precision: Precision, workload: Workload) -> float:
-        """Put the policy into a precision with an engine of its own; return the seconds."""
+        """Put the policy into a precision with its own engine; return the time in seconds."""
         if precision.method is not None and precision.method.needs_calibration:
             inputs = random_inputs(self._measured.config.model, workload)
             policy.calibration = policy.record_calls(lambda: self._sample(policy, inputs))
@@ -257,7 +258,7 @@ class Bench:
         return _Ready(policy, inputs, row)
 
     def _repeat(self, ready: list[_Ready]) -> Iterator[Row]:
-        """Measure the cases of one workload in turns, then those of the next: a large batch heats the chip up."""
+        """Measure the cases of one workload in turns, then those of the next, because a large batch heats the chip."""
         stopwatch = Stopwatch(self._device)
         workloads: dict[tuple, list[_Ready]] = {}
         for one in ready:

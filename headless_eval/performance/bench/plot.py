@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # matplotlib takes a second to import
 
 
 def latency_figure(path: Path, title: str, chip: str, rows: Sequence[Row]) -> None:
-    """Draw a bar for each row's median with its 5th to 95th percentile, and a mark at its limit."""
+    """Draw for each row a bar of the median with the 5th and 95th percentiles, and a mark at the chip's limit."""
     figure, axes = new_figure(7.5, 1.2 + 0.24 * len(rows))
     named = [
         (

@@ -1,4 +1,4 @@
-"""``headless-eval sensitivity``: from its flags to a table, a heat map and advice."""
+"""The command ``headless-eval sensitivity``: prints a table and advice, and plots a heat map."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -44,18 +44,18 @@ from headless_eval.shared.terminal import Listing, new_console
 
 _FILE = "sensitivity.json"
 _HEADER = ["part", "precision", "of parameters", "error", "largest, relative", "largest change", "success"]
-_SPARE = (("largest, relative",), ("of parameters",))  # from a narrow terminal, in this order
+_SPARE = (("largest, relative",), ("of parameters",))  # columns left out on a narrow terminal, in this order
 _SHOWN = 24
 
 
 def sensitivity(config: SensitivityConfig) -> int:
-    """Measure, show and write.
+    """Measure every part, print the table and the advice, and write the files.
 
     Returns:
         The exit status: 0, or 1 if episodes ended in errors.
 
     Raises:
-        UserError: a flag cannot be followed.
+        UserError: a flag is not valid for this policy.
     """
     if config.checkpoint is None and config.policy in BASELINES:
         raise UserError(f"the policy {config.policy!r} has no model: there are no parts to round")
@@ -119,7 +119,7 @@ def sensitivity(config: SensitivityConfig) -> int:
 def _observations(
     config: SensitivityConfig, evaluator: Evaluator, work: ProgressBar
 ) -> tuple[list[RecordedObservation], str]:
-    """Return the observations, and where they are from."""
+    """Return the observations and a description of their source."""
     if config.observations is not None and config.observations.is_dir():
         work.say("simulating the run's episodes again")
         seen = observations_of_run(config.observations, evaluator.policy, config.number)
@@ -149,7 +149,7 @@ def _measure(
     work: ProgressBar,
     effects: list[PartEffect],
 ) -> dict[str, list[PartEffect]]:
-    """Add the effect of every part to a list; return by precision what was tried as advice."""
+    """Add the effect of every part to a list; return the measured sets of parts for the advice, by precision."""
     parts = parts_of(policy.module, config.by)
     work.expect(len(precisions) * (len(parts) + 4))
     measuring = Sensitivity(policy, seen)
@@ -183,7 +183,7 @@ def _add_success(
     advice: dict[str, list[PartEffect]],
     work: ProgressBar,
 ) -> tuple[list[PartEffect], int]:
-    """Run episodes with each component rounded, and with what may be rounded together; and at float32."""
+    """Run episodes at float32, with each component rounded, and with the advised parts rounded together."""
     by_name = {one.name: one for one in precisions}
     rows = [one for one in effects if one.layer is None and one.status == "ok"]
     rows += [tried[-1] for tried in advice.values() if tried and tried[-1].status == "ok"]
@@ -222,7 +222,7 @@ def _add_success(
 
 
 def _by_error(effects: Sequence[PartEffect]) -> list[PartEffect]:
-    """Sort the worst first; parts without figures last."""
+    """Sort effects by error, the largest first; parts without figures come last."""
     return sorted(effects, key=lambda one: -1.0 if one.error is None else one.error, reverse=True)
 
 
@@ -259,7 +259,7 @@ def _advice_line(
 
 
 def _with_errors(parts: Sequence[PartEffect]) -> str:
-    """Return names of parts with what each does alone, the worst first."""
+    """Return the names of parts with each part's own error, the largest first."""
     return ", ".join(f"{part_name(one)} ({scientific(one.error)})" for one in _by_error(parts))
 
 
@@ -276,7 +276,7 @@ def _cells(one: PartEffect) -> list[str]:
 
 
 def _listing(effects: Sequence[PartEffect], title: str) -> Listing:
-    """Return the table for a terminal, without columns that say nothing."""
+    """Return the table for the terminal, without empty columns."""
     rows = [_cells(one) for one in effects]
     spare = [name for index, name in enumerate(_HEADER) if len({row[index] for row in rows}) == 1]
     if "precision" in spare:

@@ -1,4 +1,4 @@
-"""Which part of a model may be rounded: one part at a time, by what it does to the actions."""
+"""Sensitivity of a model's parts to rounding: each part rounded alone, by the error of the actions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from headless_eval.rollout.recording import RecordedObservation
 
 ALL = "all"
 AND, UNION = " + ", "|"
-"""Between the names, and the expressions, of parts that are rounded together."""
+"""Separator of the names, and of the regular expressions, of parts that are rounded together."""
 
 _HAVE_LAYERS = {component.name: component.has_layers for component in COMPONENTS}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a model to round: a component, all of it or in one layer; its modules' names match ``pattern``."""
+    """A part of a model to round: a component, or a component in one layer; its modules' names match ``pattern``."""
 
     component: str
     layer: int | None
@@ -29,21 +29,21 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Return what to call it."""
+        """Return the part's name."""
         return self.component if self.layer is None else f"{self.component}, layer {self.layer}"
 
 
 @dataclass(frozen=True)
 class PartEffect:
-    """What rounding one part does.
+    """Effect of rounding one part.
 
     Args:
-        parameters: share of the model's parameters that the part has.
+        parameters: the part's share of the model's parameters.
         error: relative root mean square difference of the action chunks to float32, in normalised units.
         error_max: the largest difference, relative to the largest action, in normalised units.
         largest: the largest difference of an action in the robot's own units (radians, gripper 0 to 1).
-        successes, episodes: of evaluated episodes, where they were asked for.
-        status: ``ok``, or why there are no figures.
+        successes, episodes: results of ``--success``, if given.
+        status: ``ok``, or the reason why the figures are missing.
     """
 
     precision: str
@@ -81,10 +81,10 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 class Sensitivity:
-    """Measures parts of a policy's model on observations.
+    """Measurement of parts of a policy's model on observations.
 
     Args:
-        policy: at float32.
+        policy: the policy, at float32.
         seen: the observations, with their noise.
     """
 
@@ -104,7 +104,7 @@ class Sensitivity:
         }
 
     def measure(self, precision: Precision, part: Part) -> PartEffect:
-        """Return what rounding one part at a precision does; the policy is left at it.
+        """Return the effect of rounding one part; the policy stays at this precision.
 
         Raises:
             UserError: the policy's engine does not compute this precision.
@@ -131,7 +131,7 @@ class Sensitivity:
         )
 
     def _infer(self) -> np.ndarray:
-        self._policy.reset()  # each observation as if it began an episode
+        self._policy.reset()  # each observation counts as the first of an episode
         replies = self._policy.infer_batch(self._observations, self._noise, range(len(self._observations)))
         return np.stack([reply["actions"] for reply in replies]).astype(np.float64)
 
@@ -143,15 +143,15 @@ class Sensitivity:
 def advise(
     effects: Sequence[PartEffect], tolerance: float, measure: Callable[[Part], PartEffect]
 ) -> Iterator[PartEffect]:
-    """Yield measurements of sets of parts, the last of which is the largest found that stays within a tolerance.
+    """Yield measurements of sets of parts; the last is the largest set found whose error is within a tolerance.
 
-    It begins with all parts that do so alone, and leaves out the worst until the set does together; nothing is
-    yielded if no part does alone.
+    The first set has all parts whose own error is within the tolerance. While the error of the set is above the
+    tolerance, the part with the largest error is left out. Nothing is yielded if no part alone is within the tolerance.
 
     Args:
-        effects: of disjoint parts at one precision.
-        tolerance: the largest ``error``.
-        measure: measures a set.
+        effects: the effects of disjoint parts at one precision.
+        tolerance: the largest allowed ``error``.
+        measure: function that measures a set.
     """
     fitting = [one for one in effects if one.error is not None and one.error <= tolerance]
     fitting.sort(key=lambda one: one.error or 0.0)
@@ -165,7 +165,7 @@ def advise(
 
 
 def is_candidate(effect: PartEffect, by: str) -> bool:
-    """Return whether a part is one of those, disjoint and together the model, that advice chooses among."""
+    """Return whether the advice considers a part; these parts are disjoint and together form the model."""
     if effect.component not in _HAVE_LAYERS:
         return False
     if by != "layer":
@@ -174,5 +174,5 @@ def is_candidate(effect: PartEffect, by: str) -> bool:
 
 
 def part_name(effect: PartEffect) -> str:
-    """Return what to call the part."""
+    """Return the name of the part."""
     return Part(effect.component, effect.layer, effect.include).name

@@ -1,4 +1,4 @@
-"""Recorded observations with the noise of their action chunks: what sensitivity is measured on, and kept in a file."""
+"""Recorded observations, with the noise of their action chunks, for sensitivity; read from and written to a file."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -23,7 +23,7 @@ _NOISE = "noise"
 
 
 def save_observations(path: Path, seen: Sequence[RecordedObservation]) -> None:
-    """Write observations as arrays alone, ``<index>/<key>``, compressed."""
+    """Write observations as compressed arrays named ``<index>/<key>``."""
     arrays = {
         f"{index}/{key}": value for index, one in enumerate(seen) for key, value in one.observation.items()
     }
@@ -33,10 +33,10 @@ def save_observations(path: Path, seen: Sequence[RecordedObservation]) -> None:
 
 
 def read_observations(path: Path) -> list[RecordedObservation]:
-    """Read what ``save_observations`` wrote.
+    """Read a file of ``save_observations``.
 
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: the file does not exist or does not hold observations.
     """
     found: dict[int, dict[str, Any]] = {}
     try:
@@ -59,12 +59,12 @@ def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[
     """Return observations of a run's float32 episodes, which are simulated again from their actions.
 
     Args:
-        folder: of the run.
-        policy: tells the shape of the noise and how many actions of a chunk were executed, where the run does not.
-        number: how many; spread evenly over the replans of the run's episodes.
+        folder: the run's folder.
+        policy: the policy; gives the shape of the noise, and the open-loop horizon if the run does not record it.
+        number: number of observations, spread evenly over the replans of the run's episodes.
 
     Raises:
-        UserError: there is no such run, it has no episode at float32, or one comes out otherwise now.
+        UserError: the run does not exist, has no episode at float32, or an episode does not end as recorded.
     """
     run = RunDirectory.open(folder)
     config = config_from(run.manifest, folder)

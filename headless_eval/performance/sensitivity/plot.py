@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # matplotlib takes a second to import
 
 
 def sensitivity_figure(path: Path, title: str, effects: Sequence[PartEffect]) -> None:
-    """Draw, for each precision, the error of each component, and a heat map of components by layers."""
+    """Draw for each precision the error of each component, and a heat map of components by layers."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
