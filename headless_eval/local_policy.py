@@ -1,4 +1,4 @@
-"""A policy in this process: warmed up, put into a precision, asked for actions, and timed."""
+"""Policies in this process: loading, warm-up, precisions, batched inference, timing."""
 
 import hashlib
 import inspect
@@ -44,30 +44,30 @@ def load_policy(
     """Load a policy into this process.
 
     Args:
-        policy: one of ``list_policies()``, or a folder with ``config.toml``, weights (``model.safetensors`` or
+        policy: a name of ``list_policies()``, or a folder with ``config.toml``, weights (``model.safetensors`` or
             its shards), ``assets/<asset_id>/norm_stats.json`` and ``tokenizer.model``.
-        checkpoint: a folder with weights and statistics, instead of ``policy``: openpi's (JAX or PyTorch), LeRobot's
-            or ours; or the address of one in openpi's cache (``gs://...``), or a hub id in Hugging Face's.
+        checkpoint: a checkpoint instead of ``policy``: a folder of openpi (JAX or PyTorch), LeRobot or headless-eval,
+            an address in openpi's cache (``gs://...``), or a hub id in Hugging Face's cache.
         max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
         options: further options by name, the fields of ``policies.registry.LoadOptions``:
 
     Options:
-        config: its configuration by name, one of those that ``headless-eval list`` shows.
-        config_file: its configuration as a TOML or JSON file, instead of ``config``; by default ``config.toml``
-            in the folder, or LeRobot's ``config.json``.
+        config: the checkpoint's configuration by name; ``headless-eval list`` shows all names.
+        config_file: the checkpoint's configuration as a TOML or JSON file, instead of ``config``; by default
+            ``config.toml`` in the folder, or LeRobot's ``config.json``.
         tokenizer: SentencePiece model; by default ``tokenizer.model`` beside the weights, or PaliGemma's in
             openpi's cache (``$OPENPI_DATA_HOME``).
         device: ``cpu``, ``cuda`` or ``cuda:0``.
-        dtype: what the weights are kept in: float32, bfloat16 or float16.
+        dtype: type of the weights: float32, bfloat16 or float16.
         flow_steps: Euler steps of flow matching; by default the configuration's.
-        engine: what computes: ``auto``, ``eager``, ``compiled`` or ``fused``; results differ in the last bits.
-        execution: ``simulated`` rounds to a precision's values, ``native`` computes with its types (fused engine).
-        robot: the name of the robot that the policy is for, one of ``contracts.robots.ROBOTS``, where neither a
-            configuration nor the checkpoint tells.
+        engine: inference engine: ``auto``, ``eager``, ``compiled`` or ``fused``; results differ in the last bits.
+        execution: ``simulated`` rounds to a precision's values, ``native`` computes in its types (fused engine).
+        robot: the name of the policy's robot (``contracts.robots.ROBOTS``), if neither the configuration nor the
+            checkpoint names it.
 
     Raises:
-        UserError: there is no such policy, configuration, robot or device; a file is missing or does not fit; both a
-            policy and a checkpoint are given; the policy is for another robot than the one named.
+        UserError: the policy, configuration, robot or device does not exist; a file is missing or not valid; both a
+            policy and a checkpoint are given; or the policy is for another robot than the named robot.
     """
     chosen = LoadOptions(**options)
     check_device(chosen.device)
@@ -79,36 +79,37 @@ def load_policy(
 
 
 class LocalPolicy:
-    """A policy of ours, or any object with ``infer(obs)``, behind one interface.
+    """A policy of a family of this package, or any object with ``infer(obs)``, behind one interface.
 
-    No result depends on how many observations are asked for at once. A matrix product rounds differently for
-    another number of rows, so a policy is always called with batches of one fixed size, filled up by repetition,
-    and, on a CPU, several of them at a time, each computed with a single thread, so that nothing depends on the
-    number of cores. That a row of a batch does not depend on the others is tried out before the first inference;
-    where it does, batches have one.
+    Results do not depend on the number of observations per call. A matrix product rounds differently for another number
+    of rows, so the policy is always called with batches of one fixed size, padded by repetition. On a CPU several
+    batches are inferred at a time, each with a single thread, so that results do not depend on the number of cores.
+    Before the first inference a test checks that a row of a batch does not depend on the other rows; if it does, the
+    batch size is 1.
 
-    This is for policies whose reply depends on observation and noise alone: those that say so (``stateless``), or
-    say nothing but take their noise as an argument (``noise_shape``). Others are asked for one observation after
-    another, in order, on the caller's thread. A policy that keeps a history of an episode is told in ``reset`` which
-    episodes begin, and in ``infer_batch`` which episode an observation is of, if both have an argument ``slots``.
-    With a plain ``reset()`` it cannot tell episodes apart and is used for one at a time (``max_slots``).
+    Batches are for policies whose reply depends only on observation and noise: policies that declare ``stateless``, or
+    do not declare it but take noise as an argument (``noise_shape``). Other policies infer one observation after
+    another, in order, on the caller's thread. A policy that keeps a history of an episode learns from ``reset`` which
+    episodes begin, and from ``infer_batch`` which episode an observation belongs to, if both have an argument
+    ``slots``. A policy with a plain ``reset()`` cannot distinguish episodes and is used for one episode at a time
+    (``max_slots``).
 
     Args:
         policy: follows ``contracts.policy``, or has ``infer(obs) -> {"actions": ...}`` with openpi's keys; ``reset()``
-            and ``infer_batch(list of obs, noise)`` are called if they are there. Observations share a batch if their
-            prompts are equal (what a prompt's length changes, changes for the whole batch), or, where the policy has
-            ``batch_key(obs)``, if that is; what a policy prepares has a ``batch_key``.
-        name: what to call it.
-        module: its torch model; by default every ``nn.Module`` among the policy's attributes.
-        noise_shape: (horizon, action_dim) of the ``noise`` argument that its ``infer`` takes; by default the
-            policy's attribute of that name. None: it takes none.
+            and ``infer_batch(list of obs, noise)`` are called if they exist. Observations share a batch if their
+            prompts are equal, because all rows of a batch are padded to the longest prompt; or, if the policy has
+            ``batch_key(obs)`` or prepared inputs with a ``batch_key``, if these keys are equal.
+        name: the policy's name.
+        module: the policy's torch model; by default every ``nn.Module`` among the policy's attributes.
+        noise_shape: (horizon, action_dim) of the ``noise`` argument of ``infer``; by default the policy's attribute of
+            that name. None: the policy takes no noise.
         max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU. 1 is fastest for a single
-            observation. Results depend on it, in the last bits.
-        threads: how many batches are inferred at a time on a CPU.
+            observation. Results depend on it in the last bits.
+        threads: number of batches inferred at a time on a CPU.
 
     Attributes:
-        calibration: for the precisions that are methods and need one; None.
-        packdir: where the packed weights of methods are kept; None: nowhere.
+        calibration: the calibration for methods that need it, or None.
+        packdir: the folder that caches the packed weights of methods; None disables the cache.
     """
 
     def __init__(
@@ -144,13 +145,13 @@ class LocalPolicy:
 
     @property
     def device(self) -> torch.device:
-        """Return where the model is; the CPU if there is none."""
+        """Return the model's device; the CPU for a policy without a model."""
         first = next(self.module.parameters(), None) if self.module is not None else None
         return torch.device("cpu") if first is None else first.device
 
     @property
     def robot(self) -> str | None:
-        """Return the name of the robot that it is for; None where the policy does not say."""
+        """Return the name of the policy's robot; None if the policy does not declare it."""
         return self._adapter.robot
 
     @property
@@ -160,33 +161,33 @@ class LocalPolicy:
 
     @property
     def open_loop_horizon(self) -> int:
-        """Return how many actions of a chunk to execute before asking again."""
+        """Return the number of actions of a chunk to execute before replanning."""
         return self._adapter.open_loop_horizon
 
     @property
     def stateless(self) -> bool:
-        """Return whether a reply depends on the observation and its noise alone."""
+        """Return whether a reply depends only on the observation and its noise."""
         return self._adapter.stateless
 
     @property
     def max_slots(self) -> int | None:
-        """Return how many episodes at a time it can be used for; None: any number."""
+        """Return the maximal number of episodes at a time; None: any number."""
         return self._adapter.max_slots
 
     @property
     def batch(self) -> int:
-        """Return the fixed size of batches; it is halved where the GPU's memory does not do for it."""
+        """Return the fixed size of batches; it is halved when the GPU's memory does not suffice."""
         return self._batching.size
 
     @property
     def image_size(self) -> int:
-        """Return the side in pixels of the pictures that the model sees; 224 where the policy does not say."""
+        """Return the side in pixels of the model's images; 224 if the policy does not declare it."""
         return self._adapter.image_size
 
     def fingerprint(self) -> str | None:
-        """Return the SHA-256 of the model's unquantized weights and buffers, whatever the precision it is in.
+        """Return the SHA-256 of the model's unquantized weights and buffers, at any precision.
 
-        It covers names, types, shapes and bytes, sorted by name. None for a policy without a torch model.
+        The hash covers names, types, shapes and bytes, sorted by name. None for a policy without a torch model.
         """
         if self.module is None:
             return None
@@ -199,7 +200,7 @@ class LocalPolicy:
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return what identifies the policy, for a run's manifest; JSON types only."""
+        """Return the description of the policy for a run's manifest; JSON types only."""
         parameters = list(self.module.parameters()) if self.module is not None else []
         return {
             "name": self.name,
@@ -220,7 +221,7 @@ class LocalPolicy:
 
     @property
     def engine(self) -> str | None:
-        """Return the name of the engine that computes at this precision; None where the policy has no choice."""
+        """Return the name of the engine at the present precision; None for a policy without engines."""
         name = getattr(self.policy, "engine_name", None)
         return None if name is None else str(name)
 
@@ -228,21 +229,22 @@ class LocalPolicy:
 
     @property
     def precision(self) -> Precision:
-        """Return the precision it computes at."""
+        """Return the present precision."""
         return self._precision
 
     def set_precision(self, precision: Precision | Method | str) -> float:
-        """Compute at this precision from now on, starting from the unquantized weights; timing starts anew.
+        """Put the model into a precision, starting from the unquantized weights; resets the timing.
 
         Args:
-            precision: it, a method, or what ``Precision.parse`` reads: ``"int8_both"``, ``"duquant_w4a8"``.
+            precision: a precision, a method, or a text that ``Precision.parse`` reads: ``"int8_both"``,
+                ``"duquant_w4a8"``.
 
         Returns:
-            How many seconds it took.
+            The time that this took, in seconds.
 
         Raises:
-            UserError: the policy holds no torch model that could be quantized, or the scope matches nothing
-                in it; the policy is at float32 then. Or the text names no precision.
+            UserError: the policy holds no torch model, the scope matches no module, or the text is not a precision. In
+                the first two cases the policy is then at float32.
         """
         if isinstance(precision, str):
             precision = Precision.parse(precision)
@@ -275,16 +277,16 @@ class LocalPolicy:
             raise
 
     def set_variant(self, variant: Variant) -> float:
-        """Compute as a variant from now on: with its settings, and all others as loaded, at its precision.
+        """Put the policy into a variant: its precision, its settings, and all other settings as loaded.
 
-        Which settings there are is up to the policy: they are the arguments of its ``configure``, where it has one.
+        The possible settings are the arguments of the policy's ``configure``, if it has this method.
 
         Returns:
-            How many seconds it took.
+            The time that this took, in seconds.
 
         Raises:
-            UserError: the policy has no such setting or cannot take its value; or as of ``set_precision``. The
-                policy is then at float32, with the settings as they were.
+            UserError: the policy does not have the setting, the value is not valid, or an error of ``set_precision``
+                occurs. The policy is then at float32, with its earlier settings.
         """
         begin = time.perf_counter()
         precision = variant.precision
@@ -313,20 +315,20 @@ class LocalPolicy:
         self.renew_engine()
 
     def renew_engine(self) -> None:
-        """Let the policy make anew what computes with the weights as they are now, where it has such a step."""
+        """Let the policy rebuild its engine for the present weights, if it has one."""
         renew = getattr(self.policy, "renew_engine", None)
         if callable(renew):
             renew(self._precision, self._handle)
 
     def _describe_policy(self) -> dict[str, Any]:
-        """Return what the policy says of itself."""
+        """Return the policy's own description."""
         describe = getattr(self.policy, "describe", None)
         return dict(describe()) if callable(describe) else {}
 
     def describe_precision(self) -> dict[str, Any]:
-        """Return what the precision was applied to, for a run's records; JSON types only.
+        """Return the modules that the precision was applied to, for a run's manifest; JSON types only.
 
-        ``unfired`` are the modules whose outputs should be quantized, but which no inference has called so far.
+        ``unfired`` lists the modules whose outputs should be quantized, but which no inference has called so far.
         """
         if self._handle is None:
             return {"name": self._precision.name, "parameters": 0, "hooked": 0, "fired": 0, "unfired": []}
@@ -341,9 +343,9 @@ class LocalPolicy:
         }
 
     def effective_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the model's parameters by name, as it computes with them now, all in the basis they were loaded in.
+        """Yield the model's present parameters by name, in the basis in which they were loaded.
 
-        A method's weights are in another basis; the difference of these to the unquantized ones is the error.
+        Methods keep weights in another basis; here the difference from the unquantized weights is the rounding error.
         """
         if self.module is None:
             return
@@ -359,13 +361,13 @@ class LocalPolicy:
 
     @property
     def packed_bytes(self) -> dict[str, int]:
-        """Return by module what the weights that a method has packed take; scales and rotations included."""
+        """Return the bytes of the weights that a method has packed, by module; includes scales and rotations."""
         layers = {} if self._handle is None else self._handle.layers
         return {name: layer.nbytes for name, layer in layers.items() if layer.packed is not None}
 
     @property
     def stored_bytes(self) -> int:
-        """Return the size of the model's parameters as they would be stored: packed where a method packs them."""
+        """Return the size in bytes of the model's stored parameters, packed if the method packs them."""
         parameters = list(self.module.parameters()) if self.module is not None else []
         size = sum(parameter.nbytes for parameter in parameters)
         return (
@@ -375,12 +377,12 @@ class LocalPolicy:
     def record_inputs(
         self, observations: Sequence[dict[str, Any]], noises: Sequence[np.ndarray | None], **facts: Any
     ) -> Calibration:
-        """Infer observations one by one at float32, and return what goes into the model's linear layers.
+        """Infer observations one by one at float32; return statistics of the inputs of the model's linear layers.
 
         Args:
-            observations: with the keys that the policy knows.
-            noises: for each, float32 of ``noise_shape``; None for policies that take none.
-            facts: what else the calibration says of itself; the fingerprint of the weights is added.
+            observations: observations with the policy's keys.
+            noises: noise of each observation, float32 of ``noise_shape``; None for policies without noise.
+            facts: further facts for the calibration's file; the fingerprint of the weights is added.
 
         Raises:
             UserError: the policy holds no torch model.
@@ -394,7 +396,7 @@ class LocalPolicy:
         return self.record_calls(infer, **facts)
 
     def record_calls(self, call: Callable[[], Any], **facts: Any) -> Calibration:
-        """Return what goes into the model's linear layers at float32 while ``call`` makes the policy infer.
+        """Return statistics of the inputs of the model's linear layers at float32 while ``call`` infers.
 
         Raises:
             UserError: the policy holds no torch model.
@@ -415,17 +417,17 @@ class LocalPolicy:
 
     @property
     def has_measurable_model(self) -> bool:
-        """Return whether ``sample`` and ``action_scales`` can be asked: the policy has methods of these names."""
+        """Return whether ``sample`` and ``action_scales`` can be called: the policy has methods of these names."""
         return self.module is not None and all(
             callable(getattr(self.policy, name, None)) for name in ("sample", "action_scales")
         )
 
     def sample(self, inputs: Sequence[Any], **settings: Any) -> Tensor:
-        """Return what the model computes, by the engine of now, without what comes before and after it.
+        """Return the output of the model, computed by the present engine, without input and output transforms.
 
         Args:
-            inputs: of the model, on its device; what they are is up to the policy.
-            settings: of this inference, such as ``flow_steps``.
+            inputs: the model's inputs on its device; their form depends on the policy.
+            settings: settings of this inference, such as ``flow_steps``.
 
         Returns:
             Actions in the model's own units, float32 (number, horizon, action_dim).
@@ -434,7 +436,7 @@ class LocalPolicy:
         return result
 
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return what makes actions comparable: their spread in training, and what to subtract before dividing by it.
+        """Return scale and offset that normalise actions: (actions - offset) / scale, as in training.
 
         Returns:
             The scale, (action_dims,), and the offset, (number, 1, action_dims), both in the robot's units.
@@ -443,16 +445,16 @@ class LocalPolicy:
         return scale, offset
 
     def computed_by_module(self) -> AbstractContextManager[None]:
-        """Let the policy compute by calling its model, whatever its engine, so that hooks see every output."""
+        """Make the policy compute by calling its model's modules, whatever its engine, so that hooks are called."""
         by_module = getattr(self.policy, "computed_by_module", None)
         return by_module() if callable(by_module) else nullcontext()
 
     def computing(self) -> AbstractContextManager[None]:
-        """Compute as inference does, as long as the block lasts: on a CPU with one thread an operation."""
+        """Use inference's number of threads within the block: on a CPU one thread per operation."""
         return one_thread() if self._on_cpu else nullcontext()
 
     def _prove_activations(self) -> None:
-        """Raise if an inference has been made and none of the hooks saw it."""
+        """Raise an error if an inference called none of the hooks."""
         if not self._activations_unproven or self._handle is None:
             return
         if not self._handle.fired:
@@ -465,18 +467,18 @@ class LocalPolicy:
     # Inference
 
     def warmup(self, obs: dict[str, Any] | None = None) -> float:
-        """Infer a full batch on every thread, so that what comes later is not slowed by first times.
+        """Infer a full batch on every thread, so that later inferences are not slowed by first-time costs.
 
-        Neither the random state nor the timing is touched, and the policy is reset afterwards.
+        The random state and the timing stay unchanged, and the policy is reset afterwards.
 
         Args:
-            obs: what to infer; by default black images with the keys that the policy's configuration names.
+            obs: the observation to infer; by default an example with black images of the policy's robot.
 
         Returns:
-            How many seconds it took; ``describe`` says so too.
+            The time that this took, in seconds; ``describe`` returns it too.
 
         Raises:
-            UserError: there is no observation to use; or activations are quantized and none was reached.
+            UserError: the policy has no example observation, or activations are quantized and no hook was called.
         """
         if obs is None:
             robot = self._adapter.robot_to_show
@@ -499,10 +501,10 @@ class LocalPolicy:
         """Tell the policy that episodes begin.
 
         Args:
-            slots: in which they begin; None: in all.
+            slots: the slots of these episodes; None: all slots.
 
         Raises:
-            UserError: there are more slots than ``max_slots``.
+            UserError: the number of slots is above ``max_slots``.
         """
         self._adapter.reset(slots)
 
@@ -510,9 +512,9 @@ class LocalPolicy:
         """Return the reply to one observation; see ``infer_batch``.
 
         Args:
-            obs: an observation with the keys that the policy knows.
-            noise: float32 of ``noise_shape``, for actions that repeat. None: drawn from torch's default generator,
-                so that every call gives other actions but for ``torch.manual_seed``.
+            obs: an observation with the policy's keys.
+            noise: float32 of ``noise_shape``, for repeatable actions. None: drawn from torch's default generator, so
+                that actions differ from call to call unless ``torch.manual_seed`` is used.
         """
         return self.infer_batch([obs], None if noise is None else np.asarray(noise)[None])[0]
 
@@ -525,21 +527,21 @@ class LocalPolicy:
         """Return a reply to each observation, in their order.
 
         Args:
-            observations: any number of them.
-            noise: float32 (number, *noise_shape), the noise that flow matching starts from; with the same noise
-                actions repeat to the last bit. None: drawn from torch's default generator, one observation after
-                another, so that they differ from call to call but for ``torch.manual_seed``.
-            slots: which episode each observation is of, as ``reset`` names it; None: all are of the same. It makes a
-                difference to policies with a history alone.
+            observations: any number of observations.
+            noise: float32 (number, *noise_shape), the noise that flow matching starts from; with the same noise,
+                actions are the same to the last bit. None: drawn from torch's default generator, one observation after
+                another, so that actions differ from call to call unless ``torch.manual_seed`` is used.
+            slots: the slot of each observation's episode, as given to ``reset``; None: all belong to the same episode.
+                Only policies with a history use it.
 
         Returns:
             dicts with ``actions``, float32 (horizon, action_dims), and ``policy_timing`` with ``infer_ms``.
 
         Raises:
-            UserError: activations are quantized and no module's output was reached; the policy's reply has
-                no actions; there are more slots than ``max_slots``.
-            ValueError: the noise does not fit.
-            TypeError: what is given is one observation, not several.
+            UserError: activations are quantized and no hook was called; the policy's reply has no actions; or the
+                number of slots is above ``max_slots``.
+            ValueError: the noise has the wrong shape, or the policy takes no noise.
+            TypeError: a single observation is given instead of several.
         """
         if isinstance(observations, Mapping):
             raise TypeError(
@@ -551,7 +553,7 @@ class LocalPolicy:
 
     @property
     def timing(self) -> Timing:
-        """Return how long the inferences at this precision have taken."""
+        """Return the time of the inferences at the present precision."""
         return self._batching.timing
 
     def _noises(self, number: int, noise: Any) -> list[np.ndarray | None]:
@@ -598,7 +600,7 @@ class LocalPolicy:
 
 
 def _find_module(policy: Any) -> nn.Module | None:
-    """Return the torch model a policy computes with: all that it holds, so that none escapes a precision."""
+    """Return the policy's torch model: all its modules together, so that a precision reaches all of them."""
     if isinstance(policy, nn.Module):
         return policy
     attributes = getattr(policy, "__dict__", {})

@@ -1,4 +1,4 @@
-"""``headless-eval profile``: from its flags to tables, files, a plot and a Chrome trace."""
+"""The command ``headless-eval profile``: prints tables and writes files, a plot and a Chrome trace."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -30,8 +30,8 @@ from headless_eval.quant.precision import Precision
 from headless_eval.shared.terminal import Listing, new_console
 
 _MOST = 10
-_LITTLE = 0.002  # of an inference: a kernel that took less is not shown
-# From a narrow terminal, in this order.
+_LITTLE = 0.002  # share of an inference below which a kernel is not shown
+# Columns left out on a narrow terminal, in this order.
 _SPARE = (
     ("GFLOP",),
     ("weights",),
@@ -47,13 +47,13 @@ Cells = list[list[str]]
 
 
 def profile(config: ProfileConfig) -> int:
-    """Profile a precision, or two side by side; show and write what was found.
+    """Profile one precision, or two side by side; print the tables and write the files.
 
     Returns:
-        The exit status: 0.
+        The exit status, 0.
 
     Raises:
-        UserError: a flag cannot be followed.
+        UserError: a flag is not valid for this policy.
     """
     check_device(config.device)
     check_engine(config.engine, config.execution)
@@ -106,7 +106,7 @@ Table = tuple[str, list[str], int, Cells]
 
 
 def _tables(profiles: Sequence[Profile]) -> Iterator[Table]:
-    """Yield heading, header, number of columns that are text, and rows."""
+    """Yield for each table: heading, header, number of text columns, and rows."""
     first, *rest = profiles
     yield _component_table(profiles)
     if first.parts:
@@ -237,7 +237,7 @@ def _part_table(of: Profile) -> Table:
 
 
 def _kind_table(of: Profile) -> Table:
-    """Kinds of kernels, and the ranges that the engine names."""
+    """Yield the tables of kinds of kernels and of the engine's own ranges."""
     ranges: dict[str, float] = {}
     for row in of.kernels:
         ranges[row.within or "in no range"] = ranges.get(row.within or "in no range", 0.0) + row.ms
@@ -315,7 +315,7 @@ def _sentence(of: Profile, on_gpu: bool) -> str:
 
 
 def _caveats(of: Profile, config: ProfileConfig) -> Iterator[str]:
-    """Yield what the figures are not."""
+    """Yield notes on the limits of the figures."""
     if not of.has_modules:
         yield (
             f"The engine {of.ran} calls no modules: times are those of its kernels or operators in one profiled "

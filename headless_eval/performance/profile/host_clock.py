@@ -1,9 +1,9 @@
-"""The time of every module on a CPU, as this thread's processor time, without the time that looking at it takes.
+"""Processor time of every module on a CPU, without the cost of measuring.
 
-An inference computes on one thread; what else the machine does meanwhile does not count.
+An inference computes on one thread, and only this thread's processor time counts, not that of other programs.
 
-Looking costs some microseconds a span. How many is found in the same inferences: those that are watched take turns
-with those that are not, and what the first take longer is divided among their spans.
+Measuring costs some microseconds per span. Inferences with and without measuring take turns, and the difference of
+their times is divided among the spans and subtracted.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from torch import nn
 from headless_eval.performance.spans import SETUP, Span, watched
 
 _WITHIN = 0.37
-"""The share of the cost of looking that falls into the span itself, as it does for modules that do nothing."""
+"""The share of the cost of measuring that falls into the span itself, found with modules that do nothing."""
 
 
 @dataclass
 class SpanTime:
-    """What all calls of one span took, in nanoseconds, without the spans directly within it; and their number."""
+    """Time of all calls of one span in nanoseconds, without the spans directly within it, and the number of calls."""
 
     calls: int = 0
     self_ns: float = 0.0
@@ -39,7 +39,7 @@ class _Open:
 
 @dataclass
 class HostClock:
-    """Adds up spans by the thread's processor time; a ``Listener``."""
+    """A ``Listener`` that sums the thread's processor time of spans."""
 
     times: dict[Span, SpanTime] = field(default_factory=dict)
     _open: list[_Open] = field(default_factory=list)
@@ -68,19 +68,19 @@ class HostClock:
 def time_spans(
     model: nn.Module, infer: Callable[[], Any], repeats: int, done: Callable[[], None]
 ) -> tuple[dict[Span, float], list[float]]:
-    """Measure inferences on this thread, watched and not in turns.
+    """Measure inferences on this thread, with and without measuring in turns.
 
-    Every figure is a median, so that what else the machine does falls on none of them for good.
+    Every figure is a median, so that short disturbances of the machine have no effect.
 
     Args:
-        model: what infers.
-        infer: makes an inference.
-        repeats: of each kind, at least 2.
-        done: is called after each pair.
+        model: the model.
+        infer: runs an inference.
+        repeats: number of inferences of each kind, at least 2.
+        done: called after each pair of inferences.
 
     Returns:
-        The milliseconds of an inference in every span, without those within it; and those of the inferences that
-        were not watched, to whose median they add up, or to less where the machine was disturbed.
+        The milliseconds of every span in an inference, without the spans within it; and the times of the inferences
+        without measuring. The spans add up to the median of these times, or to less if the machine was disturbed.
     """
     plain: list[int] = []
     runs: list[dict[Span, SpanTime]] = []

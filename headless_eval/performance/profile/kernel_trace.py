@@ -1,7 +1,7 @@
-"""What torch's profiler saw: a Chrome trace, and from it which kernel or operator ran how long for whom.
+"""Kernels and operators of an inference, from a Chrome trace of torch's profiler, with times and ranges.
 
-On a GPU a kernel belongs to whoever launched it: its correlation number leads to the launch on the host, and that
-lies within the ranges that were open. So kernels of a CUDA graph belong to the range around its launch.
+On a GPU a kernel belongs to the range that launched it: its correlation number leads to the launch on the host, which
+lies within the open ranges. So the kernels of a CUDA graph belong to the range around the graph's launch.
 """
 
 import gzip
@@ -39,10 +39,10 @@ class KernelTime:
     """One kernel or operator of an inference.
 
     Args:
-        name: the kernel's or operator's.
-        within: the innermost range it was called in; empty for none.
-        ms: how long it ran, without others within it; of kernels, without the time that an earlier one ran too, for
-            a kernel that is launched before the one before has ended begins by waiting for it.
+        name: the kernel's or operator's name.
+        within: the innermost range of the call; empty without a range.
+        ms: its time, without operators within it. Where kernels overlap, the time counts for the earlier kernel,
+            because the later kernel begins by waiting for it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class KernelTime:
 
     @property
     def kind(self) -> str:
-        """Return what it probably does, judged by its name."""
+        """Return the kind of the kernel, derived from its name."""
         name = self.name.lower()
         if "scaled_dot_product" in name:
             return "attention"
@@ -59,7 +59,7 @@ class KernelTime:
 
 
 class Ranges:
-    """Marks spans in a trace; a ``Listener``."""
+    """A ``Listener`` that marks spans in a trace."""
 
     def __init__(self) -> None:
         self._open: list[record_function] = []
@@ -86,7 +86,7 @@ def record(device: torch.device, infer: Callable[[], Any], path: Path) -> None:
         with profile(activities=activities, acc_events=True):
             infer()
             torch.cuda.synchronize(device)
-    # The profiler's C++ says there that it starts and stops.
+    # The profiler's C++ code prints there that it starts and stops.
     with no_stderr(), profile(activities=activities, acc_events=True) as profiler:
         infer()
         if device.type == "cuda":
@@ -128,7 +128,7 @@ def _of_gpu(kernels: list[dict], events: list[dict]) -> Iterator[KernelTime]:
 
 
 class _Finder:
-    """Finds the innermost of nested ranges on one thread."""
+    """Search for the innermost of nested ranges on one thread."""
 
     def __init__(self, ranges: list[dict]) -> None:
         self._ranges = sorted(ranges, key=lambda event: (event["ts"], -event["dur"]))
@@ -152,7 +152,7 @@ class _Finder:
 
 
 def _of_host(events: list[dict]) -> Iterator[KernelTime]:
-    """Operators by the time that is theirs alone, on whatever thread."""
+    """Return operators with their own time, on any thread."""
     threads: dict[Any, list[dict]] = {}
     for event in events:
         if event.get("cat") in _ON_HOST:

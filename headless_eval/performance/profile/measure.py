@@ -1,4 +1,4 @@
-"""Where the time of an inference goes, what it could be, and what rounding does to its values."""
+"""Measurement of profile's figures: time by module or kernel, the chip's limit, and rounding errors."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -33,24 +33,24 @@ from headless_eval.quant.precision import Precision
 
 QUANTIZERS, INPUTS, OUTPUTS = "quantizers", "input transforms", "output transforms"
 WAITING, UNSEEN = "waiting between kernels", "unseen by the profiler"
-"""What no name covers: on a GPU nothing ran then; on a CPU compiled code did, or the interpreter."""
+"""Time without a name: on a GPU nothing ran; on a CPU compiled code or the interpreter ran."""
 
 
 @dataclass(frozen=True)
 class ModuleRow:
-    """What one module costs an inference itself, all its calls together, and what rounding does to it.
+    """Costs of one module in an inference, all its calls together, and its rounding errors.
 
     Args:
-        module: its name; empty for the model's own code.
-        part: of the inference: prefix, modulation, flow step, set-up.
-        ms: its time without its children and quantizers; None where the engine has no modules.
-        quantizer_ms: of the hooks that round its inputs or outputs.
+        module: the module's name; empty for the model's own code.
+        part: part of the inference: prefix, modulation, flow step, set-up.
+        ms: time without children and quantizers; None for engines that do not run module by module.
+        quantizer_ms: time of the hooks that round its inputs or outputs.
         flops: operations of its matrix products.
-        bytes: of its weights, inputs and outputs, at every call.
-        limit_ms: the least time that those take on this chip.
-        weight_bytes: of its parameters, as they are kept.
+        bytes: bytes of its weights, inputs and outputs, at every call.
+        limit_ms: the least time for these operations and bytes on this chip.
+        weight_bytes: bytes of its parameters in their present type.
         weight_error: relative root mean square error of its parameters against float32.
-        activation_error: the same of its outputs, on the same observation and noise.
+        activation_error: relative root mean square error of its outputs, on the same observation and noise.
     """
 
     module: str
@@ -94,18 +94,18 @@ class KernelRow:
 
 @dataclass(frozen=True)
 class Profile:
-    """What was found out about one precision.
+    """The profile of one precision.
 
     Args:
-        case: what computed.
+        case: the profiled case.
         ran: the engine's name.
-        times: of ``sample_actions``, not looked into; on a CPU of the thread's processor time.
-        modules: in the order of the model.
-        components: of the modules, and of what is no module.
+        times: times of ``sample_actions`` without profiling; on a CPU the thread's processor time.
+        modules: the modules, in the order of the model.
+        components: sums over the modules, and over code outside modules.
         parts: milliseconds by part of the inference: prefix, modulation, set-up, each flow step.
-        kernels: what the profiler saw where the engine has no modules, else empty.
-        error: of the final actions against float32 eager: relative root mean square, relative largest.
-        peak_bytes: the most memory while loading, warming up and inferring; see ``MemoryMark``.
+        kernels: the profiler's kernels, for engines that do not run module by module; else empty.
+        error: errors of the final actions against float32 eager: relative root mean square, relative largest.
+        peak_bytes: peak memory while loading, warming up and inferring; see ``MemoryMark``.
     """
 
     case: Case
@@ -125,15 +125,15 @@ class Profile:
 
 
 class Profiler:
-    """Profiles precisions on one batch of inputs.
+    """Profiler of precisions on one batch of inputs.
 
     Args:
         measured: the model.
-        device: where.
-        workload: what it is given.
+        device: the device to measure on.
+        workload: the model's inputs.
         chip: the device's speeds.
-        repeats: how many inferences are timed, and on a CPU as many looked into.
-        work: is told what is done; ``units`` in all for each precision.
+        repeats: number of timed inferences; on a CPU the same number is measured by module.
+        work: display of the progress, ``units`` units for each precision.
     """
 
     def __init__(
@@ -155,14 +155,14 @@ class Profiler:
 
     @staticmethod
     def units(repeats: int) -> int:
-        """Return how many steps of work one precision is."""
+        """Return the number of steps of work for one precision."""
         return 2 * repeats + 4
 
     def measure(self, case: Case, chrome_trace: Path) -> Profile:
-        """Profile one way to compute, and write the trace of one inference.
+        """Profile one case, and write the trace of one inference.
 
         Raises:
-            UserError: it cannot be computed here.
+            UserError: the case cannot be computed on this machine.
         """
         work, rounded = self._work, None
         with ExitStack() as stack:
@@ -222,7 +222,7 @@ class Profiler:
         return self._device.type == "cuda"
 
     def _enter(self, policy: LocalPolicy, precision: Precision) -> None:
-        """Put the policy into a precision; a method that needs a calibration has that of the inputs profiled."""
+        """Put the policy into a precision; methods are calibrated on the profiled inputs."""
         if precision.method is not None and precision.method.needs_calibration:
             policy.calibration = policy.record_calls(lambda: self._inference(policy)())
         policy.set_precision(precision)
@@ -237,13 +237,13 @@ class Profiler:
         return infer
 
     def _look(self, policy: LocalPolicy) -> tuple[Snapshot, np.ndarray]:
-        """Return what an eager model holds and returns, and its actions."""
+        """Return the weights and outputs of an eager model's modules, and its actions."""
         infer = self._inference(policy)
         actions = infer().cpu().numpy()
         return snapshot(_module(policy), infer, policy.effective_parameters()), actions
 
     def _look_at_modules_of(self, case: Case) -> Snapshot:
-        """Do so for a precision whose engine has no modules: in the eager model, simulated."""
+        """Return weights, outputs and actions for an engine without modules: of the eager model, simulated."""
         with self._measured.load(self._device_name, case.compute) as policy:
             self._enter(policy, case.precision)
             found, _ = self._look(policy)
@@ -260,7 +260,7 @@ class Profiler:
         return summarize(times)
 
     def _time_parts(self, policy: LocalPolicy, times: Times) -> dict[str, float]:
-        """Tell flow steps from the rest where nothing but the whole can be seen: by inferences of one step."""
+        """Separate flow steps from the rest by inferences with a single step, if only the total time is known."""
         steps = self._measured.config.model.num_steps
         if steps == 1:
             return {}
@@ -287,7 +287,7 @@ class Profiler:
         return dict(of), self._time(infer)
 
     def _time_transforms(self, policy: LocalPolicy) -> dict[str, float]:
-        """Return the milliseconds from observations to the model's inputs, and from its outputs to actions."""
+        """Return the milliseconds of the input transforms and of the output transforms."""
         inner = policy.policy
         obs = [inner.config.robot.example_observation()] * self._workload.batch
         data = [inner.prepare(one) for one in obs]
@@ -354,7 +354,7 @@ def _module(policy: LocalPolicy) -> nn.Module:
 
 
 def _totals(cost: Cost | None, runs: int, case: Case, outputs: int) -> tuple[int, int]:
-    """Return operations and bytes of a module; one that multiplies nothing reads as much as it writes."""
+    """Return operations and bytes of a module; a module without products reads as much as it writes."""
     if cost is None:
         return 0, 2 * outputs * case.value_bytes
     size = case.weight_bytes * cost.weights + case.value_bytes * cost.values
@@ -362,7 +362,7 @@ def _totals(cost: Cost | None, runs: int, case: Case, outputs: int) -> tuple[int
 
 
 def _components(modules: list[ModuleRow], others: dict[str, float]) -> list[ComponentRow]:
-    """Sum the modules up, and put what is no module beside them."""
+    """Return sums over the modules of each component, and the time outside modules."""
     names = dict.fromkeys(row.component for row in modules if row.component != "other")
     rows = [_component(name, [row for row in modules if row.component == name]) for name in [*names, "other"]]
     rounding = sum(row.quantizer_ms or 0.0 for row in modules)
@@ -407,7 +407,7 @@ def _kernels(works: list[kernel_trace.KernelTime]) -> list[KernelRow]:
 
 
 def by_kind(kernels: list[KernelRow]) -> dict[str, float]:
-    """Return the milliseconds of kernels by what they do."""
+    """Return the milliseconds of kernels by kind."""
     found: dict[str, float] = {}
     for row in kernels:
         found[row.kind] = found.get(row.kind, 0.0) + row.ms
@@ -415,7 +415,7 @@ def by_kind(kernels: list[KernelRow]) -> dict[str, float]:
 
 
 def most_different(one: Profile, other: Profile, number: int = 10) -> list[tuple[ModuleRow, ModuleRow]]:
-    """Return the modules whose times, quantizers included, differ most between two profiles, the most first."""
+    """Return the modules whose times, quantizers included, differ most between two profiles, in that order."""
 
     def ms(row: ModuleRow) -> float:
         return (row.ms or 0.0) + (row.quantizer_ms or 0.0)

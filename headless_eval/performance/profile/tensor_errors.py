@@ -1,8 +1,8 @@
-"""How far a precision moves a model's weights and activations from float32, module by module.
+"""Errors of a model's weights and activations against float32, module by module.
 
-Errors are relative root mean squares over the same observation and noise. An activation's holds what came before
-it in the network too: the float32 and the quantized model each run as they are. Of large tensors every n-th value
-counts, n odd so that it meets all columns.
+Errors are relative root mean squares over the same observation and noise. An activation's error includes the errors of
+all earlier modules, because the whole model is quantized. Of large tensors every n-th value counts, with an odd n so
+that all columns are sampled.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from headless_eval.performance.spans import Span, watched
 
 VALUES = 65_536
-"""How many values of a tensor are compared at most."""
+"""The maximal number of compared values of a tensor."""
 
 
 def sample(tensor: Tensor) -> Tensor:
@@ -27,12 +27,12 @@ def sample(tensor: Tensor) -> Tensor:
 
 @dataclass
 class Snapshot:
-    """Values of a model in one precision on one observation.
+    """Sampled values of a model in one precision on one observation; a ``Listener``.
 
     Attributes:
-        weights: by the parameter's name.
-        outputs: by module, of all its calls in their order.
-        numbers: how many values a module's outputs have in one inference.
+        weights: values of the weights, by the parameter's name.
+        outputs: values of the outputs of all calls in their order, by module.
+        numbers: the number of values of a module's outputs in one inference.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -56,9 +56,9 @@ class Snapshot:
 def snapshot(
     model: nn.Module, infer: Callable[[], Any], parameters: Iterable[tuple[str, Tensor]] | None = None
 ) -> Snapshot:
-    """Keep what the model's weights are now, and what its modules return in one eager inference.
+    """Record the model's present weights and its modules' outputs in one eager inference.
 
-    ``parameters`` are by their names what the model computes with, where its weights are in another basis.
+    ``parameters`` replaces weights, by name, that a method keeps in another basis.
     """
     weights = model.named_parameters() if parameters is None else parameters
     kept = Snapshot(weights={name: sample(parameter) for name, parameter in weights})
