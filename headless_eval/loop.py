@@ -1,11 +1,10 @@
-"""Trials become episodes: the one place where a simulator meets a policy.
+"""The evaluation loop: runs trials as episodes, with a simulator and a policy.
 
-The slots go in rounds: all of them are observed and inferred as one batch, then they step until their chunks
-of actions are used up. A slot whose episode ends in the middle of a round starts its next trial when the round
-is over, at most a chunk later, so that every inference is a full batch: what a batch costs hardly depends on
-how many are in it. Every step moves all slots that have an episode under way, as simulators that compute all
-at once want it. A trial depends on its task, its seed and its own actions alone, so neither the rounds nor the
-number of slots change a result.
+The slots run in rounds: all slots are observed and inferred as one batch, then they step until their action chunks are
+used up. A slot whose episode ends in the middle of a round starts its next trial when the round is over, at most a
+chunk later, so that every inference is a full batch, whose time hardly depends on the number of rows. Every step moves
+all slots with a running episode, because some simulators compute all slots at once. A trial depends only on its task,
+its seed and its own actions, so neither the rounds nor the number of slots change a result.
 """
 
 import hashlib
@@ -30,19 +29,19 @@ from headless_eval.rollout.trials import Trial
 T = TypeVar("T")
 
 MAX_ACTION = 100.0
-"""No action's magnitude may exceed it: 16 turns of a joint, or a hundred times a normalised command."""
+"""Limit of an action's magnitude: 16 turns of a joint, or a hundred times a normalised command."""
 
 
 class Policy(Protocol):
-    """What the loop asks of a policy; ``LocalPolicy`` is one."""
+    """Interface of a policy in the loop; ``LocalPolicy`` implements it."""
 
     @property
     def noise_shape(self) -> tuple[int, ...] | None:
-        """Shape (horizon, action_dim) of the noise of one observation; None where the policy takes none."""
+        """Shape (horizon, action_dim) of the noise of one observation; None if the policy takes no noise."""
         ...
 
     def set_variant(self, variant: Variant) -> Any:
-        """Compute as this variant from now on."""
+        """Put the policy into this variant."""
         ...
 
     def infer_batch(
@@ -52,7 +51,7 @@ class Policy(Protocol):
         ...
 
     def reset(self, slots: Sequence[int]) -> None:
-        """Forget the episodes of these slots: others begin there."""
+        """Tell the policy that new episodes begin in these slots."""
         ...
 
 
@@ -68,7 +67,7 @@ class Video(Protocol):
         ...
 
     def discard(self) -> None:
-        """Leave nothing of it."""
+        """Discard the video and its file."""
         ...
 
 
@@ -78,7 +77,7 @@ class TimeSpent:
 
     Args:
         sim: resetting and stepping the simulator.
-        render: pictures, for the policy (observations) and for people (video frames).
+        render: images for the policy (observations) and for videos (frames).
         infer: the policy.
         precision: changing the variant, whose precision is most of it.
         rest: everything else, the journal and the display included.
@@ -96,7 +95,7 @@ class TimeSpent:
         return sum(getattr(self, activity.name) for activity in fields(self))
 
     def add(self, activity: str, seconds: float) -> None:
-        """Charge some seconds to one activity."""
+        """Add seconds to an activity."""
         setattr(self, activity, getattr(self, activity) + seconds)
 
 
@@ -115,36 +114,36 @@ def run_trials(
     watch: "Watch" = lambda activity, episodes: nullcontext(),
     wanted: Callable[[Trial], bool] = lambda trial: True,
 ) -> TimeSpent:
-    """Run the trials, those of one variant after those of another.
+    """Run the trials, one variant after another.
 
-    An exception within an episode (raised or reported by the simulator, raised by the policy; actions that are
-    no finite (steps, dims) array of one width, or beyond ``MAX_ACTION``; a wall-clock time beyond
-    ``episode_timeout``) ends that episode as an error and no other.
+    An exception within an episode ends only that episode, as an error: an exception raised or reported by the simulator
+    or raised by the policy; actions that are not a finite (steps, dims) array of constant width, or are beyond
+    ``MAX_ACTION``; a wall-clock time beyond ``episode_timeout``.
 
     Args:
-        simulator: gives the slots; all of them are used.
-        policy: is left at the last variant.
-        trials: those of one variant must follow each other.
-        on_episode: is called with the record of each episode and its executed actions, float32 (steps, dims),
-            when it ends; for each attempt, where an error is tried again.
-        open_loop_horizon: how many actions of a chunk are executed before the policy is asked again.
-        open_video: starts the video of a trial, or returns None for none.
+        simulator: the simulator; all its slots are used.
+        policy: the policy; it stays at the last variant.
+        trials: the trials; trials of the same variant must follow each other.
+        on_episode: called when an episode ends, with its record and its executed actions, float32 (steps, dims); also
+            for every attempt that is retried.
+        open_loop_horizon: number of actions of a chunk that are executed before the policy replans.
+        open_video: starts the video of a trial, or returns None to record no video.
         frame_interval: control steps between two frames of a video.
-        retries: how often a trial that ended as an error is tried again, after the others of its variant.
-        attempts: how many attempts at trials, by ``Trial.key``, were made before.
-        episode_timeout: seconds of wall-clock time after which an episode that is not over is an error.
-        watch: is entered around every call of the simulator and the policy, with the name of the activity and
-            the episodes that it is for; a watchdog that tells which of them hang.
-        wanted: whether a trial is still to run. Asked once a round: those under way that no longer are end
-            without a record. Once it says no, it says no to all later trials of that variant.
+        retries: how often a trial that was an error is retried, after the other trials of its variant.
+        attempts: number of earlier attempts at trials, by ``Trial.key``.
+        episode_timeout: seconds of wall-clock time after which an unfinished episode is an error.
+        watch: context around every call of the simulator and the policy, with the activity's name and the call's
+            episodes; used by the watchdog to report hanging calls.
+        wanted: returns whether a trial is still to run. It is called once per round; running trials that are no longer
+            wanted end without a record. If a trial is not wanted, no later trial of its variant is.
 
     Returns:
-        Where the wall-clock time went. A record's ``total_s`` is its episode's share of it: time spent on
-        several episodes at once is divided over them.
+        The wall-clock time by activity. A record's ``total_s`` is its episode's share of it: time spent on several
+        episodes at once is divided among them.
 
     Raises:
-        UserError: the policy cannot compute a variant at all.
-        CannotWrite: if a video or what ``on_episode`` writes finds no room; episodes under way are not recorded.
+        UserError: the policy does not support a variant.
+        CannotWrite: a video or the files of ``on_episode`` cannot be written; running episodes are not recorded.
     """
     rollout = _Rollout(
         simulator,
@@ -165,18 +164,18 @@ def run_trials(
 
 
 OnEpisode = Callable[[EpisodeRecord, np.ndarray], None]
-Fault = Exception | dict[str, str] | None  # an exception, or what ``describe_error`` says of one
+Fault = Exception | dict[str, str] | None  # an exception, or its description by ``describe_error``
 Watch = Callable[[str, "Sequence[_Episode]"], AbstractContextManager[None]]
 
 
 class EpisodeTimeout(TimeoutError):
-    """An episode took longer than it may."""
+    """An episode took longer than its timeout."""
 
 
 class _Clock:
-    """Charges every moment to one activity, and divides it over the episodes that it was spent on.
+    """Clock that adds all time to activities, and divides it among the episodes of each activity.
 
-    What passes between two activities is the rest, and is charged to the episodes of the later one.
+    Time between two activities counts as ``rest``, for the episodes of the later activity.
     """
 
     def __init__(self) -> None:
@@ -234,7 +233,7 @@ class _Episode:
         return self.success or self.steps >= self.trial.task.max_steps
 
     def plan(self, actions: Any, horizon: int) -> None:
-        """Take the first ``horizon`` actions of a chunk (steps, dims) as those to execute next."""
+        """Set the first ``horizon`` actions of a chunk (steps, dims) as the next actions to execute."""
         chunk = np.asarray(actions, dtype=np.float32)
         if chunk.ndim != 2 or len(chunk) < horizon or chunk.shape[1] == 0:
             raise ValueError(
@@ -301,7 +300,7 @@ class _Episode:
 
 @dataclass
 class _Rollout:
-    """As many episodes at a time as there are slots."""
+    """The state of ``run_trials``: one running episode per slot."""
 
     simulator: Simulator
     policy: Policy
@@ -327,7 +326,7 @@ class _Rollout:
         except UserError:
             raise
         except Exception as fault:
-            for trial in pending:  # a second attempt would meet the same
+            for trial in pending:  # a second attempt would fail for the same reason
                 episode = _Episode(trial)
                 self.on_episode(episode.record(fault), episode.taken)
             return
@@ -346,7 +345,7 @@ class _Rollout:
                     episode.video.discard()
 
     def drop_unwanted(self) -> None:
-        """Leave out the trials that are no longer wanted, those under way included."""
+        """Remove the trials that are no longer wanted, including running trials."""
         while self.pending and not self.wanted(self.pending[0]):
             self.pending.popleft()
         for episode in [one for one in self.active.values() if not self.wanted(one.trial)]:
@@ -391,7 +390,7 @@ class _Rollout:
     def together(
         self, activity: str, call: Callable[[list[_Episode]], list[T]], episodes: list[_Episode]
     ) -> list[tuple[_Episode, T]]:
-        """Call for all episodes at once; if that raises, for each alone, so that only the culprits end."""
+        """Call for all episodes at once; if this raises, call for each alone, so that only episodes that fail end."""
         if not episodes:
             return []
         try:
@@ -404,18 +403,18 @@ class _Rollout:
             return []
 
     def step(self, episodes: list[_Episode]) -> None:
-        """Execute the next action of each."""
+        """Execute the next action of each episode."""
         actions = {episode.slot: episode.next_action() for episode in episodes}
         with self.doing("sim", episodes):
             try:
                 results = self.simulator.step(actions)
-            except Exception as fault:  # Who has moved and who has not is unknown: all of them are spoilt.
+            except Exception as fault:  # It is unknown which episodes have moved, so all of them end as errors.
                 results = dict.fromkeys(actions, StepResult(success=False, fault=fault))
         for episode in episodes:
             self.settle(episode, results[episode.slot])
 
     def settle(self, episode: _Episode, result: StepResult) -> None:
-        """Take note of what a step brought, and end the episode where it does."""
+        """Record a step's result, and end the episode if it is over."""
         fault = result.fault
         if fault is None:
             episode.success = result.success

@@ -1,1 +1,1 @@
-"""Policies: what finds, batches and holds them; one folder a family."""
+"""Policies: registry, batching, and one folder per family of policies."""

@@ -1,4 +1,4 @@
-"""Any policy behind one interface: what it declares, and how it is asked, whatever it has of the contract."""
+"""Adapter that gives any policy one interface: what it declares, with defaults, and how it is called."""
 
 import inspect
 from collections.abc import Callable, Hashable, Sequence
@@ -9,23 +9,23 @@ import numpy as np
 from headless_eval.contracts.robots import IMAGE_SIZE
 from headless_eval.errors import UserError
 
-_OPEN_LOOP_HORIZON = 8  # of policies that declare none
+_OPEN_LOOP_HORIZON = 8  # default for policies that do not declare it
 
 
 class Adapter:
-    """A policy of ``contracts.policy``, or any object with ``infer(obs)``, asked in one way.
+    """One interface to a policy of ``contracts.policy`` or any object with ``infer(obs)``.
 
     Args:
-        policy: it.
-        name: what to call it in messages.
-        noise_shape: of the noise that it takes; None: what it declares.
+        policy: the policy.
+        name: the policy's name in messages.
+        noise_shape: shape of the policy's noise; None: the declared shape.
 
     Attributes:
-        noise_shape: shape of the noise of one observation; None: it takes no noise.
-        stateless: whether a reply depends on the observation and its noise alone. Where the policy does not declare
-            it, those that take their noise as an argument are, and others are not.
-        max_slots: how many episodes at a time it can be used for; None: any number. It is one for a policy with a
-            history that is not told which episode an observation is of.
+        noise_shape: shape of the noise of one observation; None: the policy takes no noise.
+        stateless: whether a reply depends only on the observation and its noise. If the policy does not declare it, a
+            policy that takes noise as an argument counts as stateless, others do not.
+        max_slots: maximal number of episodes at a time; None: any number. It is 1 for a policy with a history that does
+            not learn which episode an observation belongs to.
 
     Raises:
         UserError: the object has no ``infer``.
@@ -50,29 +50,29 @@ class Adapter:
         self._knows_slots = self._reset_takes_slots and (self._prepares or "slots" in self._batch_takes)
         has_history = not self.stateless and (declared is not None or callable(reset))
         self.max_slots = 1 if has_history and not self._knows_slots else None
-        self._slot: int | None = None  # the only one, where there is only one
+        self._slot: int | None = None  # the only slot, if there is only one
 
     @property
     def can_batch(self) -> bool:
-        """Return whether it can be asked for several observations at once, filled up by repetition."""
+        """Return whether the policy can infer several observations at once, padded by repetition."""
         if not self.stateless:
             return False
         return self._prepares or (callable(getattr(self._policy, "infer_batch", None)) and self._has_keys)
 
     @property
     def robot(self) -> str | None:
-        """Return the name of the robot that it is for; None where it does not declare one."""
+        """Return the name of the policy's robot; None if the policy does not declare it."""
         robot = getattr(self._policy, "robot", None) or getattr(self._config, "observation", None)
         return None if robot is None else str(robot)
 
     @property
     def robot_to_show(self) -> str | None:
-        """Return the name of a robot whose observations it takes; None where it does not say."""
+        """Return the name of a robot whose observations the policy takes; None if unknown."""
         return self.robot or getattr(self._policy, "observation", None)
 
     @property
     def open_loop_horizon(self) -> int:
-        """Return how many actions of a chunk to execute before asking again; 8 where it does not declare it."""
+        """Return the number of actions of a chunk to execute before replanning; 8 if not declared."""
         for source in (self._config, self._policy):
             horizon = getattr(source, "open_loop_horizon", None)
             if horizon is not None:
@@ -81,15 +81,15 @@ class Adapter:
 
     @property
     def image_size(self) -> int:
-        """Return the side in pixels of the pictures that its model sees; 224 where it does not declare it."""
+        """Return the side in pixels of the model's images; 224 if not declared."""
         return int(getattr(self._policy, "image_size", IMAGE_SIZE))
 
     def prepare(self, obs: dict[str, Any]) -> Any:
-        """Return what the policy makes of an observation before its model; itself where there is no such step."""
+        """Return the policy's prepared input of an observation; the observation itself without a ``prepare`` step."""
         return self._policy.prepare(obs) if self._prepares else obs
 
     def batch_key(self, prepared: Any) -> Hashable:
-        """Return what the inputs of one batch have to agree in."""
+        """Return a key that is equal for inputs that may share a batch."""
         if self._prepares:
             key: Hashable = prepared.batch_key
             return key
@@ -101,7 +101,7 @@ class Adapter:
         """Return the reply to one input.
 
         Raises:
-            UserError: as of ``check_slots``.
+            UserError: several slots are given, and the policy cannot distinguish episodes.
         """
         self.check_slots([slot])
         if self._prepares or (not self.stateless and self._knows_slots):
@@ -116,14 +116,14 @@ class Adapter:
         return self._policy.infer_batch(prepared, **{name: given[name] for name in self._batch_takes})
 
     def conclude(self, reply: Any, slot: int) -> Any:
-        """Return the reply to act on, for a policy that concludes replies; the reply itself for others."""
+        """Return the final reply of a policy that has a step after its batches; the reply itself for others."""
         return self._policy.conclude(reply, slot) if self._concludes else reply
 
     def reset(self, slots: Sequence[int] | None) -> None:
-        """Tell the policy that episodes begin in these slots; None: in all.
+        """Tell the policy that episodes begin in these slots; None: in all slots.
 
         Raises:
-            UserError: as of ``check_slots``.
+            UserError: several slots are given, and the policy cannot distinguish episodes.
         """
         if slots is None:
             self._slot = None
@@ -137,10 +137,10 @@ class Adapter:
                 reset()
 
     def check_slots(self, slots: Sequence[int]) -> None:
-        """Refuse several episodes at a time for a policy that cannot tell them apart.
+        """Refuse several episodes at a time for a policy that cannot distinguish them.
 
         Raises:
-            UserError: there is more than one slot, and the policy has a history but is not told of slots.
+            UserError: several slots are given, and the policy has a history but takes no ``slots``.
         """
         if self.max_slots is None or not slots:
             return
@@ -154,14 +154,14 @@ class Adapter:
 
     @property
     def _has_keys(self) -> bool:
-        """Return whether batches can be formed: by a key of its own, or by prompts, which must not hold the state."""
+        """Return whether observations can be grouped into batches: by the policy's key, or by their prompts."""
         model = getattr(self._config, "model", None)
         state_in_prompt = bool(getattr(model, "discrete_state_input", False))
         return not state_in_prompt or callable(getattr(self._policy, "batch_key", None))
 
 
 def _takes(function: Callable[..., Any] | None, argument: str) -> bool:
-    """Return whether a function has an argument of that name."""
+    """Return whether a function has an argument of this name."""
     if not callable(function):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Inference in batches of one fixed size, so that no reply depends on how many observations are asked for at once."""
+"""Batched inference with one fixed batch size, so that no reply depends on the number of observations per call."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ Noise = np.ndarray | None
 
 @dataclass(frozen=True)
 class Timing:
-    """How long inference took: calls of the model, the observations in them, milliseconds a call."""
+    """Time of inference: number of calls of the model, number of observations, milliseconds per call."""
 
     calls: int
     observations: int
@@ -36,7 +36,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class _Input:
-    """One observation on its way through the policy: prepared once, in so many milliseconds."""
+    """An observation's prepared input, and the milliseconds of its preparation."""
 
     prepared: Any
     noise: Noise
@@ -45,18 +45,18 @@ class _Input:
 
 
 class Batching:
-    """Calls a policy in batches of one fixed size, several at a time on a CPU; arguments as of ``LocalPolicy``.
+    """Caller of a policy in batches of one fixed size, several batches at a time on a CPU; see ``LocalPolicy``.
 
     Args:
-        policy: that is called.
-        name: of the policy, for messages.
-        on_cpu: whether it computes there.
-        max_batch: the fixed size; None: the default of the device. Policies that cannot be batched have one.
-        threads: how many batches are inferred at a time on a CPU. Policies with a history have one.
+        policy: the policy.
+        name: the policy's name in messages.
+        on_cpu: whether the policy computes on a CPU.
+        max_batch: the fixed batch size; None: the device's default. It is 1 for policies that cannot be batched.
+        threads: number of batches at a time on a CPU. It is 1 for policies with a history.
 
     Attributes:
-        size: of every batch; it is halved where the GPU's memory does not do for it.
-        threads: how many batches are inferred at a time.
+        size: the batch size; it is halved when the GPU's memory does not suffice.
+        threads: number of batches at a time.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Batching:
     def infer(
         self, observations: Sequence[dict[str, Any]], noises: Sequence[Noise], slots: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """Return a reply to each of some observations, in their order.
+        """Return the replies to observations, in their order.
 
         Raises:
             UserError: a reply has no actions.
@@ -104,7 +104,7 @@ class Batching:
 
     @property
     def timing(self) -> Timing:
-        """Return how long the inferences since the last ``forget`` have taken."""
+        """Return the time of the inferences since the last ``forget``."""
         calls = list(self._calls)
         if not calls:
             return Timing(0, 0, 0.0, 0.0, 0.0, 0.0)
@@ -114,12 +114,12 @@ class Batching:
         return Timing(len(ms), observations, float(ms.mean()), float(p50), float(p95), float(ms.max()))
 
     def forget(self) -> None:
-        """Let timing start anew."""
+        """Reset the timing."""
         self._calls = []
 
     @contextmanager
     def untimed(self) -> Iterator[None]:
-        """Leave what is inferred meanwhile out of the timing."""
+        """Do not count inferences within the block in the timing."""
         calls, self._calls = self._calls, []
         try:
             yield
@@ -157,7 +157,7 @@ class Batching:
         return replies
 
     def _chunks(self, inputs: Sequence[_Input]) -> list[list[int]]:
-        """Return which inputs are inferred together."""
+        """Return the groups of inputs that form batches."""
         if self.size == 1:
             return [[row] for row in range(len(inputs))]
         groups: dict[Hashable, list[int]] = {}
@@ -191,10 +191,9 @@ class Batching:
         return list(outputs[: len(inputs)])
 
     def _try(self, one: _Input, obs: dict[str, Any]) -> None:
-        """Infer in batches of one if here, with this policy, a row of a batch depends on its place or the rest.
+        """Fall back to batch size 1 if a row's result depends on its position or on the other rows.
 
-        How a matrix product rounds is up to a library and a processor. Nothing promises that it treats all
-        rows alike, though those in use do.
+        Libraries and processors do not guarantee that a matrix product rounds all rows alike, although those in use do.
         """
         noises: list[Noise] = [None] * self.size
         if self._policy.noise_shape is not None:
@@ -203,7 +202,7 @@ class Batching:
         first = replace(one, noise=noises[0])
         negative = self._prepare(_negative(obs), None, one.slot)
         others = [replace(negative, noise=noise) for noise in noises[1:]]
-        # Each copied before the next call: a policy may give every reply in the same memory.
+        # Each reply is copied before the next call: a policy may reuse the memory of its replies.
         replies = [np.asarray(self._full_batch([first, *others])[0]["actions"]).tobytes()]
         replies.append(np.asarray(self._full_batch([*others, first])[-1]["actions"]).tobytes())
         replies += [np.asarray(reply["actions"]).tobytes() for reply in self._full_batch([first] * self.size)]
@@ -220,7 +219,7 @@ class Batching:
         actions = output["actions"]
         if isinstance(actions, Tensor):
             actions = actions.detach().cpu().float().numpy()
-        # A copy: a policy may give every reply in the same memory.
+        # A copy: a policy may reuse the memory of its replies.
         actions = np.array(actions, dtype=np.float32, order="C")
         if actions.ndim == 1:  # a policy without chunks
             actions = actions[None]
@@ -228,14 +227,14 @@ class Batching:
 
 
 def _negative(obs: dict[str, Any]) -> dict[str, Any]:
-    """Return the observation with other pictures: their negatives."""
+    """Return the observation with its images inverted."""
     pictures = {key: value for key, value in obs.items() if getattr(value, "dtype", None) == np.uint8}
     return {**obs, **{key: 255 - value for key, value in pictures.items()}}
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep torch to one thread an operation, on the thread that calls."""
+    """Limit torch to one thread per operation on the calling thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""What is checked of a checkpoint before it is evaluated, and what came of it."""
+"""Results of the checks of a checkpoint before an evaluation."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ OK, WARNING, FAILED, SKIPPED = "ok", "warning", "FAILED", "skipped"
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, what came of it, and what was found or is to be done."""
+    """Result of one check: its name, its status, and the finding or the remedy."""
 
     name: str
     status: str

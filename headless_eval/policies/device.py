@@ -1,4 +1,4 @@
-"""Devices to compute on: whether they exist, and how much memory they have left."""
+"""Compute devices: existence and free memory."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ from headless_eval.errors import UserError
 
 
 def check_device(device: str, instead: str = "leave --gpu (device) out") -> None:
-    """Refuse a device that is not there.
+    """Refuse a device that does not exist.
 
     Args:
-        device: as torch names it.
-        instead: how to compute on the CPU, for the message.
+        device: torch's name of the device.
+        instead: flag that selects the CPU, for the message.
 
     Raises:
-        UserError: the device is unknown or does not exist here.
+        UserError: the name is not a device's, or the device does not exist on this machine.
     """
     try:
         wanted = torch.device(device)
@@ -33,7 +33,7 @@ def check_device(device: str, instead: str = "leave --gpu (device) out") -> None
 
 
 def memory_free(device: torch.device) -> int:
-    """Return how many bytes can still be had on a device; for the CPU, within the container's limit."""
+    """Return the free memory of a device in bytes; for the CPU, within the container's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

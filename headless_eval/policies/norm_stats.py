@@ -1,4 +1,4 @@
-"""Normalisation statistics, as openpi keeps them in ``norm_stats.json``."""
+"""Normalisation statistics of states and actions, in the format of openpi's ``norm_stats.json``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ _EPSILON = 1e-6
 class NormStats:
     """Statistics of each dimension of states or actions, float64; the quantiles are the 1st and 99th percentile.
 
-    They may be longer than the vectors they are applied to: openpi's oldest cover the padding too. ``epsilon`` is
-    what is added to a deviation or a range, so that none is zero.
+    Statistics may be longer than the vectors that they are applied to: openpi's oldest files include the padding.
+    ``epsilon`` is added to deviations and ranges, so that no divisor is zero.
     """
 
     mean: np.ndarray
@@ -54,7 +54,7 @@ class NormStats:
 
 
 def make_norm_stats(table: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, NormStats]:
-    """Turn the content of ``norm_stats`` (``state`` and ``actions`` with their lists) into statistics.
+    """Return the statistics of a table ``norm_stats`` (``state`` and ``actions`` with their lists).
 
     Raises:
         UserError: a key or list is missing, of unequal length, not finite, or not a number.
@@ -91,7 +91,7 @@ def _make(kind: str, lists: Any) -> NormStats:
 
 
 def plain_norm_stats(dims: Mapping[str, int]) -> dict[str, NormStats]:
-    """Return statistics of states and actions that are small numbers, so many of each."""
+    """Return statistics for small numbers, with the given numbers of state and action dimensions."""
     return {kind: NormStats(np.zeros(n), np.ones(n), -np.ones(n), np.ones(n)) for kind, n in dims.items()}
 
 
@@ -120,7 +120,7 @@ def read_norm_stats(path: Path) -> dict[str, NormStats]:
 
 
 def write_norm_stats(path: Path, stats: Mapping[str, NormStats]) -> None:
-    """Write statistics as ``read_norm_stats`` reads them; folders are made."""
+    """Write statistics in the format of ``read_norm_stats``; missing folders are created."""
     table: dict[str, dict[str, Any]] = {
         kind: {
             name: array.tolist()

@@ -1,4 +1,4 @@
-"""Reading a robot's observation: what is missing or malformed is named."""
+"""Reading of a robot's observation, with errors that name missing or malformed entries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +15,10 @@ def _get(obs: Mapping[str, Any], key: str) -> Any:
 
 
 def read_image(obs: Mapping[str, Any], key: str) -> np.ndarray:
-    """Return an observation's picture, uint8 (height, width, 3).
+    """Return an image of an observation, uint8 (height, width, 3).
 
     Raises:
-        UserError: the observation has no such key, or holds something else there.
+        UserError: the key is missing, or its value is not such an image.
     """
     image = np.asarray(_get(obs, key))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -29,10 +29,10 @@ def read_image(obs: Mapping[str, Any], key: str) -> np.ndarray:
 
 
 def read_vector(obs: Mapping[str, Any], key: str, dims: int) -> np.ndarray:
-    """Return so many numbers of an observation, finite, float64 (dims,).
+    """Return a vector of an observation, finite, float64 (dims,).
 
     Raises:
-        UserError: the observation has no such key, or holds something else there.
+        UserError: the key is missing, or its value is not a finite vector of this length.
     """
     try:
         vector = np.asarray(_get(obs, key), dtype=np.float64).reshape(-1)
@@ -49,7 +49,7 @@ def read_prompt(obs: Mapping[str, Any]) -> str:
     """Return an observation's instruction.
 
     Raises:
-        UserError: the observation has no such key, or holds something else there.
+        UserError: the key ``prompt`` is missing, or its value is not a string.
     """
     prompt = _get(obs, "prompt")
     if isinstance(prompt, np.ndarray) and prompt.ndim == 0:

@@ -1,4 +1,4 @@
-"""Checks of a checkpoint that families share, and how they are made one after another."""
+"""Preflight checks of a checkpoint that all families share, and the order in which checks run."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -15,14 +15,14 @@ from headless_eval.shared.text import bytes_text
 
 F = TypeVar("F")
 Steps = Mapping[str, Callable[[F], tuple[str, str]]]
-"""Checks by name, in their order: each takes what was found so far, adds to it, and returns a status and a text."""
+"""Checks by name, in order: each takes the findings so far, adds to them, and returns a status and a text."""
 
 
 def refuse_failures(steps: Steps[F], found: F, left_out: Collection[str]) -> None:
-    """Make the checks but those left out, which only ``make_checks`` makes.
+    """Run the checks, except those in ``left_out``, which only ``make_checks`` runs.
 
     Raises:
-        UserError: one failed; the message says what to do.
+        UserError: a check failed; the message says what to do.
     """
     for name, step in steps.items():
         if name in left_out:
@@ -33,7 +33,7 @@ def refuse_failures(steps: Steps[F], found: F, left_out: Collection[str]) -> Non
 
 
 def make_checks(steps: Steps[F], found: F, needs: Mapping[str, Sequence[str]]) -> Iterator[Check]:
-    """Make all checks, one after another; those that need a failed one are skipped."""
+    """Run all checks in order; checks that depend on a failed check are skipped."""
     failed: set[str] = set()
     for name, step in steps.items():
         without = [other for other in needs.get(name, ()) if other in failed]
@@ -53,7 +53,7 @@ def make_checks(steps: Steps[F], found: F, needs: Mapping[str, Sequence[str]]) -
 def check_statistics(
     stats: Mapping[str, NormStats], dims: Mapping[str, int], quantiles: bool
 ) -> tuple[str, str]:
-    """Check that the statistics of ``dims`` numbers have ranges, or deviations without ``quantiles``, above 0."""
+    """Check that the ranges (with ``quantiles``) or the deviations of ``dims`` dimensions are above 0."""
     still = []
     for kind, of in stats.items():
         span = of.q99 - of.q01 if quantiles and of.q01 is not None and of.q99 is not None else of.std
@@ -71,7 +71,7 @@ def check_statistics(
 
 
 def check_tokenizer(tokenizer: Tokenizer, wanted: int) -> tuple[str, str]:
-    """Check that a tokenizer may be that of a model with so many tokens."""
+    """Check that the sizes of tokenizer and model are compatible."""
     there = len(tokenizer)
     if there > wanted:
         return FAILED, (
@@ -79,12 +79,12 @@ def check_tokenizer(tokenizer: Tokenizer, wanted: int) -> tuple[str, str]:
             "model was trained with; name that one (--tokenizer FILE)"
         )
     text = f"{tokenizer.path.name}, {there:,} tokens for the model's {wanted:,}"
-    # PaliGemma's has a thousand fewer than its model; half of them is another's.
+    # PaliGemma's tokenizer has a thousand tokens fewer than its model; half as many means another tokenizer.
     return (WARNING, f"{text}: is it the one it was trained with?") if there < 0.5 * wanted else (OK, text)
 
 
 def check_memory(parameters: int, device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
-    """Check that a device has room for a model."""
+    """Check that a device has enough free memory for a model."""
     free = memory_free(device)
     item = torch.empty((), dtype=dtype).element_size()
     needs = {

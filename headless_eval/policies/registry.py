@@ -1,4 +1,4 @@
-"""Finding a policy and its family: bundled policies by name, others by folder or checkpoint. Imports no torch."""
+"""Registry of policies and families: bundled policies by name, others by folder or checkpoint. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ CONFIG = "config.toml"
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load a policy; the fields are the further arguments of ``load_policy``, which documents them.
+    """Options of loading a policy; the fields are the further arguments of ``load_policy``, which documents them.
 
     Raises:
         UserError: a value is out of range or unknown; the message names the nearest.
@@ -46,13 +46,13 @@ class LoadOptions:
 
     @classmethod
     def of(cls, settings: Any, **others: Any) -> "LoadOptions":
-        """Return the options that a command's settings hold under the same names; ``others`` take precedence."""
+        """Return the options from the fields of the same names in a command's settings; ``others`` take precedence."""
         given = {one.name: getattr(settings, one.name) for one in fields(cls) if hasattr(settings, one.name)}
         return cls(**given | others)
 
 
 class Family(Protocol):
-    """Policies that have their code in common. One folder a family, whose ``family.py`` adds it to ``FAMILIES``.
+    """A family of policies that share code: one folder, whose ``family.py`` adds it to ``FAMILIES``.
 
     The module imports no torch before a policy is opened. A family may also have ``examine`` and ``convert``, for the
     commands doctor and convert, and ``new_model`` and ``new_policy``, for measuring models with random weights; see
@@ -66,21 +66,21 @@ class Family(Protocol):
 
     @property
     def configs(self) -> Sequence[str]:
-        """Return the names of its configurations, which a checkpoint can be loaded with."""
+        """Return the names of the family's configurations for checkpoints."""
         ...
 
     @property
     def engines(self) -> Sequence[str]:
-        """Return the names of its engines, those that choose among engines included."""
+        """Return the names of the family's engines, including names that choose among engines."""
         ...
 
     @property
     def executions(self) -> Sequence[str]:
-        """Return how its engines can compute a precision."""
+        """Return the executions of a precision that the engines support."""
         ...
 
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
-        """Return whether a folder, or a file with a configuration, is of this family."""
+        """Return whether a folder, or a file with a configuration, belongs to this family."""
         ...
 
     def read_config(self, folder: Path, name: str | None, file: Path | None, robot: str | None) -> Any:
@@ -88,10 +88,10 @@ class Family(Protocol):
         ...
 
     def load(self, where: Path | str, options: LoadOptions) -> Any:
-        """Load a policy from a folder, or one of ``policies`` by its name; ``LocalPolicy`` wraps it.
+        """Load a policy from a folder, or a policy of ``policies`` by name; ``LocalPolicy`` wraps it.
 
         Raises:
-            UserError: a file is missing or does not fit, or an option is not for this policy.
+            UserError: a file is missing or not valid, or an option does not apply to this policy.
         """
         ...
 
@@ -111,16 +111,16 @@ def list_configs() -> list[str]:
 
 
 def trained_policies() -> dict[str, TrainedOn]:
-    """Return what the bundled policies were trained on, by their names."""
+    """Return the training tasks of the bundled policies, by the policies' names."""
     stated = {name: read_trained_on(BUNDLED / name) for name in list_policies()}
     return {name: trained_on for name, trained_on in stated.items() if trained_on is not None}
 
 
 def open_policy(policy: str | Path, checkpoint: str | Path | None, options: LoadOptions) -> tuple[Any, str]:
-    """Load a policy; return it, and what to call it.
+    """Load a policy; return the policy and its name.
 
     Raises:
-        UserError: as of ``load_policy``.
+        UserError: the same as for ``load_policy``.
     """
     if checkpoint is None:
         for _, family in FAMILIES.items():
@@ -131,10 +131,10 @@ def open_policy(policy: str | Path, checkpoint: str | Path | None, options: Load
 
 
 def check_engine(engine: str, execution: str) -> None:
-    """Refuse names that no engine or execution of any family has.
+    """Refuse names of engines and executions that no family has.
 
     Raises:
-        UserError: one of them is unknown; the message names the nearest.
+        UserError: the engine or the execution is unknown; the message names the nearest.
     """
     families = [family for _, family in FAMILIES.items()]
     engines = list(dict.fromkeys(name for family in families for name in family.engines))
@@ -145,10 +145,10 @@ def check_engine(engine: str, execution: str) -> None:
 
 
 def find_policy(policy: str | Path, checkpoint: str | Path | None = None) -> tuple[Path, str]:
-    """Return the folder of a policy or, where one is given, of a checkpoint, and what to call it.
+    """Return the folder and the name of a policy or, if given, of a checkpoint.
 
     Raises:
-        UserError: there is none; or another policy than the default is named beside a checkpoint.
+        UserError: the policy or the checkpoint does not exist, or both are given.
     """
     if checkpoint is None:
         return _find_folder(policy)
@@ -180,11 +180,11 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
 
 
 def find_family(folder: Path, name: str | None = None, file: Path | None = None) -> Family:
-    """Return the family of a checkpoint, told by its configuration's name, by a file with it, or by the folder.
+    """Return the family of a checkpoint, found by the configuration's name or file, or by the folder.
 
     Raises:
-        UserError: there is no such configuration or file, a name and a file are both given, the name is of other
-            weights than the bundled ones, or no family knows the folder.
+        UserError: the configuration or the file does not exist, a name and a file are both given, the name belongs to
+            other weights than the bundled weights, or no family recognises the folder.
     """
     families = [family for _, family in FAMILIES.items()]
     if name is not None and file is not None:
@@ -213,15 +213,15 @@ def find_family(folder: Path, name: str | None = None, file: Path | None = None)
 def find_config(
     folder: Path, name: str | None = None, file: Path | None = None, robot: str | None = None
 ) -> Any:
-    """Return a checkpoint's configuration, by its name, from a file, or from the folder.
+    """Return a checkpoint's configuration by name, from a file, or from the folder.
 
     Args:
-        folder: of the checkpoint.
-        name: of a known configuration.
-        file: that holds a configuration.
-        robot: the name of the robot that the policy is for, where the checkpoint does not tell.
+        folder: the checkpoint's folder.
+        name: the name of a known configuration.
+        file: a file with a configuration.
+        robot: the name of the policy's robot, if the checkpoint does not name it.
 
     Raises:
-        UserError: as of ``find_family``; the configuration cannot be read, or is of another robot than the one named.
+        UserError: the same as for ``find_family``; or the configuration cannot be read or is for another robot.
     """
     return find_family(folder, name, file).read_config(folder, name, file, robot)

@@ -1,4 +1,4 @@
-"""What a policy was trained on: ``trained_on.toml`` in its folder, so that no one mistakes what it was not."""
+"""Training tasks of a policy: ``trained_on.toml`` in its folder, for a warning before runs on other tasks."""
 
 import tomllib
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ class TrainedOn:
     """Tasks of a suite.
 
     Args:
-        suite: its name.
-        tasks: their keys; none where it is the whole suite.
+        suite: the suite's name.
+        tasks: the tasks' keys; empty for the whole suite.
     """
 
     suite: str
@@ -31,7 +31,7 @@ class TrainedOn:
         return " ".join(["--suite", self.suite, *(["--tasks", *self.tasks] if self.tasks else [])])
 
     def warning(self, policy: str, suite: str, tasks: Sequence[Task]) -> str | None:
-        """Return what to say before a policy is evaluated on these tasks of a suite; None where it knows them."""
+        """Return the warning before an evaluation on tasks that the policy was not trained on; None if it was."""
         strange = sum(
             suite != self.suite or (self.tasks != () and task.key not in self.tasks) for task in tasks
         )
@@ -42,7 +42,7 @@ class TrainedOn:
 
 
 def read_trained_on(folder: Path) -> TrainedOn | None:
-    """Return what the policy in a folder was trained on; None where the folder does not say.
+    """Return the training tasks of the policy in a folder; None if the folder does not list them.
 
     Raises:
         UserError: the file cannot be read or is malformed.
@@ -57,6 +57,6 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
 
 
 def write_trained_on(folder: Path, trained_on: TrainedOn) -> None:
-    """Write it into a policy's folder."""
+    """Write the training tasks into a policy's folder."""
     with replacing(folder / _FILE) as file:
         file.write(to_toml(asdict(trained_on)))

@@ -1,4 +1,4 @@
-"""Policies that know nothing, for any robot: what a success rate has to beat."""
+"""Baseline policies without a model, for any robot: ``zero`` holds still, ``random`` moves at random."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,16 +14,16 @@ _WALK = 0.05  # of a group's unit a control step; in radians about what a slow r
 
 
 class _Baseline:
-    """What the baselines have in common.
+    """Base class of the baselines.
 
     Args:
-        robot: the name of the robot that it moves; None: whichever an observation shows the state of.
+        robot: the name of the robot; None: the robot whose state an observation contains.
 
     Raises:
-        UserError: there is no such robot.
+        UserError: the robot does not exist.
     """
 
-    observation = "droid"  # what warming up shows where no robot is named
+    observation = "droid"  # robot of the warm-up's observation if no robot is named
     open_loop_horizon = _HORIZON
     stateless = True
 
@@ -46,33 +46,34 @@ class _Baseline:
 
 
 class ZeroPolicy(_Baseline):
-    """Holds still."""
+    """Baseline ``zero``: holds still."""
 
     def infer(self, obs: dict[str, Any]) -> dict[str, Any]:
-        """Return ``actions`` (8, action_dims): what keeps the robot where it is, over and over.
+        """Return ``actions`` (8, action_dims) that keep the robot at its present position.
 
         Raises:
-            UserError: the observation lacks the state of the robot, or may be of several and none is named.
+            UserError: the observation lacks the robot's state, or it fits several robots and no robot is named.
         """
         return {"actions": np.tile(self._robot_in(obs).hold_still(obs), (_HORIZON, 1))}
 
 
 class RandomPolicy(_Baseline):
-    """Wanders: what is commanded by position walks at random from where it is, what is commanded by changes is random.
+    """Baseline ``random``: position commands follow a random walk from the present position, changes are random.
 
-    Grippers that are commanded by position open and close.
+    Grippers with position commands open and close at random.
     """
 
     @property
     def noise_shape(self) -> tuple[int, int]:
-        """Return (8, 8), or wider where the robot that was named has more actions."""
+        """Return (8, 8), or more columns if the named robot has more action dimensions."""
         return (_HORIZON, _DIMS if self._named is None else max(_DIMS, self._named.action_dims))
 
     def infer(self, obs: dict[str, Any], noise: np.ndarray | None = None) -> dict[str, Any]:
-        """Return ``actions`` (8, action_dims), all of whose randomness is ``noise``, standard normal ``noise_shape``.
+        """Return ``actions`` (8, action_dims), whose only randomness is ``noise``, standard normal ``noise_shape``.
 
         Raises:
-            UserError: as of ``ZeroPolicy.infer``; or the noise has fewer columns than the robot has actions.
+            UserError: the same as for ``ZeroPolicy.infer``; or the noise has fewer columns than the robot has action
+                dimensions.
         """
         robot = self._robot_in(obs)
         if noise is None:
@@ -92,12 +93,12 @@ class RandomPolicy(_Baseline):
 
 
 def _moved_by(robot: Robot) -> tuple[object, ...]:
-    """Return what the baselines' actions depend on."""
+    """Return the properties of a robot that the baselines' actions depend on."""
     return tuple((group.dims, group.hold, group.unit == OPEN_OR_CLOSED) for group in robot.actions)
 
 
 def _wander(group: ActionGroup, here: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return what a group does in the next steps, float32 (steps, dims), from its present position (dims,)."""
+    """Return a group's next actions, float32 (steps, dims), from its present position (dims,)."""
     if group.hold is None:
         return noise.clip(-1, 1)
     if group.unit == OPEN_OR_CLOSED:

@@ -1,4 +1,4 @@
-"""The baselines as a family: policies by name alone, without weights or configurations."""
+"""The baselines as a family of policies without weights and configurations."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from headless_eval.policies.registry import FAMILIES, LoadOptions
 
 
 class Baselines:
-    """Random and zero."""
+    """The family of the baselines ``random`` and ``zero``."""
 
     configs: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
@@ -17,15 +17,15 @@ class Baselines:
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """Return their names."""
+        """Return the names of the baselines."""
         return tuple(BASELINES)
 
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
-        """Return False: no folder is a baseline."""
+        """Return False, because baselines have no folders."""
         return False
 
     def read_config(self, folder: Path, name: str | None, file: Path | None, robot: str | None) -> Any:
-        """Refuse: there are no configurations.
+        """Raise an error, because baselines have no configurations.
 
         Raises:
             UserError: always.
@@ -36,7 +36,7 @@ class Baselines:
         """Return a baseline by its name.
 
         Raises:
-            UserError: an option is given that it has no use for, or the robot is unknown.
+            UserError: an option is given that baselines do not take, or the robot is unknown.
         """
         unused = options.config, options.config_file, options.tokenizer, options.flow_steps
         if any(unused) or (options.engine, options.execution) != ("auto", "simulated"):
