@@ -408,7 +408,7 @@ class _Rollout:
         with self.doing("sim", episodes):
             try:
                 results = self.simulator.step(actions)
-            except Exception as fault:  # It is unknown which episodes have moved, so all of them end as errors.
+            except Exception as fault:  # all of them: which ones moved is unknown
                 results = dict.fromkeys(actions, StepResult(success=False, fault=fault))
         for episode in episodes:
             self.settle(episode, results[episode.slot])
