@@ -18,13 +18,8 @@ from headless_eval.errors import UserError
 from headless_eval.policies.adapter import Adapter
 from headless_eval.policies.batching import Batching, Timing, one_thread
 from headless_eval.policies.device import check_device
-from headless_eval.policies.registry import (
-    DEFAULT,
-    LoadOptions,
-    check_engine,
-    list_policies,
-    open_policy,
-)
+from headless_eval.policies.options import LoadOptions
+from headless_eval.policies.registry import DEFAULT, check_engine, list_policies, open_policy
 from headless_eval.quant import Calibration, Handle, Recorder, quantize_
 from headless_eval.quant.hashing import add_tensor
 from headless_eval.quant.methods import Method

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from headless_eval.config.model import EngineSettings, ModelSettings
+from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings
+from headless_eval.policies.options import EngineSettings
 from headless_eval.shared.flags import flag
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from headless_eval.config.model import CheckpointSettings, DeviceSettings, PolicySettings, WeightType
+from headless_eval.config.model import DeviceSettings, PolicySettings, WeightType
+from headless_eval.policies.options import CheckpointSettings
 from headless_eval.shared.flags import Settings, flag
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from headless_eval.config.model import EngineChoice, EngineSettings, ExecutionChoice, ModelSettings
+from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings
 from headless_eval.errors import UserError
-from headless_eval.policies.registry import DTYPES
+from headless_eval.policies.options import DTYPES, EngineChoice, EngineSettings, ExecutionChoice
 from headless_eval.shared.flags import Settings, flag
 from headless_eval.shared.suggest import unknown
 

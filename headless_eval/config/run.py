@@ -4,11 +4,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from headless_eval.config.model import EngineSettings, ModelSettings
+from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings, refuse_commas
 from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
+from headless_eval.policies.options import EngineSettings
 from headless_eval.quant.precision import Precision, Scope, configurations
 from headless_eval.shared.flags import Settings, flag
 from headless_eval.shared.suggest import unknown

@@ -15,13 +15,8 @@ from headless_eval.performance.random_weights import draw_weights
 from headless_eval.performance.workload import Workload, random_inputs
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.device import check_device
-from headless_eval.policies.registry import (
-    BUNDLED,
-    LoadOptions,
-    check_engine,
-    find_family,
-    find_policy,
-)
+from headless_eval.policies.options import LoadOptions
+from headless_eval.policies.registry import BUNDLED, check_engine, find_family, find_policy
 
 
 @dataclass(frozen=True)

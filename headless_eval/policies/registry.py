@@ -1,54 +1,19 @@
 """Registry of policies and families: bundled policies by name, others by folder or checkpoint. Imports no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from headless_eval.contracts.registry import Registry
 from headless_eval.errors import UserError
+from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.trained_on import TrainedOn, read_trained_on
 from headless_eval.shared.suggest import unknown
 
 DEFAULT = "pi0-droid-tiny"
 BUNDLED = Path(__file__).parent / "bundled"
-DTYPES = ("float32", "bfloat16", "float16")
 CONFIG = "config.toml"
 """The file with a policy's configuration in its folder."""
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """Options of loading a policy; the fields are the further arguments of ``load_policy``, which documents them.
-
-    Raises:
-        UserError: a value is out of range or unknown; the message names the nearest.
-    """
-
-    config: str | None = None
-    config_file: Path | None = None
-    tokenizer: Path | None = None
-    robot: str | None = None
-    device: str = "cpu"
-    dtype: str = "float32"
-    flow_steps: int | None = None
-    engine: str = "auto"
-    execution: str = "simulated"
-
-    def __post_init__(self) -> None:
-        for name in ("config_file", "tokenizer"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else Path(value))
-        if self.dtype not in DTYPES:
-            raise unknown("weight dtype", self.dtype, DTYPES)
-        if self.flow_steps is not None and self.flow_steps < 1:
-            raise UserError(f"flow_steps is {self.flow_steps}; it must be 1 or more")
-
-    @classmethod
-    def of(cls, settings: Any, **others: Any) -> "LoadOptions":
-        """Return the options from the fields of the same names in a command's settings; ``others`` take precedence."""
-        given = {one.name: getattr(settings, one.name) for one in fields(cls) if hasattr(settings, one.name)}
-        return cls(**given | others)
 
 
 class Family(Protocol):

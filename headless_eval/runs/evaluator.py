@@ -16,7 +16,8 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.loop import OnEpisode, TimeSpent, run_trials
 from headless_eval.policies.baselines import BASELINES
-from headless_eval.policies.registry import LoadOptions, trained_policies
+from headless_eval.policies.options import LoadOptions
+from headless_eval.policies.registry import trained_policies
 from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
 from headless_eval.sims.registry import Suite, find_suite, find_tasks

@@ -7,9 +7,9 @@ import pytest
 
 from headless_eval.errors import UserError
 from headless_eval.local_policy import load_policy
+from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.registry import (
     FAMILIES,
-    LoadOptions,
     check_engine,
     find_config,
     find_family,

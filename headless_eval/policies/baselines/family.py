@@ -5,7 +5,8 @@ from typing import Any
 
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES, RandomPolicy, ZeroPolicy
-from headless_eval.policies.registry import FAMILIES, LoadOptions
+from headless_eval.policies.options import LoadOptions
+from headless_eval.policies.registry import FAMILIES
 
 
 class Baselines:

@@ -10,7 +10,8 @@ from headless_eval.contracts.robots import ROBOTS
 from headless_eval.errors import UserError
 from headless_eval.policies.checks import Check
 from headless_eval.policies.open_pi_zero.config import CONFIGS, FAMILY, PolicyConfig, read_config
-from headless_eval.policies.registry import CONFIG, FAMILIES, LoadOptions
+from headless_eval.policies.options import LoadOptions
+from headless_eval.policies.registry import CONFIG, FAMILIES
 from headless_eval.shared.toml import read_toml
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from headless_eval.contracts.policy import Policy
 from headless_eval.contracts.robots import ROBOTS
 from headless_eval.errors import UserError
 from headless_eval.policies.checks import Check
+from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig, read_config
 from headless_eval.policies.pi0.engine import ENGINES, EXECUTIONS
-from headless_eval.policies.registry import CONFIG, FAMILIES, LoadOptions
+from headless_eval.policies.registry import CONFIG, FAMILIES
 
 if TYPE_CHECKING:
     from headless_eval.policies.pi0.model import Pi0
