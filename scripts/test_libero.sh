@@ -10,4 +10,4 @@ if ! [ -d "$ROOT/../shared/libero_assets" ]; then
 fi
 ensure_libero dev
 cd "$ROOT"
-exec "$VENV/bin/python" -m pytest -m libero tests/sims/libero/test_libero.py "$@"
+exec "$VENV/bin/python" -m pytest -m libero tests/sims/libero/test_simulator.py "$@"

@@ -287,7 +287,7 @@ _INSTRUCTIONS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
 
 
 def _tasks(suite: str) -> tuple[Task, ...]:
-    """Return the tasks of the suite with LIBERO's name ``name``, numbered from 0 as in openpi's evaluation."""
+    """Return the tasks of a suite, numbered from 0 as in openpi's evaluation."""
     pairs = [
         (scene, instruction) for scene, instructions in _INSTRUCTIONS[suite] for instruction in instructions
     ]
