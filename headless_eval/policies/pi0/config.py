@@ -1,4 +1,4 @@
-"""The sizes of a π0 model, what surrounds it as a policy, and the configurations known by name."""
+"""Configurations of π0: the model's sizes, the policy's conventions, and openpi's configurations by name."""
 
 import json
 import tomllib
@@ -22,10 +22,10 @@ from headless_eval.shared.toml import from_table, to_toml
 
 @dataclass(frozen=True)
 class Pi0Config:
-    """The model: π0, or π0.5 where the time enters through adaptive norms and the state through the prompt.
+    """Sizes of a model: π0, or π0.5, in which time enters through adaptive norms and the state through the prompt.
 
     ``discrete_state_input`` puts the state into the prompt as digits. The expert shares the language model's
-    attention, so both agree in depth, heads and head size.
+    attention, so both have the same depth, number of heads and head size.
     """
 
     pi05: bool
@@ -52,19 +52,19 @@ class Pi0Config:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """A model and the conventions of the robot around it.
+    """A model's sizes and the conventions of its robot.
 
     Args:
-        name: the name the configuration goes by.
+        name: the configuration's name.
         model: the model's sizes.
-        observation: the name of the robot that it is for, one of ``contracts.robots.ROBOTS``.
+        observation: the name of the policy's robot, one of ``contracts.robots.ROBOTS``.
         use_quantile_norm: normalise by the 1st and 99th percentiles instead of mean and deviation.
         asset_id: the folder under ``assets/`` with the normalisation statistics.
-        open_loop_horizon: how many actions of a chunk are executed before the policy looks again.
-        action_dims: how many leading action dimensions are real; the rest is padding.
-        delta_actions_mask: true for action dimensions predicted relative to the state, which the policy adds
-            back; None where all are absolute.
-        views: the camera views the model is given, in order; a view without a camera is masked.
+        open_loop_horizon: number of actions of a chunk that are executed before the policy replans.
+        action_dims: number of leading action dimensions that are used; the others are padding.
+        delta_actions_mask: true for action dimensions predicted relative to the state, to which the policy adds the
+            state; None if all dimensions are absolute.
+        views: the model's camera views, in order; a view without a camera is masked.
     """
 
     name: str
@@ -79,7 +79,7 @@ class PolicyConfig:
 
     @property
     def robot(self) -> Robot:
-        """Return the robot that it is for."""
+        """Return the policy's robot."""
         return ROBOTS.find(self.observation)
 
     def __post_init__(self) -> None:
@@ -164,17 +164,17 @@ def _named() -> dict[str, PolicyConfig]:
 
 
 CONFIGS = _named()
-"""openpi's configurations by openpi's names, and those of the bundled policies."""
+"""openpi's configurations by openpi's names, and the configurations of the bundled policies."""
 
 
 def config_from_meta(meta: Mapping[str, Any], name: str = "meta") -> PolicyConfig:
-    """Make a configuration from one flat table of sizes, as conversion tools write beside a checkpoint.
+    """Return a configuration from a flat table of sizes, which conversion tools write beside a checkpoint.
 
-    ``kind`` is the robot, and ``delta_actions_mask`` a truth value (relative to the state but for the gripper)
-    or a list of them; ``asset_id`` defaults to the robot. Keys that no configuration has are passed over.
+    ``kind`` is the robot. ``delta_actions_mask`` is a truth value (true: all dimensions but the gripper are relative to
+    the state) or a list of truth values. ``asset_id`` defaults to the robot. Unknown keys are ignored.
 
     Raises:
-        UserError: a key is missing or of the wrong type, or the sizes do not fit together.
+        UserError: a key is missing or has the wrong type, or the sizes contradict each other.
     """
     if meta.get("kind") not in ROBOTS:
         raise UserError(f"'kind' is {meta.get('kind')!r}: it is one of {', '.join(ROBOTS)}")
@@ -197,7 +197,7 @@ def config_from_meta(meta: Mapping[str, Any], name: str = "meta") -> PolicyConfi
 
 
 def read_config(path: Path) -> PolicyConfig:
-    """Read a configuration: TOML as ``write_config`` writes it, or JSON with the keys of ``config_from_meta``.
+    """Read a configuration: TOML in the format of ``write_config``, or JSON with the keys of ``config_from_meta``.
 
     Raises:
         UserError: the file is missing or malformed; the message names the key.

@@ -1,4 +1,4 @@
-"""Checkpoints of any format into ours, and back to openpi's PyTorch files."""
+"""Conversion of checkpoints of any format to headless-eval's format or to openpi's PyTorch files."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,18 +34,18 @@ def convert(
     """Write a checkpoint in another format, read it back, and compare.
 
     Args:
-        source: folder of openpi (JAX or PyTorch), LeRobot or ours.
-        target: folder that is empty or not there yet.
-        config: what the source holds.
-        tokenizer: SentencePiece model; by default as a policy finds it.
+        source: folder of openpi (JAX or PyTorch), LeRobot or headless-eval.
+        target: folder that is empty or does not exist.
+        config: the source's configuration.
+        tokenizer: SentencePiece model; by default found as for a policy.
         to: one of ``FORMATS``.
-        dtype: what the weights are written in.
+        dtype: type of the written weights.
 
     Yields:
-        lines that say what was done, and what the source did not have.
+        lines of text: the work done, and the parameters that the source lacks.
 
     Raises:
-        UserError: the source cannot be read, or the target holds something.
+        UserError: the source cannot be read, or the target is not empty.
     """
     if to not in FORMATS:
         raise UserError(f"unknown format {to!r}: there are {', '.join(FORMATS)}")
@@ -75,13 +75,13 @@ def convert(
 def _write_openpi(
     folder: Path, source: Path, config: PolicyConfig, state: dict[str, Tensor], dtype: torch.dtype
 ) -> tuple[int, list[str]]:
-    """Write one file with all parameters that openpi's PyTorch model has; those we do not read come from the source.
+    """Write one file with all parameters of openpi's PyTorch model; unused parameters are copied from the source.
 
     Returns:
-        how many tensors were written, and what the source did not have.
+        the number of written tensors, and the names of parameters that the source lacks.
     """
     extras, made = openpi_extras(source, config.model, dtype)
-    # The head is PaliGemma's token embedding; openpi's files hold the two once, under the head's name.
+    # The head is PaliGemma's token embedding; openpi's files store it once, under the head's name.
     kept = {name: value for name, value in state.items() if name != "language.embed_tokens.weight"}
     tensors = {to_openpi(name): value.detach().contiguous() for name, value in kept.items()} | extras
     file = folder / "model.safetensors"

@@ -1,4 +1,4 @@
-"""π0 and π0.5 as a family: which folders are theirs, and how one is opened."""
+"""The family of π0 and π0.5: recognises their folders, opens, checks and converts them."""
 
 import json
 import tomllib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Pi0Family:
-    """Policies of openpi, of LeRobot, and those that are trained here."""
+    """Policies of openpi and LeRobot, and policies trained by headless-eval."""
 
     policies: tuple[str, ...] = ()
     engines = ENGINES
@@ -29,11 +29,11 @@ class Pi0Family:
 
     @property
     def configs(self) -> tuple[str, ...]:
-        """Return openpi's names of configurations, and those of the bundled policies."""
+        """Return the names of openpi's configurations and of the bundled policies' configurations."""
         return tuple(CONFIGS)
 
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
-        """Return whether a file has a configuration that names no other family; or the folder is LeRobot's."""
+        """Return whether the place is a configuration that names no other family, or a folder of LeRobot."""
         file = folder / CONFIG if config_file is None else config_file
         if file.is_file():
             return _family_named(file) in (None, "pi0")
@@ -47,7 +47,7 @@ class Pi0Family:
         """Return a configuration by its name, from a file, or from the folder.
 
         Raises:
-            UserError: the configuration cannot be read, or is of another robot than the one named.
+            UserError: the configuration cannot be read, or is for another robot than the named robot.
         """
         config = self._read(folder, name, file, robot)
         if robot is not None and config.observation != ROBOTS.find(robot).name:
@@ -94,7 +94,7 @@ class Pi0Family:
         return convert(source, target, config, tokenizer, to, dtype)
 
     def new_model(self, config: PolicyConfig) -> "Pi0":
-        """Return a model of a configuration's sizes with weights as training starts from them."""
+        """Return a model of a configuration's sizes with the initial weights of training."""
         from headless_eval.policies.pi0.model import Pi0
 
         return Pi0(config.model)
@@ -102,10 +102,10 @@ class Pi0Family:
     def new_policy(
         self, model: "Pi0", config: PolicyConfig, tokenizer: Path, engine: str, execution: str
     ) -> Policy:
-        """Return a policy around a model that no checkpoint holds, for a robot whose numbers are small.
+        """Return a policy with a model that comes from no checkpoint, with plain statistics.
 
         Raises:
-            UserError: the tokenizer does not fit, or the engine cannot be used here.
+            UserError: the tokenizer does not fit the model, or the engine cannot be used on this machine.
         """
         from headless_eval.policies.norm_stats import plain_norm_stats
         from headless_eval.policies.paligemma.tokenizer import Tokenizer
@@ -115,10 +115,10 @@ class Pi0Family:
         return Pi0Policy(model, config, stats, Tokenizer(tokenizer), engine, execution)
 
     def load(self, where: Path | str, options: LoadOptions) -> Policy:
-        """Load a policy from its folder; everything that can be known to be wrong is told before weights are read.
+        """Load a policy from its folder, after the preflight checks, which read no weights.
 
         Raises:
-            UserError: a file is missing or does not fit, or the engine cannot be used here.
+            UserError: a check fails, a file is missing or not valid, or the engine cannot be used on this machine.
         """
         from headless_eval.policies.pi0.policy import Pi0Policy
         from headless_eval.policies.pi0.preflight import preflight
@@ -140,7 +140,7 @@ class Pi0Family:
 
 
 def _family_named(file: Path) -> str | None:
-    """Return the family that a file with a configuration names; None where it does not, or cannot be read."""
+    """Return the family named in a configuration file; None if the file names no family or cannot be read."""
     try:
         text = file.read_text(encoding="utf-8")
         table = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)

@@ -1,4 +1,4 @@
-"""The modules of a π0 model by their roles: the one table from which engines take weights and names."""
+"""Table of the modules of a π0 model by role, from which engines take weights and names."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ SINGLE = {
 
 TOWERS = {"vision": SIGLIP_LAYER, "language": GEMMA_LAYER, "expert": GEMMA_LAYER}
 
-# What turns flow times into the scales, shifts and gates of π0.5; computed by the modules themselves.
+# The modules that turn flow times into π0.5's scales, shifts and gates; always computed by the modules themselves.
 _MODULATION = {
     "time_in": "time_mlp_in",
     "time_out": "time_mlp_out",
@@ -67,11 +67,11 @@ class Layer:
 
     Args:
         tower: one of ``TOWERS``; None for a module that is in no layer.
-        index: of the layer within its tower; None for a module that is in no layer.
-        role: what the module does there: a key of ``SIGLIP_LAYER``, ``GEMMA_LAYER`` or ``SINGLE``, or one of π0.5's
-            modulations.
-        name: its dotted name in the model.
-        module: itself.
+        index: index of the layer within its tower; None for a module that is in no layer.
+        role: the module's function in the layer: a key of ``SIGLIP_LAYER``, ``GEMMA_LAYER`` or ``SINGLE``, or a
+            modulation of π0.5.
+        name: the module's dotted name in the model.
+        module: the module.
     """
 
     tower: str | None
@@ -82,13 +82,13 @@ class Layer:
 
 
 class LayerTable:
-    """The modules of a model, found once.
+    """The modules of a model by role.
 
     Attributes:
-        rows: all modules that have a role; those in no layer first, then tower by tower and layer by layer.
+        rows: all modules with a role: first those in no layer, then tower by tower and layer by layer.
         single: the modules that are in no layer, by role.
-        towers: by tower and index of the layer, its modules by role. The language model's last layer has
-            no queries and what follows them, since only its keys and values are read.
+        towers: the modules of each layer by role, by tower and index of the layer. The language model's last layer has
+            no queries, attention output and MLP, because only its keys and values are used.
     """
 
     def __init__(self, model: Pi0) -> None:
@@ -105,12 +105,12 @@ class LayerTable:
 
 
 def layer_names(tower: str, index: int) -> dict[str, str]:
-    """Return by role the dotted names of the modules in one layer."""
+    """Return the dotted names of the modules in one layer, by role."""
     return {role: f"{tower}.layers.{index}.{name}" for role, name in TOWERS[tower].items()}
 
 
 def single_names(*roles: str) -> dict[str, str]:
-    """Return by role the dotted names of modules that are in no layer."""
+    """Return the dotted names of the modules that are in no layer, by role."""
     return {role: SINGLE[role] for role in roles}
 
 

@@ -27,13 +27,13 @@ _SHORTEST_PERIOD, _LONGEST_PERIOD = 4e-3, 4.0
 
 
 class Prefix(NamedTuple):
-    """What images and prompt leave for the flow: keys and values of every layer, and which tokens count."""
+    """Key-value cache of images and prompt: keys and values of every layer, and the mask of valid tokens."""
 
     layers: list[KeysValues]
     mask: Tensor
 
     def repeat(self, times: int) -> "Prefix":
-        """Return every sample ``times`` times, its copies side by side."""
+        """Return every sample ``times`` times, with its copies next to each other."""
         if times == 1:
             return self
         layers = [
@@ -44,7 +44,7 @@ class Prefix(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """What is the same in every flow step: the suffix's rotary tables, its mask and the state's token."""
+    """Tensors shared by all flow steps: the suffix's rotary tables, its mask and the state's token."""
 
     by: Rotation
     mask: Tensor
@@ -70,7 +70,7 @@ def sample_time(
 ) -> Tensor:
     """Draw flow times (batch,) in [0.001, 1) for training; 1 is pure noise.
 
-    ``"beta"`` is π0's Beta(1.5, 1), which favours noise; ``"uniform"`` favours nothing.
+    ``"beta"`` is π0's Beta(1.5, 1), which favours times near noise; ``"uniform"`` draws all times alike.
     """
     uniform = torch.rand(batch, generator=generator, device=device)
     if sampler == "beta":
@@ -98,10 +98,10 @@ def flow_times(steps: int, device: torch.device) -> Tensor:
 def drop_unused(
     images: Sequence[Tensor], image_masks: Sequence[Tensor], tokens: Tensor, token_mask: Tensor
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
-    """Leave out views masked for the whole batch, and the prompt slots beyond ``slots_for`` the longest prompt.
+    """Drop views masked for the whole batch, and the prompt's padding beyond ``slots_for`` the longest prompt.
 
-    Nothing attends to them and positions count valid tokens only, so the model's result is the same. The
-    shapes depend on the masks' values: masks on the CPU spare the accelerator a synchronisation.
+    No token attends to them and positions count only valid tokens, so the model's result is the same. The
+    shapes depend on the masks' values, so masks should be on the CPU, which avoids a synchronisation with the GPU.
     """
     used = [index for index, mask in enumerate(image_masks) if bool(mask.any())]
     last = int(token_mask.any(dim=0).nonzero().max()) + 1 if bool(token_mask.any()) else 0
@@ -115,12 +115,12 @@ def drop_unused(
 
 
 class Pi0(nn.Module):
-    """The model, for both π0 and π0.5 and any size.
+    """The model of π0 and π0.5, at any size.
 
-    Shapes: B samples, H the action horizon, A the model's action dimension, T prompt slots. Images are
+    Shapes: B samples, H the action horizon, A the model's action dimension, T the padded prompt length. Images are
     (B, 3, h, w) in [-1, 1] with a mask (B,) each, tokens and their mask (B, T), the state (B, A). Images and
     prompt form the prefix, which attends to itself; state and actions form the suffix, which attends to the
-    prefix and itself, but π0's state token does not attend to actions. Flow time runs from 1 (noise) to 0.
+    prefix and itself, except that π0's state token does not attend to actions. Flow time runs from 1 (noise) to 0.
     """
 
     PARTS: ClassVar[dict[str, str]] = {
@@ -129,7 +129,7 @@ class Pi0(nn.Module):
         "condition": "modulation",
         "velocity": "flow step",
     }
-    """The methods that an inference consists of, and what whoever measures it calls those parts."""
+    """The methods that an inference consists of, with the names of these parts in measurements."""
 
     def __init__(self, config: Pi0Config):
         super().__init__()
@@ -158,22 +158,22 @@ class Pi0(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the type the weights are kept in."""
+        """Return the type of the weights."""
         return self.action_in_proj.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Return where the weights are."""
+        """Return the device of the weights."""
         return self.action_in_proj.weight.device
 
     def also_called(self, name: str) -> str:
-        """Return what openpi calls a module of ours, so that expressions over names find either."""
+        """Return openpi's name of a module, so that regular expressions may use either name."""
         return to_openpi(f"{name}.").removesuffix(".")
 
     def lay_out_for_cpu(self) -> None:
-        """Keep the linear layers' weights column by column in memory, values and shapes unchanged.
+        """Store the linear layers' weights column by column in memory, with unchanged values and shapes.
 
-        The CPU's matrix products on a few rows, such as a flow step's, are a third faster that way.
+        On a CPU this makes matrix products with few rows, such as those of a flow step, a third faster.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -199,8 +199,8 @@ class Pi0(nn.Module):
     ) -> Prefix:
         """Run images and prompt through the language model.
 
-        The mask is applied even if nothing is masked: attention without one rounds differently, and a row of a
-        batch would depend on the others.
+        The mask is applied even if it masks no token: attention without a mask rounds differently, and a row of a
+        batch would depend on the other rows.
         """
         x, mask = self.embed_prefix(images, image_masks, tokens, token_mask)
         by = rotation(mask.cumsum(dim=1) - 1, self.config.gemma.head_dim)
@@ -208,7 +208,7 @@ class Pi0(nn.Module):
         return Prefix(self.language(x, by, scores), mask)
 
     def surroundings(self, prefix: Prefix, state: Tensor) -> Surroundings:
-        """Prepare what every flow step on this prefix and state (B, A) shares."""
+        """Compute the tensors that all flow steps on this prefix and state (B, A) share."""
         batch, before = prefix.mask.shape
         horizon, has_state = self.config.action_horizon, not self.config.pi05
         tokens = horizon + has_state
@@ -262,8 +262,8 @@ class Pi0(nn.Module):
     ) -> Tensor:
         """Integrate the flow from noise (B, H, A) to actions (B, H, A) float32 with Euler steps.
 
-        ``num_steps`` defaults to the configuration's. The prefix is computed once; masked views and unused
-        prompt slots are left out. Arguments are moved to the weights' device.
+        ``num_steps`` defaults to the configuration's. The prefix is computed once, without masked views and unneeded
+        padding of the prompt. Arguments are moved to the weights' device.
         """
         steps = num_steps or self.config.num_steps
         images, image_masks, tokens, token_mask = drop_unused(images, image_masks, tokens, token_mask)
@@ -296,8 +296,8 @@ class Pi0(nn.Module):
     ) -> Tensor:
         """Return the squared error (B * repeats, H, A) of the velocity at x_t = t noise + (1 - t) actions.
 
-        Noise (B * repeats, H, A) and time (B * repeats,) hold ``repeats`` draws for each observation, side by
-        side; one prefix serves them all. Actions are (B, H, A). Differentiable; no branch depends on values.
+        Noise (B * repeats, H, A) and time (B * repeats,) hold ``repeats`` draws for each observation, next to each
+        other, which share one prefix. Actions are (B, H, A). Differentiable; no branch depends on values.
         """
         actions = actions.repeat_interleave(repeats, dim=0)
         at = time[:, None, None]
@@ -320,11 +320,11 @@ def _initialize(module: nn.Module) -> None:
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
     elif isinstance(module, AdaptiveRMSNorm):
-        # A gate of zero: every layer starts as the identity. ``apply`` reaches a module after its children.
+        # A gate of zero makes every layer start as the identity. ``apply`` visits a module after its children.
         nn.init.zeros_(module.dense.weight)
 
 
 def count_parameters(config: Pi0Config) -> int:
-    """Return how many parameters a model of these sizes computes with."""
+    """Return the number of parameters of a model of these sizes."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in Pi0(config).parameters())

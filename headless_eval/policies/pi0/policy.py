@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pi0Input:
-    """An observation as the model takes it.
+    """An observation as the model's input.
 
     Attributes:
         images: uint8 (size, size, 3) by view.
         state: normalised and padded, float64 (action_dim,).
-        tokens: int64 (slots,) of the prompt.
-        token_mask: bool (slots,), true where a slot is used.
-        observed_state: as the robot gave it, float64 (state_dims,).
-        batch_key: how many prompt slots the model computes; everything else about a batch's shapes is fixed.
+        tokens: int64 (T,), the padded prompt.
+        token_mask: bool (T,), false for padding.
+        observed_state: the state in the robot's units, float64 (state_dims,).
+        batch_key: the padded prompt length that the model computes; all other shapes of a batch are fixed.
     """
 
     images: dict[str, np.ndarray]
@@ -65,20 +65,20 @@ class Pi0Input:
 
 
 class Pi0Policy:
-    """A model with the conventions of its robot around it, after openpi's policies.
+    """A π0 or π0.5 model with the conventions of its robot, modelled on openpi's policies.
 
-    It follows ``contracts.policy.PreparingPolicy``: what it replies depends on the observation and the noise alone.
+    It follows ``contracts.policy.PreparingPolicy`` and is stateless: a reply depends only on observation and noise.
 
     Args:
-        model: on its device, in its type.
-        config: the model's and the robot's conventions.
+        model: the model, on its device and in its type.
+        config: the conventions of the model and the robot.
         norm_stats: statistics of ``state`` and ``actions``.
-        tokenizer: the one that the model was trained with.
-        engine: what samples the actions, one of ``ENGINES``.
+        tokenizer: the tokenizer that the model was trained with.
+        engine: the inference engine, one of ``ENGINES``.
         execution: one of ``EXECUTIONS``.
 
     Raises:
-        UserError: statistics or tokenizer do not fit the configuration; there is no such engine here.
+        UserError: statistics or tokenizer do not fit the configuration, or the engine does not exist on this machine.
     """
 
     libraries = ("safetensors", "sentencepiece", "pillow")
@@ -140,17 +140,17 @@ class Pi0Policy:
         """Read a policy from a folder with weights and statistics.
 
         Args:
-            directory: of openpi, JAX (``params/``) or PyTorch (``model.safetensors``), with
-                ``assets/<asset_id>/norm_stats.json``; or LeRobot's.
-            config: what the checkpoint holds.
+            directory: folder of openpi, JAX (``params/``) or PyTorch (``model.safetensors``), with
+                ``assets/<asset_id>/norm_stats.json``; or of LeRobot.
+            config: the checkpoint's configuration.
             tokenizer_path: a SentencePiece model; by default ``tokenizer.model`` in the folder, else
                 PaliGemma's in openpi's cache (``$OPENPI_DATA_HOME``, by default ``~/.cache/openpi``).
-            device: where the model computes.
-            dtype: what it computes in: float32, bfloat16 or float16.
-            engine: what samples the actions, one of ``ENGINES``.
+            device: the model's device.
+            dtype: type of the weights: float32, bfloat16 or float16.
+            engine: the inference engine, one of ``ENGINES``.
             execution: one of ``EXECUTIONS``.
-            opened: what ``preflight`` has opened of it, so that nothing is read twice; ``tokenizer_path`` is not used
-                then.
+            opened: the files that ``preflight`` has opened, so that they are read once; ``tokenizer_path`` is then
+                ignored.
 
         Raises:
             UserError: a file is missing, malformed or does not fit the configuration.
@@ -171,22 +171,22 @@ class Pi0Policy:
         return cls(model, config, stats, tokenizer, engine, execution)
 
     def save(self, directory: Path | str) -> None:
-        """Write the policy as a folder that ``from_checkpoint`` and ``read_config`` read."""
+        """Write the policy to a folder in the format of ``from_checkpoint`` and ``read_config``."""
         save_checkpoint(directory, self.model, self.config, self.norm_stats, self.tokenizer)
 
     @property
     def robot(self) -> str:
-        """Return the name of the robot that it is for."""
+        """Return the name of the policy's robot."""
         return self.config.observation
 
     @property
     def open_loop_horizon(self) -> int:
-        """Return how many actions of a chunk are executed before it is asked again."""
+        """Return the number of actions of a chunk that are executed before the policy replans."""
         return self.config.open_loop_horizon
 
     @property
     def image_size(self) -> int:
-        """Return the side in pixels of the pictures that the model sees."""
+        """Return the side of the model's images in pixels."""
         return self.config.model.siglip.image_size
 
     @property
@@ -196,16 +196,16 @@ class Pi0Policy:
 
     @property
     def engine_name(self) -> str:
-        """Return which engine computes now, one of ``ENGINES`` but ``auto``."""
+        """Return the name of the present engine, one of ``ENGINES`` except ``auto``."""
         return self.engine.name
 
     @property
     def rounds_itself(self) -> bool:
-        """Return whether the engine computes in a precision's own types: the model is not to be quantized for it."""
+        """Return whether the engine computes in a precision's own types, so that the model must not be quantized."""
         return self.execution == "native"
 
     def describe(self) -> dict[str, str]:
-        """Return what makes the policy besides its weights, for a run's manifest: engine, and hashes of the rest."""
+        """Return the policy's description for a run's manifest: engine, and hashes of all files but the weights."""
         statistics = hashlib.sha256()
         for name, one in sorted(self.norm_stats.items()):
             statistics.update(name.encode())
@@ -221,10 +221,10 @@ class Pi0Policy:
         }
 
     def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
-        """Make the engine anew, for a model that has entered or left a precision.
+        """Rebuild the engine after the model has entered or left a precision.
 
         Raises:
-            UserError: the engine or the execution named does not compute it; the engine is still the old one.
+            UserError: the named engine or execution does not support the precision; the old engine stays.
         """
         engine = make_engine(self._engine_named, self.model, precision, self.execution, handle)
         self.engine.close()
@@ -233,16 +233,16 @@ class Pi0Policy:
     def configure(
         self, *, flow_steps: int | None = None, engine: str | None = None, execution: str | None = None
     ) -> None:
-        """Change how a model at float32 computes; what is not given becomes as it was loaded.
+        """Change the settings of a model at float32; settings that are not given get their values from loading.
 
         Args:
             flow_steps: Euler steps of flow matching.
-            engine: what samples the actions, one of ``ENGINES``.
+            engine: the inference engine, one of ``ENGINES``.
             execution: one of ``EXECUTIONS``.
 
         Raises:
-            UserError: the number of steps is not 1 or more; the engine or the execution is unknown or cannot compute
-                here. Nothing has changed then.
+            UserError: the number of steps is less than 1, or the engine or the execution is unknown or not supported on
+                this machine. The settings are then unchanged.
         """
         if flow_steps is not None and (not isinstance(flow_steps, int) or flow_steps < 1):
             raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
@@ -259,7 +259,7 @@ class Pi0Policy:
 
     @contextmanager
     def computed_by_module(self) -> Iterator[None]:
-        """Compute by calling the model's modules as long as the block lasts, so that hooks see every output."""
+        """Compute by calling the model's modules within the block, so that hooks are called."""
         engine, self.engine = self.engine, EagerEngine(self.model)
         try:
             yield
@@ -277,9 +277,9 @@ class Pi0Policy:
         return actions
 
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return what turns actions into normalised ones: their deviations in training, and what to subtract.
+        """Return scale and offset that normalise actions: (actions - offset) / scale, as in training.
 
-        What is relative to the state is so again, so that an error is one of the movement.
+        Dimensions predicted relative to the state become relative again, so that an error is an error of the movement.
 
         Returns:
             The scale, (action_dims,), and the offset, (number, 1, action_dims).
@@ -302,7 +302,7 @@ class Pi0Policy:
         return np.maximum(scale, stats.epsilon), offset[:, None]
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
-        """Begin episodes; the policy keeps nothing between observations, so there is nothing to do."""
+        """Begin episodes; does nothing, because the policy keeps no state between observations."""
 
     def infer(self, obs: dict[str, Any], noise: np.ndarray | torch.Tensor | None = None) -> dict[str, Any]:
         """Return the reply to one observation; noise is (horizon, action_dim). See ``infer_batch``."""
@@ -320,15 +320,15 @@ class Pi0Policy:
             observations: with openpi's keys for the robot; images are uint8 (height, width, 3) of any size.
             noise: float32 (number, horizon, action_dim) that the flow starts from; None: drawn from torch's
                 default generator.
-            slots: of no importance.
+            slots: ignored, because the policy is stateless.
 
         Returns:
-            dicts with ``actions`` float32 (horizon, action_dims), joint positions or poses as the robot takes
-            them, and ``policy_timing`` with ``infer_ms``, the milliseconds of the whole call.
+            dicts with ``actions`` float32 (horizon, action_dims), joint positions or poses in the robot's units, and
+            ``policy_timing`` with ``infer_ms``, the milliseconds of the whole call.
 
         Raises:
-            UserError: an observation lacks a key or holds something else there; the message names it.
-            ValueError: the noise does not fit.
+            UserError: a key of an observation is missing or its value is malformed; the message names the key.
+            ValueError: the noise has the wrong shape.
         """
         if not observations:
             return []
@@ -339,10 +339,10 @@ class Pi0Policy:
         return [{**reply, "policy_timing": {"infer_ms": ms}} for reply in replies]
 
     def prepare(self, obs: dict[str, Any]) -> Pi0Input:
-        """Turn an observation into the model's inputs: the steps of ``transforms`` before the model.
+        """Return the model's input of an observation: the steps of ``transforms`` before the model.
 
         Raises:
-            UserError: a key is missing or holds something else.
+            UserError: a key is missing or its value is malformed.
         """
         observed = self._observation(obs)
         data = compose(self._inputs, observed)
@@ -395,14 +395,14 @@ class Pi0Policy:
         def stacked(name: str) -> torch.Tensor:
             return torch.from_numpy(np.stack([getattr(data, name) for data in inputs]))
 
-        # A view without a camera is masked, which is the same as left out.
+        # A view without a camera is masked, which has the same effect as leaving it out.
         views = [view for view in self.config.views if view in inputs[0].images]
         images = []
         for view in views:
             pixels = torch.from_numpy(np.stack([data.images[view] for data in inputs]))
             images.append(pixels.to(self._device).permute(0, 3, 1, 2).float() / 255 * 2 - 1)
         seen = torch.ones(len(inputs), dtype=torch.bool)
-        # An engine that was not told of a precision would leave out what its hooks do.
+        # An engine that does not know of the model's precision would skip the hooks' rounding.
         told = self._handle is not None or not holds_precision(self.model)
         batch = Batch(
             images,
@@ -439,10 +439,10 @@ def save_checkpoint(
 
 
 def find_norm_stats(directory: Path, config: PolicyConfig) -> dict[str, NormStats]:
-    """Read a checkpoint's statistics: ``assets/<asset_id>/norm_stats.json``, or those in LeRobot's folders.
+    """Read a checkpoint's statistics: ``assets/<asset_id>/norm_stats.json``, or LeRobot's files.
 
     Raises:
-        UserError: there are none, or they do not fit the configuration.
+        UserError: the checkpoint has no statistics, or they do not fit the configuration.
     """
     file = directory / "assets" / config.asset_id / "norm_stats.json"
     if not file.is_file() and (is_lerobot(directory) or has_statistics(directory)):
@@ -466,7 +466,7 @@ def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None
     needed = {"state": config.robot.state_dims, "actions": config.action_dims}
     for kind, dims in needed.items():
         of = stats[kind]
-        # openpi's oldest statistics cover the padding too.
+        # openpi's oldest statistics include the padding.
         if len(of) not in (dims, config.model.action_dim):
             raise UserError(
                 f"the normalisation statistics of {kind} have {len(of)} numbers, the robot {dims}: "

@@ -1,7 +1,7 @@
-"""Preflight of a checkpoint: everything that can be known to be wrong before an evaluation, and what to do.
+"""Preflight checks of a π0 checkpoint, with remedies.
 
-``preflight`` is the cheap part, made before every load: it reads headers, statistics and the tokenizer. ``examine``
-goes on to load the weights and to infer once.
+``preflight`` runs the cheap checks before every load: it reads headers, statistics and the tokenizer. ``examine`` also
+loads the weights and infers once.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,12 +40,12 @@ _PROMPT = "pick up the object on the left and put it into the container on the r
 
 @dataclass(frozen=True)
 class Opened:
-    """What a checkpoint is read from: its weights where they lie, and what surrounds them.
+    """The opened files of a checkpoint.
 
     Attributes:
-        weights: by our names.
+        weights: the stored parameters, not yet read, by the model's own names.
         norm_stats: statistics of ``state`` and ``actions``.
-        tokenizer: the one that the model was trained with.
+        tokenizer: the tokenizer that the model was trained with.
     """
 
     weights: dict[str, Stored]
@@ -54,7 +54,7 @@ class Opened:
 
 
 class _Found:
-    """What the checks so far have found."""
+    """The findings of the checks so far."""
 
     weights: dict[str, Stored]
     stats: dict[str, NormStats]
@@ -86,10 +86,10 @@ def preflight(
     device: str = "cpu",
     dtype: str = "float32",
 ) -> Opened:
-    """Refuse a checkpoint that cannot be evaluated rightly, without reading its weights; return what was opened.
+    """Run the checks that read no weights; return the opened files.
 
     Raises:
-        UserError: a check of the cheap part failed; the message says what to do.
+        UserError: a check failed; the message says what to do.
     """
     found = _Found(folder, config, tokenizer, device, dtype)
     refuse_failures(_CHECKS, found, _LEFT_TO_EXAMINE)
@@ -104,21 +104,21 @@ def examine(
     dtype: str = "float32",
     prompt: str | None = None,
 ) -> Iterator[Check]:
-    """Make all checks, one after another; those that need a failed one are skipped.
+    """Run all checks in order; checks that depend on a failed check are skipped.
 
     Args:
-        folder: of the checkpoint.
-        config: its configuration.
-        tokenizer: SentencePiece model; by default as a policy finds it.
-        device: that it is to compute on.
-        dtype: what its weights are to be kept in.
-        prompt: a long instruction among those that it will be given; by default one longer than most.
+        folder: the checkpoint's folder.
+        config: the checkpoint's configuration.
+        tokenizer: SentencePiece model; by default found as for a policy.
+        device: the device to compute on.
+        dtype: type of the weights.
+        prompt: the longest instruction that the policy will get; by default an instruction of 16 words.
     """
     found = _Found(folder, config, tokenizer, device, dtype, prompt)
     return make_checks(_CHECKS, found, _NEEDS)
 
 
-# The cheap part
+# Checks that read no weights
 
 
 def _files(found: _Found) -> tuple[str, str]:
@@ -182,7 +182,7 @@ def _memory(found: _Found) -> tuple[str, str]:
     return check_memory(found.parameters, found.device, found.dtype)
 
 
-# What reads the weights
+# Checks that read the weights
 
 
 def _load(found: _Found) -> tuple[str, str]:
@@ -217,7 +217,7 @@ def _inference(found: _Found) -> tuple[str, str]:
 
 
 def fixed_observation(config: PolicyConfig, state: NormStats, prompt: str = _PROMPT) -> dict[str, Any]:
-    """Return an observation that is always the same: shaded images, the mean state, a prompt."""
+    """Return a fixed observation: shaded images, the mean state, a prompt."""
     rows, columns = np.mgrid[0:224, 0:224].astype(np.uint8)
     obs: dict[str, Any] = {
         key: np.stack([rows, columns, rows ^ columns], -1) for key in config.robot.images.values()
@@ -230,7 +230,7 @@ def fixed_observation(config: PolicyConfig, state: NormStats, prompt: str = _PRO
 
 
 def fixed_noise(config: PolicyConfig) -> np.ndarray:
-    """Return flow noise that is always the same, float32 (horizon, action_dim)."""
+    """Return fixed flow noise, float32 (horizon, action_dim)."""
     shape = config.model.action_horizon, config.model.action_dim
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 

@@ -1,6 +1,6 @@
-"""From an observation to the model's inputs, and from its outputs to actions: small composable steps.
+"""Input and output transforms of π0: composable steps from an observation to the model and from its output to actions.
 
-Each step maps a dict to a dict and leaves its argument alone. Before the model the dict holds ``images``
+Each step maps a dict to a new dict. Before the model the dict holds ``images``
 (view name to uint8 (height, width, 3)), ``state`` float64 (dims,), and ``prompt``; then also ``tokens`` and
 ``token_mask``. After the model it holds ``actions`` float64 (horizon, dims) and the ``state`` observed.
 """
@@ -29,10 +29,10 @@ def compose(steps: Sequence[Transform], data: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RobotInputs:
-    """Reads what a robot's cameras and state groups show.
+    """Read the images of a robot's cameras and the numbers of its state groups.
 
     Raises:
-        UserError: a key is missing or holds something else; the message names it.
+        UserError: a key is missing or its value is malformed; the message names the key.
     """
 
     robot: Robot
@@ -48,7 +48,7 @@ class RobotInputs:
 
 @dataclass(frozen=True)
 class ResizeImages:
-    """Bring every image to ``size`` x ``size`` by ``resize_with_pad``."""
+    """Resize every image to ``size`` x ``size`` with ``resize_with_pad``."""
 
     size: int
 
@@ -72,7 +72,7 @@ class NormalizeState:
 
 @dataclass(frozen=True)
 class TokenizePrompt:
-    """Fill the prompt's token slots, with the normalised state in the text where the model reads it there."""
+    """Tokenize and pad the prompt, with the normalised state as text if the model reads the state there."""
 
     tokenizer: Tokenizer
     slots: int
@@ -87,7 +87,7 @@ class TokenizePrompt:
 
 @dataclass(frozen=True)
 class PadState:
-    """Fill the state up with zeros to the model's action dimension."""
+    """Pad the state with zeros to the model's action dimension."""
 
     dims: int
 
@@ -100,7 +100,7 @@ class PadState:
 
 @dataclass(frozen=True)
 class UnnormalizeActions:
-    """Keep the real action dimensions and undo their normalisation."""
+    """Drop the padding of the action dimensions and undo their normalisation."""
 
     stats: NormStats
     use_quantiles: bool

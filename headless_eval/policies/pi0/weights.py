@@ -1,4 +1,4 @@
-"""From stored parameters, whatever their format, to a π0 model."""
+"""Loading of a π0 model from stored parameters of any format."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +22,8 @@ def build_model(
     """Read stored parameters into a new model of these sizes; the other arguments are those of ``read_into``.
 
     Raises:
-        UserError: parameters are missing, surplus, mis-shaped, integers or not finite, or those of the other model.
+        UserError: parameters are missing, unexpected, of the wrong shape, integers or not finite, or belong to the
+            other model (π0 or π0.5).
     """
     _check_kind(stored, where, config)
     with torch.device("meta"):
@@ -34,7 +35,7 @@ def build_model(
 def check_weights(
     stored: Mapping[str, Stored], config: Pi0Config, where: Path, their_name: Callable[[str], str]
 ) -> None:
-    """Check names and shapes alone; arguments and errors as of ``build_model``."""
+    """Check only names and shapes; arguments and errors are those of ``build_model``."""
     _check_kind(stored, where, config)
     with torch.device("meta"):
         wanted = Pi0(config).state_dict()
