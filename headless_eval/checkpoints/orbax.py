@@ -1,6 +1,6 @@
-"""orbax's folders of arrays, as JAX writes them: read with tensorstore alone, so that no JAX is ever started.
+"""Arrays in orbax's format, as written by JAX, read with tensorstore and without JAX.
 
-Nothing here knows what the arrays are of.
+This module knows no model.
 """
 
 import itertools
@@ -37,8 +37,8 @@ def open_arrays(folder: Path) -> dict[str, StoredArray]:
     """Return the arrays in a folder by their paths in it, without reading their content.
 
     Raises:
-        UserError: tensorstore is not installed, the files are incomplete or damaged, there is no array, or one is not
-            of floating-point numbers.
+        UserError: tensorstore is not installed, the files are incomplete or damaged, the folder has no array, or an
+            array is not of floating-point numbers.
     """
     arrays = _Arrays(folder)
     opened = arrays.open(arrays.names())
@@ -82,7 +82,7 @@ class _Arrays:
         return {name: _Array(self, name, self.call(future.result)) for name, future in opening.items()}
 
     def call(self, call: Callable[[], Any]) -> Any:
-        """Call tensorstore, and say what its errors mean."""
+        """Call tensorstore, and translate its errors."""
         try:
             return call()
         except (ValueError, OSError, KeyError) as error:
@@ -95,7 +95,7 @@ def _damaged(folder: Path, error: object) -> UserError:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Return whether every chunk has been written, also those of zeros alone: orbax states it."""
+    """Return whether every chunk was written, including chunks of zeros, as orbax's metadata says."""
     try:
         said = json.loads((folder / "_METADATA").read_bytes())
     except (OSError, ValueError):
@@ -111,7 +111,7 @@ class _Array(StoredArray):
     system.
 
     Raises:
-        UserError: its type is none of floating-point numbers.
+        UserError: the array's type is not a floating-point type.
     """
 
     def __init__(self, arrays: _Arrays, name: str, array: Any):
@@ -128,7 +128,7 @@ class _Array(StoredArray):
             yield lambda piece, begin: piece.copy_(data[begin : begin + len(piece)])
 
     def tiles(self) -> Sequence[Tile]:
-        """Return its chunks, if they can be decoded as streams, else itself."""
+        """Return the array's chunks if they can be decoded as streams, else the array itself."""
         metadata = self._array.spec().to_json()["metadata"]
         wanted = {"zarr_format": 2, "order": "C", "filters": None}
         compressor = metadata.get("compressor") or {}
@@ -145,7 +145,7 @@ class _Array(StoredArray):
             there &= key in self._arrays.keys
             begin = tuple(number * of for number, of in zip(at, chunk, strict=True))
             tiles.append(Tile(_Chunk(self._arrays, key, chunk, self.dtype), begin))
-        # Where all values are the same a chunk may be missing.
+        # A chunk may be missing if all its values are the same.
         return tiles if there or self._arrays.complete else super().tiles()
 
     def _whole(self) -> Tensor:
@@ -156,7 +156,7 @@ class _Array(StoredArray):
 
 
 class _Chunk(StoredArray):
-    """A chunk of an array, in full also where it reaches beyond the array's end."""
+    """A chunk of an array, in its full size even if it extends beyond the array's end."""
 
     def __init__(self, arrays: _Arrays, key: str, shape: tuple[int, ...], dtype: torch.dtype):
         super().__init__(shape, dtype)
@@ -179,7 +179,7 @@ class _Stream:
         self._at = 0
 
     def fill(self, piece: Tensor, begin: int) -> None:
-        """Fill a piece of memory from a byte on; what is before it is passed over.
+        """Fill a piece of memory from a byte on; earlier bytes are skipped.
 
         Raises:
             UserError: the chunk is damaged.
@@ -202,13 +202,13 @@ class _Stream:
 
 
 class _Compressed:
-    """A chunk as it is stored, as a file that can only be read on; the next piece while the last one is used."""
+    """A stored chunk as a forward-only file, which reads ahead while the last piece is used."""
 
     def __init__(self, arrays: _Arrays, key: str):
         self._pieces = self._read_on(arrays, key)
 
     def read(self, _: int) -> bytes:
-        """Return some bytes, none at the end."""
+        """Return some bytes; empty at the end."""
         return next(self._pieces, b"")
 
     @staticmethod

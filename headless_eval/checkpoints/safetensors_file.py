@@ -74,7 +74,7 @@ def find_weights(directory: Path) -> list[Path]:
     """Return a checkpoint's weight files: ``model.safetensors``, or all shards ``model-00001-of-00002...``.
 
     Raises:
-        UserError: there are none, shards are missing, or all there is is a pickle.
+        UserError: the folder has no weights, shards are missing, or the only weights are a pickle.
     """
     single = directory / "model.safetensors"
     shards = sorted(directory.glob("model-*-of-*.safetensors"))

@@ -1,4 +1,4 @@
-"""From stored parameters, whatever their format, to a model: everything is checked before anything is read."""
+"""Loading of a model from stored parameters of any format; everything is checked before weights are read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from headless_eval.errors import UserError
 
 @dataclass(frozen=True)
 class Stored:
-    """A parameter where it lies.
+    """A parameter in a checkpoint, not yet read.
 
     Attributes:
-        name: what it is called there.
-        shape: its shape once read.
-        source: the array that it is, or is a part of.
-        index: which part, along the array's first axes.
-        transform: what puts the part's axes in order.
+        name: the parameter's name in the checkpoint.
+        shape: the parameter's shape after reading.
+        source: the array that contains the parameter.
+        index: the index of the parameter along the array's first axes.
+        transform: function that puts the axes in the model's order.
     """
 
     name: str
@@ -41,15 +41,15 @@ def read_into(
     """Read stored parameters, by their names in the model, one after another into a model on the meta device.
 
     Args:
-        model: what they make up.
-        stored: what there is, by our names, in the order to read it in.
+        model: the model, on the meta device.
+        stored: the stored parameters by the model's names, in the order to read them.
         where: the checkpoint, for messages.
-        device: where each parameter goes at once.
-        dtype: what it becomes.
-        their_name: what the format calls a parameter of ours that is missing there.
+        device: the device that each parameter is read to.
+        dtype: the parameters' type in the model.
+        their_name: returns the format's name of a parameter that is missing in the checkpoint.
 
     Raises:
-        UserError: parameters are missing, surplus, mis-shaped, integers or not finite.
+        UserError: parameters are missing, unexpected, of the wrong shape, integers or not finite.
     """
     check_fit(stored, model.state_dict(), where, their_name)
     state, finite = {}, {}
@@ -70,7 +70,7 @@ def check_fit(
     where: Path,
     their_name: Callable[[str], str],
 ) -> None:
-    """Check names and shapes alone against a model's state; arguments and errors as of ``read_into``."""
+    """Check only names and shapes against a model's state; arguments and errors are those of ``read_into``."""
     missing = [their_name(name) for name in wanted if name not in stored]
     surplus = [of.name for name, of in stored.items() if name not in wanted]
     unequal = [
@@ -114,7 +114,7 @@ def parameters(
 
 
 def _own(value: Tensor) -> Tensor:
-    """Return a tensor that keeps nothing but itself in memory; what was read may be a view.
+    """Return a tensor that keeps only its own memory; the tensor that was read may be a view.
 
     A matrix on the CPU stays column by column if it is: that is how ``lay_out_for_cpu`` wants it.
     """

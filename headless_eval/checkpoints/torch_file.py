@@ -1,8 +1,8 @@
-"""Files of ``torch.save`` read tensor by tensor, without running what a pickle can hold.
+"""Files of ``torch.save``, read tensor by tensor without executing code from the pickle.
 
-Such a file is a zip archive: a pickle that says what there is, and beside it the bytes of every tensor. The pickle is
-read with a handful of names that stand for tensors and containers; any other name is refused, so nothing is called that
-the file chooses. Tensors become places in the file: those that nobody asks for are never read.
+Such a file is a zip archive with a pickle, which describes the tensors, and the bytes of every tensor. The pickle is
+read with an allow-list of names for tensors and containers; any other name is refused, so the file cannot call
+functions. Tensors become references to bytes in the file; tensors that are not used are never read.
 """
 
 import math
@@ -37,7 +37,7 @@ _LOCAL_HEADER = 30  # bytes of a zip entry's own header before its name
 
 @dataclass(frozen=True)
 class _Storage:
-    """Numbers in a row: the entry of the archive that holds them, and their type."""
+    """A storage: the archive's entry with the numbers, and their type."""
 
     key: str
     dtype: torch.dtype
@@ -80,7 +80,7 @@ _KNOWN: dict[str, Any] = {
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     **{f"torch.{name}": _plain for name in _SIZES},
 }
-"""What a pickle may name. None of it runs code that the pickle brings along."""
+"""The names that a pickle may use; none of them executes code from the pickle."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -112,7 +112,8 @@ class TorchFile:
         shapes: each tensor's shape by its name.
 
     Raises:
-        UserError: it cannot be read, is truncated or something else, holds code, or has no such dict of tensors.
+        UserError: the file cannot be read, is truncated or of another kind, contains code, or has no such dict of
+            tensors.
     """
 
     def __init__(self, path: Path, key: str = "model"):
@@ -150,7 +151,7 @@ class TorchFile:
         self.shapes: dict[str, tuple[int, ...]] = {name: of.shape for name, of in self._tensors.items()}
 
     def source(self, name: str) -> StoredArray:
-        """Return where a tensor lies; reading it raises a UserError if the file ends before it does."""
+        """Return a reference to a tensor in the file; reading raises a UserError if the file is too short."""
         of = self._tensors[name]
         dtype = of.storage.dtype
         return Span(self.path, self._begins[of.storage.key] + dtype.itemsize * of.begin, of.shape, dtype)

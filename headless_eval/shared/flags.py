@@ -1,4 +1,4 @@
-"""Settings as dataclasses: each field is declared once, with what the command line and the manifest know of it.
+"""Settings as dataclasses: each field is declared once, with its properties for the command line and the manifest.
 
 A field's type says how its value is read, its docstring (the string below it) is its help, and
 ``Annotated[..., flag(...)]`` adds what else is known of it.
@@ -34,7 +34,7 @@ ARGUMENTS, FLAGS = "Arguments", "Flags"
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """What is known of a field beside its type, its default and its docstring; see ``flag``."""
+    """Properties of a field beside its type, its default and its docstring; see ``flag``."""
 
     metavar: str | None = None
     default: str | None = None
@@ -52,20 +52,20 @@ class Flag:
 
 
 def flag(metavar: str | None = None, default: str | None = None, *aliases: str, **known: Any) -> Flag:
-    """Return what to annotate a field of settings with.
+    """Return the annotation of a settings field.
 
     Args:
-        metavar: what stands for the value in the help; by default what its type says.
-        default: what the help says of the default; by default the value, and nothing if that is None.
+        metavar: the placeholder of the value in the help; by default derived from the type.
+        default: the default's text in the help; by default the value, and no text if it is None.
         aliases: other names of the flag, dashes included.
-        known: what else is known:
+        known: further properties:
 
             - ``hidden``: other names that the help does not show, such as earlier ones.
             - ``positional``: the value is given without a name.
             - ``part``: the value is itself a settings dataclass, whose fields are flags beside the others.
             - ``least``, ``most``, ``above``: bounds of a number, or of each of many.
-            - ``free``: no trial's result depends on it, so that a run may go on with another value.
-            - ``kept``: a run that goes on takes it from its manifest; True by default.
+            - ``free``: no trial's result depends on it, so a run may be resumed with another value.
+            - ``kept``: a resumed run takes it from its manifest; True by default.
             - ``stated``: the manifest states it; True by default.
             - ``simulator``: of a suite's simulators the one that takes it; all of them by default.
     """
@@ -96,7 +96,7 @@ class Setting(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """Return whether it takes many values."""
+        """Return whether the flag takes several values."""
         return get_origin(self.type) is tuple
 
     @property
@@ -117,7 +117,7 @@ class Setting(NamedTuple):
         return ARGUMENTS if self.flag.positional else getattr(self.owners[-1], "GROUP", FLAGS)
 
     def check(self, value: Any) -> None:
-        """Refuse a value, one of many or the only one, that is out of bounds or none of the choices.
+        """Refuse a value that is out of bounds or not among the choices.
 
         Raises:
             UserError: the value is refused; the message names the flag.
@@ -144,12 +144,12 @@ class Setting(NamedTuple):
 
 
 class Settings:
-    """The base of settings dataclasses: refuses values that are out of bounds or none of the choices.
+    """The base of settings dataclasses: refuses values that are out of bounds or not among the choices.
 
     ``GROUP`` is the heading of the class's fields in the help.
 
     Raises:
-        UserError: a value is out of bounds, or none of the choices.
+        UserError: a value is out of bounds or not among the choices.
     """
 
     GROUP: ClassVar[str] = FLAGS
@@ -204,10 +204,10 @@ def build(
         cls: the dataclass.
         values: values of its fields, and of the fields of its parts; the names are those of fields.
         parts: the dataclasses of its parts, by field.
-        default: what holds where there is no value; by default the dataclasses' defaults.
+        default: the settings for fields without a value; by default the dataclasses' defaults.
 
     Raises:
-        UserError: the dataclass refuses a value.
+        UserError: a value is not valid.
     """
     ready = dict(values)
     for name, part in (parts or {}).items():

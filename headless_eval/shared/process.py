@@ -1,4 +1,4 @@
-"""How the process ends: some simulators have to end it themselves, with the program's exit status."""
+"""End of the process: some simulators have to end it themselves, with the program's exit status."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as text: bytes with units, singular and plural."""
 
 
 def bytes_text(size: float) -> str:

@@ -34,7 +34,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        UserError: there is no such file, or it cannot be read.
+        UserError: the file does not exist or cannot be read.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def from_table(cls: type[T], table: Any, where: str = "") -> T:
         where: the table's own name and a dot, for messages.
 
     Raises:
-        UserError: a key is unknown or missing, a value has the wrong type, or the dataclass refuses the values.
+        UserError: a key is unknown or missing, or a value has the wrong type or is not valid.
     """
     if not isinstance(table, Mapping):
         raise UserError(f"{where.rstrip('.')!r} is no table")

@@ -1,4 +1,4 @@
-"""open-pi-zero's checkpoints into folders of ours."""
+"""Conversion of open-pi-zero's checkpoints to headless-eval's format."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,21 +24,21 @@ def convert(
     to: str = "headless-eval",
     dtype: str = "float32",
 ) -> Iterator[str]:
-    """Write a checkpoint as a folder of ours, read it back, and compare.
+    """Write a checkpoint in headless-eval's format, read it back, and compare.
 
     Args:
-        source: a ``.pt`` file, or a folder of ours.
-        target: folder that is empty or not there yet.
-        config: what the source holds.
-        tokenizer: SentencePiece model; by default as a policy finds it.
+        source: a ``.pt`` file, or a folder in headless-eval's format.
+        target: folder that is empty or does not exist.
+        config: the source's configuration.
+        tokenizer: SentencePiece model; by default found as for a policy.
         to: ``headless-eval``.
-        dtype: what the weights are written in.
+        dtype: type of the written weights.
 
     Yields:
-        a line that says what was done.
+        a line of text about the work done.
 
     Raises:
-        UserError: the source cannot be read, the target holds something, or the format is another one.
+        UserError: the source cannot be read, the target is not empty, or the format is unknown.
     """
     if to != "headless-eval":
         raise UserError(f"open-pi-zero's checkpoints have no form in the format {to}: leave out --to")

@@ -1,4 +1,4 @@
-"""open-pi-zero as a family: which files and folders are its own, and how one is opened."""
+"""The family of open-pi-zero: recognises its files and folders, opens, checks and converts them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OpenPiZeroFamily:
-    """Policies of open-pi-zero, for BridgeData's and Fractal's robots, and those that are trained here."""
+    """Policies of open-pi-zero for BridgeData's and Fractal's robots, and policies trained by headless-eval."""
 
     policies: tuple[str, ...] = ()
     engines = ("auto", "eager", "compiled")
@@ -27,7 +27,7 @@ class OpenPiZeroFamily:
 
     @property
     def configs(self) -> tuple[str, ...]:
-        """Return the names of the published checkpoints' configurations, and those of the small policies."""
+        """Return the names of the configurations of the published checkpoints and of the small policies."""
         return tuple(CONFIGS)
 
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
@@ -46,7 +46,7 @@ class OpenPiZeroFamily:
         """Return a configuration by its name, from a file, or from the folder.
 
         Raises:
-            UserError: the configuration cannot be read, or is of another robot than the one named.
+            UserError: the configuration cannot be read, or is for another robot than the named robot.
         """
         config = CONFIGS[name] if name is not None else read_config(file or folder / CONFIG)
         if robot is not None and config.observation != ROBOTS.find(robot).name:
@@ -84,7 +84,7 @@ class OpenPiZeroFamily:
         return convert(source, target, config, tokenizer, to, dtype)
 
     def new_model(self, config: PolicyConfig) -> "OpenPiZero":
-        """Return a model of a configuration's sizes with weights as training starts from them."""
+        """Return a model of a configuration's sizes with the initial weights of training."""
         from headless_eval.policies.open_pi_zero.model import OpenPiZero
 
         return OpenPiZero(config.model)
@@ -92,10 +92,10 @@ class OpenPiZeroFamily:
     def new_policy(
         self, model: "OpenPiZero", config: PolicyConfig, tokenizer: Path, engine: str, execution: str
     ) -> Policy:
-        """Return a policy around a model that no checkpoint holds, for a robot whose numbers are small.
+        """Return a policy with a model that comes from no checkpoint, with plain statistics.
 
         Raises:
-            UserError: the tokenizer does not fit, or the engine cannot be used here.
+            UserError: the tokenizer does not fit the model, or the engine cannot be used on this machine.
         """
         from headless_eval.policies.norm_stats import plain_norm_stats
         from headless_eval.policies.open_pi_zero.policy import OpenPiZeroPolicy
@@ -105,10 +105,10 @@ class OpenPiZeroFamily:
         return OpenPiZeroPolicy(model, config, stats, Tokenizer(tokenizer), engine, execution)
 
     def load(self, where: Path | str, options: LoadOptions) -> Policy:
-        """Load a policy from a ``.pt`` file or a folder; what can be known to be wrong is told before weights are read.
+        """Load a policy from a ``.pt`` file or a folder, after the preflight checks, which read no weights.
 
         Raises:
-            UserError: a file is missing or does not fit, or the engine cannot be used here.
+            UserError: a check fails, a file is missing or not valid, or the engine cannot be used on this machine.
         """
         from headless_eval.policies.open_pi_zero.policy import OpenPiZeroPolicy
         from headless_eval.policies.open_pi_zero.preflight import preflight

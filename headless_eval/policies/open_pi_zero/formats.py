@@ -1,4 +1,4 @@
-"""Weights on disk: open-pi-zero's ``.pt`` files, or a folder of ours with the same names in safetensors."""
+"""Weight files of open-pi-zero: ``.pt`` files, or safetensors files with the same names."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ _PUBLISHED = Path(__file__).parent / "statistics"
 
 
 def describe_format(path: Path) -> tuple[str, list[Path]]:
-    """Return what format a checkpoint's weights are in, and their files.
+    """Return the format and the files of a checkpoint's weights.
 
     Raises:
         UserError: the folder holds no weights.
@@ -35,10 +35,10 @@ def describe_format(path: Path) -> tuple[str, list[Path]]:
 
 
 def open_weights(path: Path, config: PolicyConfig) -> dict[str, Stored]:
-    """Return by our names what a checkpoint's weights hold that is read.
+    """Return a checkpoint's stored parameters that the model uses, by the model's own names.
 
     Raises:
-        UserError: a file is missing, truncated, of another kind or holds code; a parameter that is stored twice
+        UserError: a file is missing, truncated, of another kind or contains code; or a parameter that is stored twice
             differs.
     """
     stored = _open_file(path) if path.is_file() else _open_folder(path)
@@ -85,10 +85,10 @@ def _check_duplicates(file: TorchFile, named: Mapping[str, str]) -> None:
 
 
 def check_weights(path: Path, config: PolicyConfig) -> None:
-    """Check names and shapes alone.
+    """Check only names and shapes.
 
     Raises:
-        UserError: as of ``open_weights``; or they do not fit the configuration.
+        UserError: the same as for ``open_weights``; or the weights do not fit the configuration.
     """
     with torch.device("meta"):
         wanted = OpenPiZero(config.model).state_dict()
@@ -96,10 +96,11 @@ def check_weights(path: Path, config: PolicyConfig) -> None:
 
 
 def load_model(config: PolicyConfig, path: Path, device: torch.device, dtype: torch.dtype) -> OpenPiZero:
-    """Read a model from a checkpoint, tensor by tensor, straight to its device and type.
+    """Read a model from a checkpoint, tensor by tensor, directly to its device and type.
 
     Raises:
-        UserError: as of ``open_weights``; or parameters are missing, surplus, mis-shaped or not finite.
+        UserError: the same as for ``open_weights``; or parameters are missing, unexpected, of the wrong shape or not
+            finite.
     """
     with torch.device("meta"):
         model = OpenPiZero(config.model)
@@ -116,7 +117,7 @@ def find_norm_stats(path: Path, config: PolicyConfig) -> dict[str, NormStats]:
     """Return a checkpoint's statistics: the folder's own, else those of the published data set.
 
     Raises:
-        UserError: there are none, or they do not fit the configuration.
+        UserError: the statistics are missing or do not fit the configuration.
     """
     folder = path if path.is_dir() else path.parent
     beside = folder / "assets" / config.asset_id / "norm_stats.json"
@@ -127,10 +128,10 @@ def find_norm_stats(path: Path, config: PolicyConfig) -> dict[str, NormStats]:
 
 
 def check_norm_stats(stats: Mapping[str, NormStats], config: PolicyConfig) -> None:
-    """Check that statistics are of this robot, and have quantiles.
+    """Check that statistics belong to this robot and have quantiles.
 
     Raises:
-        UserError: they do not or are not.
+        UserError: the statistics belong to another robot, or have no quantiles.
     """
     for kind, dims in (("state", config.model.state_dim), ("actions", config.model.action_dim)):
         of = stats[kind]
@@ -144,5 +145,5 @@ def check_norm_stats(stats: Mapping[str, NormStats], config: PolicyConfig) -> No
 
 
 def save_norm_stats(folder: Path, config: PolicyConfig, stats: Mapping[str, NormStats]) -> None:
-    """Write statistics to where ``find_norm_stats`` finds them."""
+    """Write statistics to the path that ``find_norm_stats`` reads."""
     write_norm_stats(folder / "assets" / config.asset_id / "norm_stats.json", stats)

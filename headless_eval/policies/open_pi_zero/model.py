@@ -29,13 +29,13 @@ _LEAST_NOISE = 1e-3  # of the noise, what is left of it at flow time 1
 
 
 class Prefix(NamedTuple):
-    """What picture, prompt and state leave for the flow: keys and values of every layer, and which tokens count."""
+    """Key-value cache of image, prompt and state: keys and values of every layer, and the mask of valid tokens."""
 
     layers: list[KeysValues]
     mask: Tensor
 
     def repeat(self, times: int) -> "Prefix":
-        """Return every sample ``times`` times, its copies side by side."""
+        """Return every sample ``times`` times, with its copies next to each other."""
         if times == 1:
             return self
         layers = [
@@ -46,7 +46,7 @@ class Prefix(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """What is the same in every flow step: the actions' rotary tables and their mask."""
+    """Tensors shared by all flow steps: the actions' rotary tables and their mask."""
 
     by: Rotation
     mask: Tensor
@@ -96,7 +96,7 @@ def flow_times(steps: int, device: torch.device) -> Tensor:
 
 
 class OpenPiZero(nn.Module):
-    """The model, of any size.
+    """The model of open-pi-zero, at any size.
 
     Shapes: B samples, H the action horizon, A the model's action dimension, S the state's, T prompt slots. Pictures are
     (B, 3, h, w) in [-1, 1], one a sample; tokens and their mask (B, T), the mask's true values first; the state (B, S).
@@ -135,24 +135,24 @@ class OpenPiZero(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the type the weights are kept in."""
+        """Return the type of the weights."""
         return self.action_in_proj.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Return where the weights are."""
+        """Return the device of the weights."""
         return self.action_in_proj.weight.device
 
     def also_called(self, name: str) -> str:
-        """Return what open-pi-zero calls a module of ours, so that expressions over names find either."""
+        """Return open-pi-zero's name of a module, so that regular expressions may use either name."""
         from headless_eval.policies.open_pi_zero.names import to_theirs
 
         return to_theirs(f"{name}.").removesuffix(".")
 
     def lay_out_for_cpu(self) -> None:
-        """Keep the linear layers' weights column by column in memory, values and shapes unchanged.
+        """Store the linear layers' weights column by column in memory, with unchanged values and shapes.
 
-        The CPU's matrix products on a few rows, such as a flow step's, are a third faster that way.
+        On a CPU this makes matrix products with few rows, such as those of a flow step, a third faster.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -197,7 +197,7 @@ class OpenPiZero(nn.Module):
         return [*stored, _append(read[-1], layers[-1].keys_values(x, by))]
 
     def surroundings(self, prefix: Prefix) -> Surroundings:
-        """Prepare what every flow step on this prefix shares."""
+        """Compute the tensors that all flow steps on this prefix share."""
         config, horizon = self.config.expert, self.config.action_horizon
         positions = torch.arange(2, 2 + horizon, device=prefix.mask.device)[None]
         allowed = torch.cat([prefix.mask, prefix.mask.new_ones(len(prefix.mask), horizon)], dim=1)[:, None]
@@ -298,7 +298,7 @@ def _append(before: KeysValues, own: KeysValues) -> KeysValues:
 
 
 def _initialize(module: nn.Module) -> None:
-    """Draw the weights that training starts from."""
+    """Draw the initial weights of training."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         fan_in = module.weight[0].numel()
         nn.init.normal_(module.weight, std=fan_in**-0.5)

@@ -1,9 +1,9 @@
-"""open-pi-zero's names of parameters, and ours."""
+"""Translation between open-pi-zero's names of parameters and the model's own names."""
 
 from headless_eval.policies.open_pi_zero.config import OpenPiZeroConfig
 
 _VISION = "vision_tower.vision_model."
-# The beginnings of their names and of ours; the first that fits counts, the rest of a name is the same.
+# Beginnings of their names and of the model's own; the first match counts, the rest of a name is the same.
 _NAMES = (
     (f"{_VISION}embeddings.", "vision."),
     (f"{_VISION}encoder.layers.", "vision.layers."),

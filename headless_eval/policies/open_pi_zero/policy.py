@@ -43,15 +43,15 @@ from headless_eval.shared.files import replacing
 
 @dataclass(frozen=True)
 class Input:
-    """An observation as the model takes it.
+    """An observation as the model's input.
 
     Attributes:
         image: uint8 (size, size, 3).
         state: normalised, float32 (state_dim,).
-        tokens: int64 (slots,) of the prompt.
-        token_mask: bool (slots,), true where a slot is used.
-        observed_state: as the robot gave it, float64 (8,).
-        batch_key: how many prompt slots the model computes; everything else about a batch's shapes is fixed.
+        tokens: int64 (T,), the padded prompt.
+        token_mask: bool (T,), false for padding.
+        observed_state: the state in the robot's units, float64 (8,).
+        batch_key: the padded prompt length that the model computes; all other shapes of a batch are fixed.
     """
 
     image: np.ndarray
@@ -63,21 +63,21 @@ class Input:
 
 
 class OpenPiZeroPolicy:
-    """A model with the conventions of its robot around it, after open-pi-zero's adapters to SimplerEnv.
+    """A model with the conventions of its robot, modelled on open-pi-zero's adapters to SimplerEnv.
 
-    It follows ``contracts.policy.PreparingPolicy``. The model's chunk depends on the observation and the noise alone;
-    what ``conclude`` makes of it, for Google's robot also on what its gripper was told before in the episode.
+    It follows ``contracts.policy.PreparingPolicy``. The model's chunk depends only on the observation and the noise;
+    for Google's robot, ``conclude`` also depends on the gripper's earlier commands in the episode.
 
     Args:
-        model: on its device, in its type.
-        config: the model's and the robot's conventions.
+        model: the model, on its device and in its type.
+        config: the conventions of the model and the robot.
         norm_stats: statistics of ``state`` and ``actions``, with quantiles.
-        tokenizer: the one that the model was trained with.
-        engine: what samples the actions: ``auto``, ``eager`` or ``compiled``.
-        execution: ``simulated``; there is no other.
+        tokenizer: the tokenizer that the model was trained with.
+        engine: the inference engine: ``auto``, ``eager`` or ``compiled``.
+        execution: always ``simulated``.
 
     Raises:
-        UserError: statistics or tokenizer do not fit the configuration; there is no such engine here.
+        UserError: statistics or tokenizer do not fit the configuration, or the engine does not exist on this machine.
     """
 
     libraries = ("safetensors", "sentencepiece")
@@ -123,17 +123,17 @@ class OpenPiZeroPolicy:
         engine: str = "eager",
         execution: str = "simulated",
     ) -> "OpenPiZeroPolicy":
-        """Read a policy from one of open-pi-zero's ``.pt`` files, or from a folder of ours.
+        """Read a policy from a ``.pt`` file of open-pi-zero, or from a folder in headless-eval's format.
 
         Args:
             path: the file or the folder.
-            config: its configuration.
+            config: the checkpoint's configuration.
             tokenizer_path: a SentencePiece model; by default ``tokenizer.model`` beside the weights, or PaliGemma's in
                 openpi's cache.
-            device: where the weights go.
-            dtype: what it computes in: float32, bfloat16 or float16.
-            engine: as of the class.
-            execution: as of the class.
+            device: the weights' device.
+            dtype: type of the weights: float32, bfloat16 or float16.
+            engine: as for the class.
+            execution: as for the class.
 
         Raises:
             UserError: a file is missing, malformed or does not fit the configuration.
@@ -165,10 +165,10 @@ class OpenPiZeroPolicy:
         engine: str = "eager",
         execution: str = "simulated",
     ) -> "OpenPiZeroPolicy":
-        """Read a policy from weights that lie at a place; other arguments as of the class and ``from_checkpoint``.
+        """Read a policy from opened weights; the other arguments are those of the class and of ``from_checkpoint``.
 
         Raises:
-            UserError: the weights do not fit the configuration or are not finite; or as of the class.
+            UserError: the weights do not fit the configuration or are not finite; or the same as for the class.
         """
         as_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         with torch.device("meta"):
@@ -177,22 +177,22 @@ class OpenPiZeroPolicy:
         return cls(model, config, norm_stats, tokenizer, engine, execution)
 
     def save(self, folder: Path | str) -> None:
-        """Write the policy as a folder that ``from_checkpoint`` and ``read_config`` read."""
+        """Write the policy to a folder in the format of ``from_checkpoint`` and ``read_config``."""
         save_checkpoint(folder, self.model, self.config, self.norm_stats, self.tokenizer)
 
     @property
     def robot(self) -> str:
-        """Return the name of the robot that it is for."""
+        """Return the name of the policy's robot."""
         return self.config.observation
 
     @property
     def open_loop_horizon(self) -> int:
-        """Return how many actions of a chunk are executed before it is asked again."""
+        """Return the number of actions of a chunk that are executed before the policy replans."""
         return self.config.open_loop_horizon
 
     @property
     def image_size(self) -> int:
-        """Return the side in pixels of the pictures that the model sees."""
+        """Return the side of the model's images in pixels."""
         return self.config.model.siglip.image_size
 
     @property
@@ -202,11 +202,11 @@ class OpenPiZeroPolicy:
 
     @property
     def engine_name(self) -> str:
-        """Return which engine computes now: ``eager`` or ``compiled``."""
+        """Return the name of the present engine: ``eager`` or ``compiled``."""
         return self.engine.name
 
     def describe(self) -> dict[str, str]:
-        """Return what makes the policy besides its weights, for a run's manifest: engine, and hashes of the rest."""
+        """Return the policy's description for a run's manifest: engine, and hashes of all files but the weights."""
         statistics = hashlib.sha256()
         for name, one in sorted(self.norm_stats.items()):
             statistics.update(name.encode())
@@ -222,25 +222,25 @@ class OpenPiZeroPolicy:
         }
 
     def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
-        """Make the engine anew, for a model that has entered or left a precision.
+        """Rebuild the engine after the model has entered or left a precision.
 
         Raises:
-            UserError: the engine named does not compute it; the engine is still the old one.
+            UserError: the named engine does not support the precision; the old engine stays.
         """
         engine = make_engine(self._engine_named, self.model, self.execution, handle)
         self.engine.close()
         self.engine, self._handle = engine, handle
 
     def configure(self, *, flow_steps: int | None = None, engine: str | None = None) -> None:
-        """Change how a model at float32 computes; what is not given becomes as it was loaded.
+        """Change the settings of a model at float32; settings that are not given get their values from loading.
 
         Args:
             flow_steps: Euler steps of flow matching.
-            engine: what samples the actions.
+            engine: the inference engine.
 
         Raises:
-            UserError: the number of steps is not 1 or more; the engine is unknown or cannot compute here. Nothing has
-                changed then.
+            UserError: the number of steps is less than 1, or the engine is unknown or not supported on this machine.
+                The settings are then unchanged.
         """
         if flow_steps is not None and (not isinstance(flow_steps, int) or flow_steps < 1):
             raise UserError(f"flow_steps is {flow_steps}; it must be 1 or more")
@@ -253,7 +253,7 @@ class OpenPiZeroPolicy:
 
     @contextmanager
     def computed_by_module(self) -> Iterator[None]:
-        """Compute by calling the model's modules as long as the block lasts, so that hooks see every output."""
+        """Compute by calling the model's modules within the block, so that hooks are called."""
         engine, self.engine = self.engine, EagerEngine(self.model)
         try:
             yield
@@ -271,7 +271,7 @@ class OpenPiZeroPolicy:
         return actions
 
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return what turns actions into normalised ones: half their range in training, and its middle.
+        """Return scale and offset that normalise actions: half their range in training, and its middle.
 
         Returns:
             The scale, (action_dims,), and the offset, (number, 1, action_dims).
@@ -282,7 +282,7 @@ class OpenPiZeroPolicy:
         return np.maximum((high - low) / 2, stats.epsilon), offset
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
-        """Forget what the grippers of these slots' episodes were told; None: of all."""
+        """Reset the gripper's state for the episodes of these slots; None: for all episodes."""
         if slots is None:
             self._grippers.clear()
         for slot in slots or ():
@@ -301,18 +301,18 @@ class OpenPiZeroPolicy:
         """Return a reply to each observation, computed as one batch.
 
         Args:
-            observations: with the robot's keys; pictures are uint8 (height, width, 3) of any size.
+            observations: with the robot's keys; images are uint8 (height, width, 3) of any size.
             noise: float32 (number, horizon, action_dim) that the flow starts from; None: drawn from torch's
                 default generator.
-            slots: which episode each observation is of; by default all are of one.
+            slots: the slot of each observation's episode; by default all belong to the same episode.
 
         Returns:
-            dicts with ``actions`` float32 (horizon, 7) as the robot takes them, and ``policy_timing`` with
+            dicts with ``actions`` float32 (horizon, 7) in the robot's units, and ``policy_timing`` with
             ``infer_ms``, the milliseconds of the whole call.
 
         Raises:
-            UserError: an observation lacks a key or holds something else there; the message names it.
-            ValueError: the noise does not fit.
+            UserError: a key of an observation is missing or its value is malformed; the message names the key.
+            ValueError: the noise has the wrong shape.
         """
         if not observations:
             return []
@@ -330,10 +330,10 @@ class OpenPiZeroPolicy:
         return [{**reply, "policy_timing": {"infer_ms": ms}} for reply in replies]
 
     def prepare(self, obs: dict[str, Any]) -> Input:
-        """Turn an observation into the model's inputs.
+        """Return the model's input of an observation.
 
         Raises:
-            UserError: a key is missing or holds something else.
+            UserError: a key is missing or its value is malformed.
         """
         robot, sizes = self.config.robot, self.config.model
         (camera,) = robot.cameras
@@ -387,8 +387,8 @@ class OpenPiZeroPolicy:
         """Turn the model's actions into the robot's; called once for every reply, in the order of the control steps.
 
         Args:
-            reply: of ``infer_prepared``.
-            slot: which episode it is of.
+            reply: the reply of ``infer_prepared``.
+            slot: the slot of the reply's episode.
         """
         gripper = self._grippers.setdefault(slot, StickyGripper())
         return {**reply, "actions": self._robot_actions(reply["actions"], gripper)}
@@ -399,7 +399,7 @@ class OpenPiZeroPolicy:
         assert of.q01 is not None
         assert of.q99 is not None
         low, high = of.q01[:GRIPPER], of.q99[:GRIPPER]
-        # The gripper's number is none that was normalised.
+        # The gripper's number was not normalised.
         chunk[:, :GRIPPER] = (chunk[:, :GRIPPER] + 1) / 2 * (high - low) + low
         widowx = self.config.observation == "widowx"
         return (bridge_actions(chunk) if widowx else gripper.actions(chunk)).astype(np.float32)

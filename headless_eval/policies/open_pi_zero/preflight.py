@@ -1,7 +1,7 @@
-"""Preflight of a checkpoint: everything that can be known to be wrong before an evaluation, and what to do.
+"""Preflight checks of an open-pi-zero checkpoint, with remedies.
 
-``preflight`` is the cheap part, made before every load: it reads headers, statistics and the tokenizer. ``examine``
-goes on to load the weights and to infer once.
+``preflight`` runs the cheap checks before every load: it reads headers, statistics and the tokenizer. ``examine`` also
+loads the weights and infers once.
 """
 
 from collections.abc import Iterator
@@ -36,12 +36,12 @@ _PROMPT = "put the green block on the yellow block beside the plate"
 
 @dataclass(frozen=True)
 class Opened:
-    """What a checkpoint is read from: its weights where they lie, and what surrounds them.
+    """The opened files of a checkpoint.
 
     Attributes:
-        weights: by our names.
+        weights: the stored parameters, not yet read, by the model's own names.
         norm_stats: statistics of ``state`` and ``actions``.
-        tokenizer: the one that the model was trained with.
+        tokenizer: the tokenizer that the model was trained with.
     """
 
     weights: dict[str, Stored]
@@ -50,7 +50,7 @@ class Opened:
 
 
 class _Found:
-    """What the checks so far have found."""
+    """The findings of the checks so far."""
 
     weights: dict[str, Stored]
     stats: dict[str, NormStats]
@@ -81,10 +81,10 @@ def preflight(
     device: str = "cpu",
     dtype: str = "float32",
 ) -> Opened:
-    """Refuse a checkpoint that cannot be evaluated rightly, without reading its weights; return what was opened.
+    """Run the checks that read no weights; return the opened files.
 
     Raises:
-        UserError: a check of the cheap part failed; the message says what to do.
+        UserError: a check failed; the message says what to do.
     """
     found = _Found(path, config, tokenizer, device, dtype)
     refuse_failures(_CHECKS, found, _LEFT_TO_EXAMINE)
@@ -99,20 +99,20 @@ def examine(
     dtype: str = "float32",
     prompt: str | None = None,
 ) -> Iterator[Check]:
-    """Make all checks, one after another; those that need a failed one are skipped.
+    """Run all checks in order; checks that depend on a failed check are skipped.
 
     Args:
-        path: of the checkpoint, a file or a folder.
-        config: its configuration.
-        tokenizer: SentencePiece model; by default as a policy finds it.
-        device: that it is to compute on.
-        dtype: what its weights are to be kept in.
-        prompt: a long instruction among those that it will be given.
+        path: the checkpoint's file or folder.
+        config: the checkpoint's configuration.
+        tokenizer: SentencePiece model; by default found as for a policy.
+        device: the device to compute on.
+        dtype: type of the weights.
+        prompt: the longest instruction that the policy will get.
     """
     return make_checks(_CHECKS, _Found(path, config, tokenizer, device, dtype, prompt), _NEEDS)
 
 
-# The cheap part
+# Checks that read no weights
 
 
 def _files(found: _Found) -> tuple[str, str]:
@@ -170,7 +170,7 @@ def _memory(found: _Found) -> tuple[str, str]:
     return check_memory(found.parameters, found.device, found.dtype)
 
 
-# What reads the weights
+# Checks that read the weights
 
 
 def _load(found: _Found) -> tuple[str, str]:

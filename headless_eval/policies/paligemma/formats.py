@@ -1,4 +1,4 @@
-"""PaliGemma's weights on disk: Hugging Face's folders, and what π0's PyTorch checkpoints hold of it."""
+"""Weight files of PaliGemma: Hugging Face's folders, and its parts in π0's PyTorch checkpoints."""
 
 import json
 import re
@@ -50,10 +50,10 @@ def is_paligemma(folder: Path) -> bool:
 
 
 def open_folder(folder: Path) -> dict[str, Stored]:
-    """Return by our names what the safetensors files of a folder hold of a PaliGemma.
+    """Return a PaliGemma's stored parameters in a folder's safetensors files, by the model's own names.
 
     Raises:
-        UserError: there are none, or one is truncated or something else.
+        UserError: the folder has no safetensors file, or a file is truncated or of another kind.
     """
     stored = {
         to_ours(name): Stored(name, shape, file.source(name))
@@ -65,10 +65,10 @@ def open_folder(folder: Path) -> dict[str, Stored]:
 
 
 def read_sizes(folder: Path, stored: Mapping[str, Stored]) -> PaliGemmaConfig:
-    """Return the sizes that a folder's ``config.json`` states.
+    """Return the sizes in a folder's ``config.json``.
 
     Raises:
-        UserError: a size is missing or is no whole number above 0.
+        UserError: a size is missing or is not a whole number above 0.
     """
     path = folder / "config.json"
     said = json.loads(path.read_text(encoding="utf-8"))
@@ -126,7 +126,7 @@ def load_paligemma(
 
     Raises:
         UserError: the weights of the last layer or the norm before the head are missing, as in a checkpoint that
-            cannot write text any more; or parameters are missing, surplus, mis-shaped or not finite.
+            cannot write text any more; or parameters are missing, unexpected, of the wrong shape or not finite.
     """
     last = f"language.layers.{config.gemma.depth - 1}."
     needed = ("language.norm.weight", f"{last}self_attn.q_proj.weight", f"{last}mlp.up_proj.weight")

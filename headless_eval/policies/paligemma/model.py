@@ -60,7 +60,7 @@ class PaliGemma(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Return where the weights are."""
+        """Return the device of the weights."""
         return self.image_projector.weight.device
 
     def embed(self, image: Tensor, tokens: Tensor) -> Tensor:

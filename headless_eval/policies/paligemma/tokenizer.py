@@ -1,4 +1,4 @@
-"""Prompts to tokens, with SentencePiece, in the two forms that π0 and π0.5 know."""
+"""Tokenizer of prompts with SentencePiece, in the forms of π0 and π0.5."""
 
 import io
 import logging
@@ -25,12 +25,12 @@ class Tokenizer:
     """A SentencePiece model such as PaliGemma's, read from a file.
 
     Raises:
-        UserError: the file is missing, no SentencePiece model, or has no token for the beginning of a text.
+        UserError: the file is missing, is not a SentencePiece model, or has no token for the beginning of a text.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._cut: set[str] = set()  # prompts that were too long, and said to be
+        self._cut: set[str] = set()  # prompts that were too long, each reported once
         try:
             self.model_bytes = path.read_bytes()
             self._pieces = sentencepiece.SentencePieceProcessor(model_proto=self.model_bytes)
@@ -80,13 +80,13 @@ class Tokenizer:
         return self._pieces.encode(f"{prompt}\n", add_bos=True)
 
     def slots(self, prompt: str, state: np.ndarray | None, slots: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``prompt_tokens`` in so many slots; see ``fill_slots``."""
+        """Return ``prompt_tokens`` padded to a length; see ``fill_slots``."""
         return self.fill_slots(prompt, self.prompt_tokens(prompt, state), slots)
 
     def fill_slots(self, prompt: str, found: list[int], slots: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a prompt's tokens in so many slots: int64 (slots,) and which are used, bool (slots,).
+        """Return a prompt's tokens padded to a length: int64 (slots,), and the mask of tokens, bool (slots,).
 
-        Tokens beyond the last slot are cut off, as openpi does, with a warning the first time for a prompt.
+        Longer prompts are cut off, as in openpi, with one warning per prompt.
         """
         if len(found) > slots:
             if prompt not in self._cut:
@@ -101,18 +101,18 @@ class Tokenizer:
 
 
 def slots_for(used: int, there: int) -> int:
-    """Return how many of the prompt slots there are to compute for a prompt that uses so many of them.
+    """Return the padded length that the model computes for a prompt of this many tokens.
 
-    Rounded up, so that prompts of about one length share a batch and its shapes; a masked slot costs little.
+    Rounded up, so that prompts of similar length share a batch and its shapes; masked padding costs little.
     """
     return min(there, -(-used // _SLOTS) * _SLOTS)
 
 
 def find_tokenizer(directory: Path, given: Path | str | None = None) -> Path:
-    """Return the tokenizer's file: the one given, the folder's, or PaliGemma's in openpi's cache.
+    """Return the tokenizer's file: the given file, the folder's, or PaliGemma's in openpi's cache.
 
     Raises:
-        UserError: there is none.
+        UserError: no tokenizer is found.
     """
     if given is not None:
         return Path(given)
@@ -136,7 +136,7 @@ def train_tokenizer(sentences: Iterable[str], path: Path, vocab_size: int) -> No
     Args:
         sentences: example prompts.
         path: the file to write.
-        vocab_size: how many tokens at most; 256 of them are the bytes.
+        vocab_size: maximal number of tokens; 256 of them are the bytes.
     """
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

@@ -311,7 +311,7 @@ class Pi0(nn.Module):
 
 
 def _initialize(module: nn.Module) -> None:
-    """Draw the weights that training starts from."""
+    """Draw the initial weights of training."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         fan_in = module.weight[0].numel()
         nn.init.normal_(module.weight, std=fan_in**-0.5)

@@ -1,6 +1,6 @@
-"""How a model's flow is computed: engines with one interface, among which a name chooses. Imports no torch.
+"""Inference engines of π0, selected by name; all have one interface. Imports no torch.
 
-``eager`` is the model itself, the reference that the others are measured against.
+``eager`` is the model itself, the reference for the other engines.
 """
 
 import logging
@@ -29,26 +29,26 @@ def make_engine(
     execution: str = "simulated",
     handle: "Handle | None" = None,
 ) -> Engine:
-    """Return an engine for a model as it is now.
+    """Return an engine for a model in its present state.
 
     Args:
-        name: one of ``ENGINES``. ``auto`` is the fastest that computes this precision here.
-        model: on its device; for simulated execution in the precision already, for native one as it was loaded.
-        precision: that precision; by default float32.
+        name: one of ``ENGINES``. ``auto`` is the fastest engine that supports this precision on this device.
+        model: the model on its device; for simulated execution already quantized, for native execution unquantized.
+        precision: the precision; by default float32.
         execution: one of ``EXECUTIONS``. ``simulated`` computes with rounded values in the weights' type,
             ``native`` with the narrow types themselves.
         handle: what ``quantize_`` returned; an engine that quantizes outputs without calling the model's modules
             tells it which.
 
     Raises:
-        UserError: there is no such engine or execution, or not for this model, precision and device.
+        UserError: the engine or execution does not exist, or does not support this model, precision and device.
     """
     precision = precision or Precision()
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
     if execution not in EXECUTIONS:
         raise unknown("execution", execution, EXECUTIONS)
-    if handle is not None and handle.linears_with_hooks:  # only the modules themselves call its hooks
+    if handle is not None and handle.linears_with_hooks:  # only the modules themselves call hooks
         if name not in ("auto", "eager"):
             raise UserError(f"the engine {name!r} does not compute {precision.name}; leave --engine at auto")
         name = "eager"
@@ -87,7 +87,7 @@ def _warn_once(text: str) -> None:
 
 
 def _fused() -> Any:
-    """Return the module of hand-written kernels, or None where what it is written in is not installed."""
+    """Return the module of hand-written kernels; None if Triton is not installed."""
     try:
         from headless_eval.policies.pi0.engine.fused import engine as fused  # imports triton
     except ImportError:

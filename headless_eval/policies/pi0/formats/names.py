@@ -3,7 +3,7 @@
 PALIGEMMA = "paligemma_with_expert.paligemma."
 _VISION = f"{PALIGEMMA}model.vision_tower.vision_model."
 
-# The beginnings of openpi's names and of ours; the first that fits counts, the rest of a name is the same.
+# Beginnings of openpi's names and of the model's own; the first match counts, the rest of a name is the same.
 _NAMES = (
     (f"{_VISION}embeddings.", "vision."),
     (f"{_VISION}encoder.layers.", "vision.layers."),

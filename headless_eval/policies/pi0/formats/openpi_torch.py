@@ -40,7 +40,7 @@ def is_unread(name: str, config: Pi0Config) -> bool:
 
 
 def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: torch.dtype) -> Pi0:
-    """Read a model from a checkpoint, tensor by tensor, straight to its device and type.
+    """Read a model from a checkpoint, tensor by tensor, directly to its device and type.
 
     Parameters that openpi keeps but nothing uses are passed over.
 
@@ -57,7 +57,7 @@ def their_name(directory: Path) -> Callable[[str], str]:
 
 
 def describe_format(directory: Path) -> tuple[str, list[Path]]:
-    """Return what format a checkpoint's weights are in, and their files.
+    """Return the format and the files of a checkpoint's weights.
 
     Raises:
         UserError: see ``open_weights``.
