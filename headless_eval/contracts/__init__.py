@@ -1,1 +1,1 @@
-"""What rooms promise each other: robots, policies, simulators, variants, seeds. NumPy only."""
+"""Interfaces between the rooms: robots, policies, simulators, variants, seeds. NumPy only."""

@@ -1,7 +1,7 @@
-"""What a policy is to the rest of the program: openpi's interface, with what batching and pairing need beside it.
+"""Interfaces of policies and engines: openpi's interface, with additions for batching and paired noise.
 
-A family's policy follows ``Policy``, and ``PreparingPolicy`` where work on an observation comes before its model.
-Users may give any object with openpi's ``infer(obs)``; see ``LocalPolicy`` for what is assumed of it.
+A family's policy follows ``Policy``, or ``PreparingPolicy`` if it prepares observations before the model. Users may
+also use any object with openpi's ``infer(obs)``; ``LocalPolicy`` documents the assumptions about such objects.
 """
 
 from collections.abc import Hashable, Sequence
@@ -11,42 +11,42 @@ import numpy as np
 
 
 class Engine(Protocol):
-    """What computes a family's actions, for a model in one precision; only the policy that owns it knows of it.
+    """An inference engine of a family, for a model in one precision; only the policy that owns it uses it.
 
-    It may keep copies of the weights, so a model that enters or leaves a precision needs a new one.
+    An engine may keep copies of the weights, so a model that enters or leaves a precision needs a new engine.
     """
 
     @property
     def name(self) -> str:
-        """Return the name by which users choose it."""
+        """Return the engine's name for users."""
         ...
 
     def sample(self, prepared: Any, steps: int | None = None) -> Any:
-        """Return actions for a prepared batch, which nobody but its family looks into; callable from several threads.
+        """Return actions for a prepared batch, whose content only its family knows; callable from several threads.
 
         Args:
             prepared: the batch.
-            steps: of the flow or the decoding; by default the configuration's.
+            steps: steps of the flow or the decoding; by default the configuration's.
         """
         ...
 
     def close(self) -> None:
-        """Give back what it keeps. The model stays as it is."""
+        """Free the engine's memory. The model is not changed."""
         ...
 
 
 class Policy(Protocol):
-    """A policy in this process, as a family makes it; ``LocalPolicy`` wraps it.
+    """A policy of a family, in this process; ``LocalPolicy`` wraps it.
 
     Attributes:
-        robot: the name of the robot it is for, one of ``contracts.robots.ROBOTS``; None: any robot.
-        open_loop_horizon: actions of a chunk that are executed before it is asked again, by default.
-        image_size: side in pixels of the square pictures that its model sees.
-        noise_shape: shape (horizon, action_dim) of the noise of one observation; None: it takes no noise.
-        stateless: whether a reply depends on the observation and its noise alone, so that observations may be batched,
-            reordered and repeated, and several threads may ask at a time. False: it keeps a history or a cache of an
-            episode, is told of every episode's start, and is asked in the order of the control steps.
-        libraries: distributions whose versions its replies can depend on, besides torch and NumPy; it may lack this.
+        robot: the name of the policy's robot, one of ``contracts.robots.ROBOTS``; None: any robot.
+        open_loop_horizon: default number of actions of a chunk that are executed before the policy replans.
+        image_size: side of the model's square images in pixels.
+        noise_shape: shape (horizon, action_dim) of the noise of one observation; None: the policy takes no noise.
+        stateless: whether a reply depends only on the observation and its noise, so that observations may be batched,
+            reordered and repeated, also from several threads. False: the policy keeps a history or a cache of an
+            episode, learns of every episode's start from ``reset``, and infers in the order of the control steps.
+        libraries: optional: distributions whose versions replies can depend on, besides torch and NumPy.
     """
 
     @property
@@ -73,58 +73,59 @@ class Policy(Protocol):
         """Return the reply to each observation.
 
         Args:
-            observations: with the robot's keys.
-            noise: float32 (number, *noise_shape); None where it takes no noise.
-            slots: which episode each observation is of: the number of the slot that the episode runs in.
+            observations: observations with the robot's keys.
+            noise: float32 (number, *noise_shape); None if the policy takes no noise.
+            slots: the number of the slot in which each observation's episode runs.
         """
         ...
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
-        """Forget the episodes of these slots, where others begin; None: all episodes."""
+        """Begin new episodes in these slots; None: in all slots."""
         ...
 
 
 class Prepared(Protocol):
-    """What a policy makes of one observation before its model: opaque to everybody but its family."""
+    """A prepared input of a policy's model, whose content only its family knows."""
 
     @property
     def batch_key(self) -> Hashable:
-        """Return what the inputs of one batch have to agree in, so that no row of it depends on the others."""
+        """Return a key that is equal for inputs that may share a batch, so that no row depends on the other rows."""
         ...
 
 
 class PreparingPolicy(Policy, Protocol):
-    """A policy whose observations are prepared once, before it is known which of them are computed together."""
+    """A policy that prepares each observation once, before batches are formed."""
 
     def prepare(self, obs: dict[str, Any]) -> Prepared:
-        """Return an observation as the model takes it.
+        """Return the prepared input of an observation.
 
         Raises:
-            UserError: a key of the observation is missing or holds something else.
+            UserError: a key of the observation is missing or its value is malformed.
         """
         ...
 
     def infer_prepared(
         self, inputs: Sequence[Any], noise: np.ndarray | None, slots: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """Return the reply to each prepared observation, computed as one batch; arguments as of ``infer_batch``.
+        """Return the reply to each prepared observation, computed as one batch; the arguments are those of
+        ``infer_batch``.
 
-        An input may come several times: batches are filled up by repetition where the policy is stateless.
+        An input may occur several times: batches of stateless policies are padded by repetition.
         """
         ...
 
 
 class ConcludingPolicy(PreparingPolicy, Protocol):
-    """A policy whose model is stateless, but what it makes of the model's reply depends on the episode so far.
+    """A policy with a stateless model, whose final reply also depends on the episode so far.
 
-    So inputs are computed in any order and number, and replies are concluded one by one.
+    Inputs are computed in any order and number; then ``conclude`` is called for each reply in order.
     """
 
     def conclude(self, reply: dict[str, Any], slot: int) -> dict[str, Any]:
-        """Return the reply to act on: called once for every reply of ``infer_prepared``, in the order of control steps.
+        """Return the final reply; called once for every reply of ``infer_prepared``, in the order of control steps.
 
         Args:
-            reply: as ``infer_prepared`` returned it.
-            slot: the slot that its episode runs in.
+            reply: a reply of ``infer_prepared``.
+            slot: the slot in which the reply's episode runs.
         """
         ...

@@ -1,7 +1,7 @@
-"""Things known by name: each registers itself where it is defined, or in another package by an entry point.
+"""Registries of objects by name, with registration by decorators and by entry points of other packages.
 
-A registry is filled when it is first asked: the modules of its own room are imported, whose decorators register what
-they define, then the entry points of its group in installed packages. Nothing central lists what there is.
+A registry is filled on first use: the modules of its room are imported, whose decorators register objects; then the
+entry points of its group in installed packages are read. No central list names the objects.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Things of one kind by name.
+    """Registry of objects of one kind, by name.
 
     Args:
-        kind: what they are, for messages, such as ``"robot"``.
-        room: the package whose modules define the built-in ones.
-        module: in each folder of the room, the module that registers; None: the room's own modules do.
+        kind: the kind, for messages, such as ``"robot"``.
+        room: the package whose modules define the built-in objects.
+        module: the module in each folder of the room that registers objects; None: the room's own modules.
 
     Attributes:
         group: the entry-point group that other packages register in, such as ``headless_eval.robots``: each entry
-            point names the thing, or a function without arguments that returns it.
+            point names the object, or a function without arguments that returns it.
     """
 
     def __init__(self, kind: str, room: str, module: str | None = None) -> None:
@@ -38,10 +38,10 @@ class Registry(Generic[T]):
         self._filled = False
 
     def add(self, name: str, thing: T) -> T:
-        """Register a thing under a name, and return it.
+        """Register an object under a name, and return it.
 
         Raises:
-            ValueError: another thing has that name.
+            ValueError: another object has this name.
         """
         if self._known.setdefault(name, thing) is not thing:
             raise ValueError(f"there are two {self._plural} named {name!r}")
@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         return decorate
 
     def find(self, name: str) -> T:
-        """Return the thing of that name.
+        """Return the object with this name.
 
         Raises:
             UserError: the name is unknown (the message suggests the nearest), or the package that registers it
@@ -70,16 +70,16 @@ class Registry(Generic[T]):
         return self._known[name]
 
     def names(self) -> list[str]:
-        """Return all names: the built-in ones in the order in which they registered, then those of other packages."""
+        """Return all names: built-in objects in the order of registration, then objects of other packages."""
         self._fill()
         return [*self._known, *(name for name in self._outside if name not in self._known)]
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """Yield names and things in the order of ``names``."""
+        """Yield names and objects in the order of ``names``."""
         return ((name, self.find(name)) for name in self.names())
 
     def origin(self, name: str) -> str | None:
-        """Return the distribution that registers a name by an entry point; None for a built-in one."""
+        """Return the distribution that registers a name by an entry point; None for a built-in object."""
         self._fill()
         point = self._outside.get(name)
         return None if point is None or point.dist is None else point.dist.name
@@ -117,7 +117,7 @@ class Registry(Generic[T]):
 
 
 def _modules_of(room: str, module: str | None) -> Iterable[str]:
-    """Return the dotted names of the modules that register a room's things, in alphabetical order."""
+    """Return the dotted names of the modules that register a room's objects, in alphabetical order."""
     paths = import_module(room).__path__
     for info in sorted(iter_modules(paths), key=lambda info: info.name):
         if module is None:

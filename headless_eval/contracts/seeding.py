@@ -1,14 +1,14 @@
-"""Where every random number of a trial comes from.
+"""Seeds of trials: the source of all random numbers.
 
-All streams of a trial derive from ``SeedSequence([seed, task, episode])``. The precision is not part of it,
-so configurations meet the same episodes and can be compared in pairs.
+All streams of a trial derive from ``SeedSequence([seed, task, episode])``. The precision is not part of the seed, so
+all configurations run the same episodes and can be compared in pairs.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Another number would be other episodes than those of every run so far.
+# Another number would give other episodes than those of all earlier runs.
 _INITIAL_STATE, _FLOW_NOISE, _ENVIRONMENT = 0, 2, 3
 
 
@@ -31,7 +31,7 @@ class TrialSeed:
         """Draw the standard-normal noise that flow matching starts from.
 
         Args:
-            replan: how many action chunks the episode has asked for before this one.
+            replan: number of earlier action chunks of the episode.
             shape: (horizon, action_dim) of the model.
 
         Returns:

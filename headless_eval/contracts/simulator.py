@@ -1,4 +1,4 @@
-"""What a simulator is to the rest of the program."""
+"""Interface of simulators: tasks, slots, steps, frames, metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,14 @@ class Task:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one control step brought.
+    """Result of one control step.
 
     Args:
         success: whether the task's predicate holds.
-        fault: the exception that broke the slot; None where none did.
-        metrics: further outcomes by name, as they are after this step, such as ``{"distance": 0.12}``; each name is
-            in ``Simulator.metrics``. The latest value of each becomes the episode's; what is not finite is left out.
+        fault: the exception that broke the slot's episode, or None.
+        metrics: further outcomes after this step, by name, such as ``{"distance": 0.12}``; each name is in
+            ``Simulator.metrics``. An episode's record has the latest value of each; values that are not finite are left
+            out.
     """
 
     success: bool
@@ -39,13 +40,13 @@ class StepResult:
 class Simulator(Protocol):
     """A suite of tasks with ``num_slots`` independent episodes at once.
 
-    A slot's episode depends on its task, its seed and its actions alone: neither the number of slots nor what
-    happens in the others changes it.
+    A slot's episode depends only on its task, its seed and its actions, not on the number of slots or on other slots.
 
-    It may also have two attributes:
+    Two attributes are optional:
 
-    - ``metrics``, the units of what ``StepResult.metrics`` holds, by name: ``{"distance": "m"}``, ``""`` for a number.
-    - ``libraries``, the distributions whose versions its episodes can depend on: ``("mujoco",)``.
+    - ``metrics``, the units of the entries of ``StepResult.metrics``, by name: ``{"distance": "m"}``, ``""`` for a
+    number.
+    - ``libraries``, the distributions whose versions episodes can depend on: ``("mujoco",)``.
     """
 
     suite: str
@@ -58,7 +59,7 @@ class Simulator(Protocol):
         ...
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the observations of these slots, with the keys that the suite's policies know.
+        """Return the observations of these slots, with the observation keys of the suite's robot.
 
         Images are uint8 (height, width, 3); everything is a copy the caller may keep.
         """
@@ -69,13 +70,13 @@ class Simulator(Protocol):
         ...
 
     def frame(self, slot: int) -> np.ndarray:
-        """Return a picture of the slot for a person: uint8 (height, width, 3), all cameras side by side."""
+        """Return an image of the slot for videos: uint8 (height, width, 3), all cameras side by side."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Return what fixes the simulation, for the run's manifest: versions, time steps, sizes."""
+        """Return the simulation's settings for the run's manifest: versions, time steps, sizes."""
         ...
 
     def close(self) -> None:
-        """Free what the simulator holds (GL contexts, threads)."""
+        """Free the simulator's resources (GL contexts, threads)."""
         ...

@@ -1,7 +1,7 @@
-"""What a run compares: variants of one policy, one of which is the baseline.
+"""Variants of a policy, which a run compares with one of them, the baseline.
 
-A variant is most often a numerical precision. It may also change how the policy computes otherwise: the flow steps,
-the engine, the execution. Trials, records, tables and statistics know variants by their names alone.
+A variant is most often a numerical precision. It may also change other settings of the policy: the flow steps, the
+engine, the execution. Trials, records, tables and statistics refer to variants only by name.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 UNQUANTIZED = "float32"
-"""The dtype of the precision at which a model is as it was loaded; its mode and scope mean nothing."""
+"""The dtype of the precision that leaves a model unchanged; its mode and scope have no meaning."""
 
 DEFAULT_BASELINE = UNQUANTIZED
-"""The variant that the others are compared with unless a run names another: the policy as it was loaded."""
+"""The default baseline: the policy as it was loaded."""
 
 
 class PrecisionLike(Protocol):
-    """A numerical precision, as far as records and manifests care; ``quant.Precision`` is one."""
+    """Interface of a numerical precision for records and manifests; ``quant.Precision`` implements it."""
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ class PrecisionLike(Protocol):
 
     @property
     def scope(self) -> Any:
-        """Which modules it covers; ``str`` shows it."""
+        """The modules that the precision applies to; ``str`` shows them."""
         ...
 
 
@@ -45,10 +45,10 @@ class Variant:
     """One way of running a policy.
 
     Args:
-        precision: the numerical precision it computes at.
-        settings: what else differs from the policy as it was loaded, by name, such as ``{"flow_steps": 5}``; values
+        precision: the variant's numerical precision.
+        settings: other settings that differ from the policy as loaded, by name, such as ``{"flow_steps": 5}``; values
             are strings and numbers.
-        label: its name; by default the precision's, followed by the settings: ``float32_flow_steps_5``.
+        label: the variant's name; by default the precision's, followed by the settings: ``float32_flow_steps_5``.
     """
 
     precision: PrecisionLike
@@ -59,7 +59,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """Return its name in files, tables and trials."""
+        """Return the variant's name in files, tables and trials."""
         if self.label is not None:
             return self.label
         return "_".join([self.precision.name, *(f"{key}_{value}" for key, value in self.settings.items())])
@@ -71,10 +71,10 @@ class Variant:
 
     @property
     def mode(self) -> str:
-        """Return what the precision quantizes."""
+        """Return the precision's mode."""
         return self.precision.mode
 
     @property
     def scope(self) -> str:
-        """Return which modules the precision covers, as text."""
+        """Return the modules that the precision applies to, as text."""
         return str(self.precision.scope)

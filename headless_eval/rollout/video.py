@@ -149,7 +149,7 @@ class VideoWriter:
             self._thread = None
 
     def _encode(self) -> None:
-        """Feed ffmpeg until the outcome comes; after a failure, go on emptying the queue."""
+        """Feed ffmpeg until the outcome is known; after a failure, keep emptying the queue."""
         assert self._shape is not None
         scale = math.ceil(_MIN_WIDTH / self._shape[1])
         height, width = scale * self._shape[0], scale * self._shape[1]

@@ -18,7 +18,7 @@ _LOOKS = 4  # a hang is noticed at most a quarter of the limit late
 
 
 class Watchdog:
-    """Looks from a thread of its own how long the call under way has lasted.
+    """Measures in its own thread how long the present call has lasted.
 
     Args:
         limit: seconds that a call may last; infinite: nothing is watched.

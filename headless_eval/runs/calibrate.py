@@ -64,7 +64,7 @@ def calibrate(
         open_loop_horizon: control steps between two observations.
         episodes: how many.
         observations: how many of those that the policy saw in them are used.
-        tell: is called with how it gets on.
+        tell: called with the progress.
         facts: more for the calibration's own description.
 
     Raises:
@@ -147,13 +147,13 @@ def saved_calibration(policy: LocalPolicy, run: Path | None, file: Path | None) 
 def calibration_for(
     evaluator: Evaluator, run: Path | None, console: Console, status: Status
 ) -> "Calibration":
-    """Return the calibration in the folder of a run that goes on, or that of its settings' file, or a new one.
+    """Return the calibration of a resumed run's folder, or of the settings' file, or a new calibration.
 
     Args:
         evaluator: with policy and simulator open.
-        run: the folder of a run that goes on; None for a new run.
+        run: the folder of a resumed run; None for a new run.
         console: where a new calibration is told of.
-        status: what says how a new calibration gets on.
+        status: display of a new calibration's progress.
 
     Raises:
         UserError: a saved calibration cannot be read or is another model's; see also ``calibrate``.

@@ -1,4 +1,4 @@
-"""A policy and the simulator that it acts in: opened in one place, checked against each other, and closed again."""
+"""Evaluator: opens a policy and a simulator, checks that they fit, runs trials, and closes both."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -26,25 +26,24 @@ _log = logging.getLogger(__name__)
 
 
 class Evaluator:
-    """Everything that episodes need; a context manager that closes what it opened.
+    """Policy and simulator of episodes; a context manager that closes what it opened.
 
-    The policy and the simulator are opened by ``load_policy`` and ``start_simulator``, in this order, since a
-    simulator renders pictures of the size that the policy reads.
+    ``load_policy`` comes before ``start_simulator``, because the simulator renders images at the policy's input size.
 
     Args:
-        settings: of a run: policy, suite, tasks, simulator, seed.
-        policy: one that is loaded already, which stays open in the end; by default the one that the settings name.
-        slots: episodes at once at most; by default as many as the settings say, and no more than there are episodes.
+        settings: settings of a run: policy, suite, tasks, simulator, seed.
+        policy: a loaded policy, which stays open at the end; by default the settings' policy is loaded.
+        slots: maximal number of episodes at once; by default the settings' number, limited by the number of episodes.
 
     Attributes:
         settings: as given.
-        suite: the suite named by the settings.
-        tasks: those of its tasks that the settings name.
-        policy: once it is loaded.
-        simulator: once it is started.
+        suite: the settings' suite.
+        tasks: the settings' tasks.
+        policy: the policy, after ``load_policy``.
+        simulator: the simulator, after ``start_simulator``.
 
     Raises:
-        UserError: there is no such suite or task.
+        UserError: the suite or a task does not exist.
     """
 
     policy: LocalPolicy
@@ -62,10 +61,10 @@ class Evaluator:
         self._opened = ExitStack()
 
     def load_policy(self) -> LocalPolicy:
-        """Load the policy, or take the one that was given.
+        """Load the policy, or use the given policy.
 
         Raises:
-            UserError: there is no such policy, a file of it is missing or does not fit, or it is for another robot
+            UserError: the policy does not exist, a file is missing or not valid, or the policy is for another robot
                 than the suite's.
         """
         if self._given is not None:
@@ -75,13 +74,13 @@ class Evaluator:
         return self.policy
 
     def start_simulator(self) -> Simulator:
-        """Start the suite's simulator for the policy that is loaded.
+        """Start the suite's simulator for the loaded policy.
 
         Raises:
-            UserError: the policy is for another robot than the suite's, or the simulator cannot run here.
+            UserError: the policy is for another robot than the suite's, or the simulator cannot run on this machine.
         """
         check_robot(self.suite, self.policy)
-        # Pictures of the size that the policy reads: rendering larger ones would only cost time.
+        # Images at the policy's input size: rendering larger images would only cost time.
         self.simulator = self._opened.enter_context(
             open_simulator(self.suite, self.settings, self._slots_to_use(), self.policy.image_size)
         )
@@ -105,18 +104,18 @@ class Evaluator:
 
     @property
     def open_loop_horizon(self) -> int:
-        """Return how many actions of a chunk are executed before the policy is asked again."""
+        """Return the number of actions of a chunk that are executed before the policy replans."""
         return self.settings.open_loop_horizon or self.policy.open_loop_horizon
 
     def rehearse(self, variant: Variant) -> None:
-        """Warm up on a real observation, and try whatever could keep every episode from running.
+        """Warm up on a real observation, and detect errors that would break every episode.
 
         Args:
-            variant: tried beside the policy as it was loaded, which it is in the end.
+            variant: a variant to try, too; at the end the policy is as it was loaded.
 
         Raises:
-            UserError: the policy cannot act on what the suite shows, gives too few actions, or gives actions that
-                the suite cannot execute.
+            UserError: the policy cannot use the suite's observations, returns too few actions, or returns actions
+                that the suite cannot execute.
         """
         policy, suite = self.policy, self.settings.suite
         task = self.tasks[0]
@@ -157,7 +156,7 @@ class Evaluator:
         )
 
     def close(self) -> None:
-        """Close the simulator, and the policy; one that was given stays open, as it was loaded."""
+        """Close the simulator and the policy; a given policy stays open, as it was loaded."""
         self._opened.close()
         if self._given is not None:
             self._given.set_variant(Variant(Precision()))

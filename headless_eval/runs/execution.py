@@ -137,7 +137,7 @@ class Execution:
         return _EpisodeVideo(self._directory, trial, fps, self._config.videos)
 
     def _on_hang(self, activity: str, episodes: Sequence[Any], stack: str) -> None:
-        """Record the episodes of a call that does not return as errors, and go on in a fresh process."""
+        """Record the episodes of a hanging call as errors, and continue in a fresh process."""
         message = f"{activity} did not return within {self._config.episode_timeout:g} s"
         error = {"type": EpisodeTimeout.__name__, "message": message, "traceback": stack}
         try:

@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted: with its settings, its code and its weights, or not at all."""
+"""Resuming of an interrupted run, with the same settings, code and weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def check_unchanged(run: RunDirectory, now: Mapping[str, Any], *, force: bool) -
     Args:
         run: open for writing.
         now: the manifest that a new run would have.
-        force: go on in spite of differences; they are kept in the manifest, which states what is now.
+        force: continue in spite of differences; the manifest records them and the present values.
 
     Raises:
         UserError: results could depend on what differs, and it is not forced.

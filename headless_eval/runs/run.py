@@ -1,4 +1,4 @@
-"""The command ``run``, and ``evaluate``, which is the same from Python."""
+"""The command ``run``, and ``evaluate``, its counterpart in Python."""
 
 import signal
 import sys
@@ -36,7 +36,7 @@ from headless_eval.shared.text import plural
 
 
 def run(config: RunConfig) -> int:
-    """Evaluate a policy, show how it gets on, and leave a folder of results; or go on with such a run.
+    """Evaluate a policy, show the progress, and write a folder of results; or continue such a run.
 
     Returns:
         The exit status: 0 all episodes ran, 1 some were errors, 130 interrupted.
@@ -72,7 +72,7 @@ def evaluate(policy: LocalPolicy | Any, **settings: Any) -> RunDirectory:
 
     Raises:
         UserError: a setting is unknown or out of range, or the run cannot start.
-        KeyboardInterrupt: interrupted; what has ended is in the folder, and ``resume`` goes on with it.
+        KeyboardInterrupt: interrupted; finished episodes are in the folder, and ``resume`` continues the run.
     """
     given = None
     if not isinstance(policy, str | Path):
@@ -171,7 +171,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console: Console) -> None:
-    """Print what came of a run: its table, where its time went, and how to go on."""
+    """Print the results of a run: its table, its time by activity, and the command that continues it."""
     summary, spent = outcome.summary, outcome.spent
     done = summary.episodes + summary.errors
     console.print(rich_table(summary))
@@ -208,7 +208,7 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
 
 
 def _breakdown(spent: TimeSpent, episodes: int) -> str:
-    """Return where the time went, in a line."""
+    """Return the time by activity, in a line."""
     shares = ", ".join(f"{name} {seconds / spent.total:.1%}" for name, seconds in asdict(spent).items())
     number = plural(episodes, "episode")
     return f"{duration(spent.total)} for {number}, {60 * episodes / spent.total:.1f} a minute: {shares}"

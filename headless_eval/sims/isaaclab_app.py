@@ -109,7 +109,7 @@ class IsaacApp:
             self._launch.__exit__(None, None, None)
 
     def _end_process(self, status: int) -> None:
-        # A method, so that the app is there until then: Kit closes with the last reference to it.
+        # A method, so that the app lives until then: Kit closes with the last reference to it.
         end_process(status)
 
 
@@ -122,7 +122,7 @@ def end_process(status: int) -> None:
 
 
 def _die(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Show an exception that nobody took and end the process with 1, which Kit would make 0."""
+    """Print an uncaught exception and end the process with status 1, which Kit would change to 0."""
     traceback.print_exception(kind, error, trace)
     sys.stdout.flush()
     os._exit(1)
@@ -148,7 +148,7 @@ def _tracebacks() -> Iterator[None]:
 
 
 class _KernelProgress:
-    """Takes Warp's messages: shows how the compilation of kernels gets on, and passes on what is wrong."""
+    """Receives Warp's messages: shows the progress of compiling kernels, and passes on warnings and errors."""
 
     def __init__(self) -> None:
         self._compiled = 0

@@ -1,7 +1,7 @@
-"""What a robot is to policies and simulators: cameras, state, actions. One file a robot.
+"""Robots: cameras, state groups and action groups, shared by policies and simulators. One file per robot.
 
-Conventions of names and units follow openpi's data configurations and LeRobot's features: a camera and a state group
-have the key that they have in an observation, an action group has a name. A robot with two arms has two arm groups.
+Names and units follow openpi's data configurations and LeRobot's features: a camera and a state group have their key in
+an observation, an action group has a name. A robot with two arms has two arm groups.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import numpy as np
 
 from headless_eval.contracts.registry import Registry
 
-IMAGE_SIZE = 224  # pixels; what openpi's policies see
+IMAGE_SIZE = 224  # pixels, as for openpi's policies
 VIEWS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 """The names that openpi's models give to camera views."""
 OPEN_OR_CLOSED = "0 open, 1 closed"
-"""The unit of grippers that are commanded to a position between the two."""
+"""The unit of grippers with position commands, from open to closed."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Camera:
     """A camera of a robot.
 
     Args:
-        key: of its picture in an observation, uint8 (height, width, 3).
-        view: what openpi's models call it, one of ``VIEWS``.
+        key: key of the camera's image in an observation, uint8 (height, width, 3).
+        view: openpi's name of the view, one of ``VIEWS``.
     """
 
     key: str
@@ -34,12 +34,12 @@ class Camera:
 
 @dataclass(frozen=True)
 class StateGroup:
-    """Numbers of a robot's state that belong together.
+    """A group of numbers of a robot's state.
 
     Args:
-        key: of the group in an observation, float32 (dims,).
-        names: of its dimensions, in order.
-        unit: of all of them, or one for each; such as ``"rad"``, ``"m"`` or ``OPEN_OR_CLOSED``.
+        key: key of the group in an observation, float32 (dims,).
+        names: names of the dimensions, in order.
+        unit: unit of all dimensions, or one unit per dimension; such as ``"rad"``, ``"m"`` or ``OPEN_OR_CLOSED``.
     """
 
     key: str
@@ -48,22 +48,22 @@ class StateGroup:
 
     @property
     def dims(self) -> int:
-        """Return how many numbers it has."""
+        """Return the number of dimensions."""
         return len(self.names)
 
 
 @dataclass(frozen=True)
 class ActionGroup:
-    """Numbers of a robot's action that belong together.
+    """A group of numbers of a robot's action.
 
     Args:
-        name: such as ``"arm"`` or ``"left_gripper"``.
-        names: of its dimensions, in order.
-        unit: of all of them, or one for each.
-        relative: whether policies that predict relative actions predict these relative to the state: then they are
-            the state's dimensions at the same places.
-        hold: the state group whose present value keeps the robot where it is; None: zeros do (commands that are
-            relative to the present pose by themselves).
+        name: the group's name, such as ``"arm"`` or ``"left_gripper"``.
+        names: names of the dimensions, in order.
+        unit: unit of all dimensions, or one unit per dimension.
+        relative: whether policies with relative actions predict this group relative to the state; its dimensions are
+            then the state's dimensions at the same indices.
+        hold: the state group whose present value, as a command, holds the robot still; None: zeros hold it still
+            (commands that are changes of the present pose).
     """
 
     name: str
@@ -74,24 +74,25 @@ class ActionGroup:
 
     @property
     def dims(self) -> int:
-        """Return how many numbers it has."""
+        """Return the number of dimensions."""
         return len(self.names)
 
 
 @dataclass(frozen=True)
 class Robot:
-    """A robot: what is seen of it, what it takes, and how it holds still.
+    """A robot: cameras, state, actions, and how it holds still.
 
     Args:
-        name: by which policies and suites name it.
-        summary: one line for people.
-        cameras: in the order in which openpi's models take them.
-        state: groups, in the order in which they make up the state vector.
-        actions: groups, in the order in which they make up an action.
-        control_hz: control steps a second that its policies were trained at.
-        open_loop_horizon: actions of a chunk that are executed before the policy is asked again, by default.
+        name: the robot's name for policies and suites.
+        summary: description of one line.
+        cameras: cameras, in the order of openpi's models.
+        state: state groups, in the order of the state vector.
+        actions: action groups, in the order of the action vector.
+        control_hz: control rate of its policies' training data, in steps per second.
+        open_loop_horizon: default number of actions of a chunk that are executed before the policy replans.
         prompt: an instruction, for examples.
-        example: a configuration of a published checkpoint for it, for messages; None: there is none.
+        example: the configuration of a published checkpoint for this robot, for messages; None if no such checkpoint
+            exists.
     """
 
     name: str
@@ -106,22 +107,22 @@ class Robot:
 
     @property
     def state_dims(self) -> int:
-        """Return how many numbers the state has."""
+        """Return the number of dimensions of the state."""
         return sum(group.dims for group in self.state)
 
     @property
     def action_dims(self) -> int:
-        """Return how many numbers an action has."""
+        """Return the number of dimensions of an action."""
         return sum(group.dims for group in self.actions)
 
     @property
     def delta_actions_mask(self) -> tuple[bool, ...]:
-        """Return for each action dimension whether relative policies predict it relative to the state."""
+        """Return for each action dimension whether policies with relative actions predict it relative to the state."""
         return tuple(group.relative for group in self.actions for _ in group.names)
 
     @property
     def images(self) -> dict[str, str]:
-        """Return the observation's key of each view that a camera shows."""
+        """Return the observation's key of each camera view."""
         return {camera.view: camera.key for camera in self.cameras}
 
     def example_observation(self) -> dict[str, Any]:
@@ -137,7 +138,7 @@ class Robot:
         """Return the action, float32 (action_dims,), that keeps the robot where an observation shows it.
 
         Raises:
-            KeyError: the observation lacks a state group that tells where it is.
+            KeyError: the observation lacks a state group that is needed.
         """
         parts = [
             np.zeros(group.dims) if group.hold is None else np.ravel(observation[group.hold])[: group.dims]
@@ -146,7 +147,7 @@ class Robot:
         return np.concatenate(parts).astype(np.float32)
 
     def is_seen_in(self, observation: Mapping[str, Any]) -> bool:
-        """Return whether an observation has all groups of this robot's state."""
+        """Return whether an observation has all state groups of this robot."""
         return all(group.key in observation for group in self.state)
 
     def __str__(self) -> str:

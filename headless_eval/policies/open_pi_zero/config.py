@@ -127,7 +127,7 @@ class PolicyConfig:
 
     @property
     def action_dims(self) -> int:
-        """Return how many numbers an action has."""
+        """Return the number of dimensions of an action."""
         return self.model.action_dim
 
 

@@ -31,7 +31,7 @@ class Simpler:
             episode, as SimplerEnv's own scripts count.
 
     Raises:
-        UserError: the number of slots is none.
+        UserError: the number of slots is less than 1.
     """
 
     def __init__(

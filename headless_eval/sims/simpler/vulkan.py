@@ -1,4 +1,4 @@
-"""SAPIEN and the Vulkan device that it draws with: finding one, and a clear word where there is none."""
+"""SAPIEN's Vulkan device: search for a device, and a clear error if no device is found."""
 
 import importlib.util
 import os
