@@ -27,9 +27,9 @@ from headless_eval import Precision, load_policy
 from headless_eval.policies.norm_stats import NormStats, write_norm_stats
 from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
 from headless_eval.policies.paligemma.tokenizer import train_tokenizer
+from headless_eval.policies.pi0.checkpoint import describe_format, load_model
 from headless_eval.policies.pi0.config import CONFIGS, Pi0Config, PolicyConfig, read_config, write_config
 from headless_eval.policies.pi0.convert import convert
-from headless_eval.policies.pi0.formats.openpi_torch import describe_format, load_model
 from headless_eval.policies.pi0.preflight import fixed_noise, fixed_observation
 from headless_eval.quant.dtypes import DTYPES
 

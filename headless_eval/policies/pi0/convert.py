@@ -9,13 +9,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from headless_eval.checkpoints.stored import parameters
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import write_norm_stats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
-from headless_eval.policies.pi0.config import PolicyConfig, write_config
-from headless_eval.policies.pi0.formats.names import to_openpi
-from headless_eval.policies.pi0.formats.openpi_torch import load_model, openpi_extras
-from headless_eval.policies.pi0.policy import find_norm_stats, save_checkpoint
+from headless_eval.policies.pi0.checkpoint import find_format, find_norm_stats, load_model
+from headless_eval.policies.pi0.config import Pi0Config, PolicyConfig, write_config
+from headless_eval.policies.pi0.formats.names import EMBED_TOKENS, EXPERT_HEAD, TIED_HEAD, to_openpi
+from headless_eval.policies.pi0.policy import save_checkpoint
 from headless_eval.policies.trained_on import read_trained_on, write_trained_on
 from headless_eval.shared.files import new_folder
 
@@ -80,7 +81,7 @@ def _write_openpi(
     Returns:
         the number of written tensors, and the names of parameters that the source lacks.
     """
-    extras, made = openpi_extras(source, config.model, dtype)
+    extras, made = _openpi_extras(source, config.model, dtype)
     # The head is PaliGemma's token embedding; openpi's files store it once, under the head's name.
     kept = {name: value for name, value in state.items() if name != "language.embed_tokens.weight"}
     tensors = {to_openpi(name): value.detach().contiguous() for name, value in kept.items()} | extras
@@ -109,3 +110,47 @@ def _check_equal(folder: Path, tensors: dict[str, Tensor], read: Callable[[str],
     changed = next((name for name, value in tensors.items() if not torch.equal(value, read(name))), None)
     if changed is not None:
         raise UserError(f"{folder} does not hold what was written to it ({changed}): is the disk sound?")
+
+
+def _openpi_extras(
+    directory: Path, config: Pi0Config, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return, by openpi's PyTorch names, the parameters of its model that ours does without.
+
+    Args:
+        directory: the checkpoint to take them from.
+        config: the model's sizes.
+        dtype: what they become.
+
+    Returns:
+        the tensors, and the names of those that the checkpoint does not hold, which are zeros.
+    """
+    shapes = _unread_shapes(config)
+    stored = find_format(directory).open(directory)
+    wanted = {
+        theirs: of
+        for theirs, of in ((to_openpi(name), of) for name, of in stored.items())
+        if theirs in shapes and of.shape == shapes[theirs]
+    }
+    wanted.setdefault(TIED_HEAD, stored[EMBED_TOKENS])
+    read = parameters(wanted, torch.device("cpu"), dtype)
+    found = {name: value.contiguous() for name, value in read}
+    made = [name for name in shapes if name not in found]
+    return found | {name: torch.zeros(shapes[name], dtype=dtype) for name in made}, made
+
+
+def _unread_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
+    gemma, expert = config.gemma, config.expert
+    layer = to_openpi(f"language.layers.{gemma.depth - 1}.")
+    attention = gemma.num_heads * gemma.head_dim
+    return {
+        TIED_HEAD: (config.vocab_size, gemma.width),
+        EXPERT_HEAD: (config.vocab_size, expert.width),
+        to_openpi("language.norm.weight"): (gemma.width,),
+        f"{layer}self_attn.q_proj.weight": (attention, gemma.width),
+        f"{layer}self_attn.o_proj.weight": (gemma.width, attention),
+        f"{layer}post_attention_layernorm.weight": (gemma.width,),
+        f"{layer}mlp.gate_proj.weight": (gemma.mlp_dim, gemma.width),
+        f"{layer}mlp.up_proj.weight": (gemma.mlp_dim, gemma.width),
+        f"{layer}mlp.down_proj.weight": (gemma.width, gemma.mlp_dim),
+    }

@@ -14,6 +14,7 @@ from headless_eval.policies.checks import Check
 from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig, read_config
 from headless_eval.policies.pi0.engine import ENGINES, EXECUTIONS
+from headless_eval.policies.pi0.formats import FORMATS
 from headless_eval.policies.registry import CONFIG, FAMILIES
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ class Pi0Family:
         file = folder / CONFIG if config_file is None else config_file
         if file.is_file():
             return _family_named(file) in (None, "pi0")
-        from headless_eval.policies.pi0.formats.lerobot import is_lerobot
-
-        return is_lerobot(folder)
+        return any(one.owns(folder) for _, one in FORMATS.items() if not one.general)
 
     def read_config(
         self, folder: Path, name: str | None, file: Path | None, robot: str | None
@@ -61,9 +60,13 @@ class Pi0Family:
             return CONFIGS[name]
         if file is not None or (folder / CONFIG).is_file():
             return read_config(folder / CONFIG if file is None else file)
-        from headless_eval.policies.pi0.formats.lerobot import read_lerobot_config
-
-        return read_lerobot_config(folder, robot)
+        stated = (one.config(folder, robot) for _, one in FORMATS.items() if one.owns(folder))
+        found = next(filter(None, stated), None)
+        if found is None:
+            raise UserError(
+                f"{folder} has no configuration: name one with --config NAME or --config-file FILE"
+            )
+        return found
 
     def examine(
         self,

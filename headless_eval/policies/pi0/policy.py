@@ -13,14 +13,14 @@ import torch
 
 from headless_eval.contracts.policy import Engine
 from headless_eval.errors import UserError
-from headless_eval.policies.norm_stats import NormStats, read_norm_stats, write_norm_stats
+from headless_eval.policies.norm_stats import NormStats, write_norm_stats
 from headless_eval.policies.paligemma.batch import Batch
 from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer
+from headless_eval.policies.pi0.checkpoint import check_norm_stats, find_norm_stats, open_weights, their_name
 from headless_eval.policies.pi0.config import PolicyConfig, write_config
 from headless_eval.policies.pi0.engine import make_engine
 from headless_eval.policies.pi0.engine.eager import EagerEngine
-from headless_eval.policies.pi0.formats.lerobot import has_statistics, is_lerobot, read_statistics
-from headless_eval.policies.pi0.formats.openpi_torch import open_weights, save_weights, their_name
+from headless_eval.policies.pi0.formats.openpi_torch import save_weights
 from headless_eval.policies.pi0.model import Pi0, slots_for
 from headless_eval.policies.pi0.transforms import (
     AbsoluteActions,
@@ -93,7 +93,7 @@ class Pi0Policy:
         engine: str = "eager",
         execution: str = "simulated",
     ):
-        _check_norm_stats(norm_stats, config)
+        check_norm_stats(norm_stats, config)
         sizes = config.model
         if len(tokenizer) > sizes.vocab_size:
             raise UserError(
@@ -429,51 +429,10 @@ def save_checkpoint(
         UserError: the statistics do not fit the configuration.
         OSError: the folder cannot be written.
     """
-    _check_norm_stats(norm_stats, config)
+    check_norm_stats(norm_stats, config)
     directory = Path(directory)
     save_weights(directory, model.state_dict())
     write_norm_stats(directory / "assets" / config.asset_id / "norm_stats.json", norm_stats)
     with replacing(directory / TOKENIZER_FILE, "wb") as file:
         file.write(tokenizer.model_bytes)
     write_config(directory / "config.toml", config)
-
-
-def find_norm_stats(directory: Path, config: PolicyConfig) -> dict[str, NormStats]:
-    """Read a checkpoint's statistics: ``assets/<asset_id>/norm_stats.json``, or LeRobot's files.
-
-    Raises:
-        UserError: the checkpoint has no statistics, or they do not fit the configuration.
-    """
-    file = directory / "assets" / config.asset_id / "norm_stats.json"
-    if not file.is_file() and (is_lerobot(directory) or has_statistics(directory)):
-        stats = read_statistics(directory)
-    else:
-        others = sorted(
-            str(path.parent.relative_to(directory / "assets"))
-            for path in directory.glob("assets/**/norm_stats.json")
-        )
-        if others and not file.is_file():
-            raise UserError(
-                f"no normalisation statistics at {file}, but of {', '.join(others)}: choose the configuration of that "
-                "robot, or set asset_id in a configuration file"
-            )
-        stats = read_norm_stats(file)
-    _check_norm_stats(stats, config)
-    return stats
-
-
-def _check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None:
-    needed = {"state": config.robot.state_dims, "actions": config.action_dims}
-    for kind, dims in needed.items():
-        of = stats[kind]
-        # openpi's oldest statistics include the padding.
-        if len(of) not in (dims, config.model.action_dim):
-            raise UserError(
-                f"the normalisation statistics of {kind} have {len(of)} numbers, the robot {dims}: "
-                "they are those of another robot"
-            )
-        if config.use_quantile_norm and (of.q01 is None or of.q99 is None):
-            raise UserError(
-                f"the normalisation statistics of {kind} hold no quantiles (q01, q99), which configuration "
-                f"{config.name!r} needs"
-            )

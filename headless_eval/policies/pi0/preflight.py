@@ -17,14 +17,15 @@ from headless_eval.checkpoints.stored import Stored
 from headless_eval.policies.checks import FAILED, OK, WARNING, Check
 from headless_eval.policies.norm_stats import NormStats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
-from headless_eval.policies.pi0.config import PolicyConfig
-from headless_eval.policies.pi0.formats.openpi_torch import (
+from headless_eval.policies.pi0.checkpoint import (
     describe_format,
+    find_norm_stats,
     open_weights,
     their_name,
 )
+from headless_eval.policies.pi0.config import PolicyConfig
 from headless_eval.policies.pi0.model import count_parameters
-from headless_eval.policies.pi0.policy import Pi0Policy, find_norm_stats
+from headless_eval.policies.pi0.policy import Pi0Policy
 from headless_eval.policies.pi0.weights import build_model, check_weights
 from headless_eval.policies.preflight import (
     check_memory,

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from headless_eval import load_policy
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
+from headless_eval.policies.pi0.checkpoint import describe_format
 from headless_eval.policies.pi0.convert import convert
-from headless_eval.policies.pi0.formats.openpi_torch import describe_format
 from headless_eval.policies.pi0.policy import Pi0Policy
 from headless_eval.policies.trained_on import TrainedOn, read_trained_on, write_trained_on
 

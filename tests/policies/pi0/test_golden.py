@@ -12,8 +12,7 @@ from headless_eval import load_policy
 from headless_eval.policies.norm_stats import read_norm_stats
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
 from headless_eval.policies.pi0.config import CONFIGS
-from headless_eval.policies.pi0.formats.names import from_openpi, to_openpi
-from headless_eval.policies.pi0.formats.openpi_torch import is_unread
+from headless_eval.policies.pi0.formats.names import from_openpi, is_unread, to_openpi
 from headless_eval.policies.pi0.model import Pi0
 from headless_eval.policies.pi0.policy import Pi0Policy
 

@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headless_eval.checkpoints.safetensors_file import SafetensorsFile
+from headless_eval.checkpoints.safetensors_file import SafetensorsFile, find_weights
+from headless_eval.checkpoints.stored import Stored
 from headless_eval.contracts.robots import ROBOTS, Robot
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats, make_norm_stats
 from headless_eval.policies.paligemma.config import GEMMA_2B, GEMMA_300M, GemmaConfig, SiglipConfig
 from headless_eval.policies.pi0.config import PI0, PI05, Pi0Config, PolicyConfig
+from headless_eval.policies.pi0.formats import FORMATS
+from headless_eval.policies.pi0.formats.named_safetensors import open_safetensors
+from headless_eval.policies.pi0.formats.names import to_openpi
 
 _MODELS = {"pi0": PI0, "pi05": PI05}
 _VARIANTS = {"gemma_2b": GEMMA_2B, "gemma_300m": GEMMA_300M}
@@ -174,3 +178,40 @@ def _table(directory: Path, processor: str) -> dict[str, dict[str, list[float]]]
                 values = file.source(name).read().double().reshape(-1)
                 table.setdefault(feature, {})[statistic] = values.tolist()
     return table
+
+
+class LeRobot:
+    """openpi's names after ``model.``; configuration in ``config.json``, statistics beside the processors."""
+
+    general = False
+
+    def owns(self, folder: Path) -> bool:
+        """Return whether ``config.json`` names a π0 or π0.5 and no JAX arrays are there."""
+        return is_lerobot(folder) and not (folder / "params").is_dir()
+
+    def describe(self, folder: Path) -> str:
+        """Return the format's name."""
+        return "LeRobot"
+
+    def files(self, folder: Path) -> list[Path]:
+        """Return the safetensors files of the weights."""
+        return find_weights(folder)
+
+    def open(self, folder: Path) -> dict[str, Stored]:
+        """Return what the safetensors files hold, by our names."""
+        return open_safetensors(folder)
+
+    def their_name(self, name: str) -> str:
+        """Return openpi's name of a parameter for ours, which LeRobot has too."""
+        return to_openpi(name)
+
+    def statistics(self, folder: Path) -> dict[str, NormStats]:
+        """Return the statistics in the processors' files."""
+        return read_statistics(folder)
+
+    def config(self, folder: Path, robot: str | None) -> PolicyConfig:
+        """Return the configuration in ``config.json``."""
+        return read_lerobot_config(folder, robot)
+
+
+FORMATS.add("lerobot", LeRobot())

@@ -9,6 +9,8 @@ from torch import Tensor
 from headless_eval.checkpoints.orbax import is_orbax, open_arrays
 from headless_eval.checkpoints.sources import Index, StoredArray
 from headless_eval.checkpoints.stored import Stored
+from headless_eval.errors import UserError
+from headless_eval.policies.pi0.formats import FORMATS
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -172,3 +174,48 @@ def _plain_name(path: str) -> str:
     if parts[-1] == "value":
         parts = parts[:-1]
     return "/".join(parts)
+
+
+class OpenpiJax:
+    """Orbax's ``params/``; statistics are in ``assets/``."""
+
+    general = False
+
+    def owns(self, folder: Path) -> bool:
+        """Return whether the folder holds orbax's arrays."""
+        return find_params(folder) is not None
+
+    def describe(self, folder: Path) -> str:
+        """Return the format's name."""
+        return "openpi (JAX)"
+
+    def files(self, folder: Path) -> list[Path]:
+        """Return the files of the arrays."""
+        return [path for path in self._params(folder).rglob("*") if path.is_file()]
+
+    def open(self, folder: Path) -> dict[str, Stored]:
+        """Return what the arrays hold, by our names."""
+        return stored_parameters(self._params(folder))
+
+    def their_name(self, name: str) -> str:
+        """Return openpi's JAX name of a parameter for ours."""
+        return to_jax(name)
+
+    def statistics(self, folder: Path) -> None:
+        """Return None: statistics are in ``assets/``."""
+
+    def config(self, folder: Path, robot: str | None) -> None:
+        """Return None: openpi's folders state no configuration."""
+
+    def _params(self, folder: Path) -> Path:
+        params = find_params(folder)
+        assert params is not None
+        if any(folder.glob("model*.safetensors")):
+            raise UserError(
+                f"{folder} holds weights twice, in {params.name}/ (JAX) and in safetensors (PyTorch): "
+                "move one of them elsewhere"
+            )
+        return params
+
+
+FORMATS.add("openpi_jax", OpenpiJax())

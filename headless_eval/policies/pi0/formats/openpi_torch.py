@@ -1,153 +1,56 @@
-"""Weights on disk: openpi's JAX arrays, or openpi's PyTorch names in safetensors, in one file or several.
+"""openpi's PyTorch checkpoints, and ours, which have the same names: safetensors, in one file or several."""
 
-LeRobot's files have the same PyTorch names after ``model.``.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from headless_eval.checkpoints.safetensors_file import SHARD_BYTES, SafetensorsFile, find_weights, save_shards
-from headless_eval.checkpoints.stored import Stored, parameters
-from headless_eval.errors import UserError
-from headless_eval.policies.pi0.config import Pi0Config
-from headless_eval.policies.pi0.formats.lerobot import is_lerobot
-from headless_eval.policies.pi0.formats.names import PALIGEMMA, from_openpi, to_openpi
-from headless_eval.policies.pi0.formats.openpi_jax import find_params, stored_parameters, to_jax
-from headless_eval.policies.pi0.model import Pi0
-from headless_eval.policies.pi0.weights import build_model
-
-# Output heads of language models; PaliGemma's is its token embedding, which some files hold under this name only.
-_TIED_HEAD = f"{PALIGEMMA}lm_head.weight"
-_EXPERT_HEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
-_EMBED_TOKENS = "language.embed_tokens.weight"
+from headless_eval.checkpoints.safetensors_file import SHARD_BYTES, find_weights, save_shards
+from headless_eval.checkpoints.stored import Stored
+from headless_eval.policies.norm_stats import NormStats
+from headless_eval.policies.pi0.config import PolicyConfig
+from headless_eval.policies.pi0.formats import FORMATS
+from headless_eval.policies.pi0.formats.lerobot import has_statistics, read_statistics
+from headless_eval.policies.pi0.formats.named_safetensors import open_safetensors
+from headless_eval.policies.pi0.formats.names import to_openpi
 
 
-def is_unread(name: str, config: Pi0Config) -> bool:
-    """Say whether openpi keeps this parameter (by our name) although its value has no influence on actions.
+class OpenpiTorch:
+    """``model.safetensors`` or its shards; statistics are in ``assets/``."""
 
-    The prefix is read for its keys and values only, so the rest of its last layer and its final norm compute
-    nothing that is used; neither do the output heads.
-    """
-    last = f"language.layers.{config.gemma.depth - 1}."
-    if name.startswith(last):
-        return not name.startswith(
-            (f"{last}input_layernorm.", f"{last}self_attn.k_proj.", f"{last}self_attn.v_proj.")
-        )
-    return name in (_TIED_HEAD, _EXPERT_HEAD, "language.norm.weight")
+    general = True
 
+    def owns(self, folder: Path) -> bool:
+        """Return True: plain safetensors have no marks of their own."""
+        return True
 
-def load_model(config: Pi0Config, directory: Path, device: torch.device, dtype: torch.dtype) -> Pi0:
-    """Read a model from a checkpoint, tensor by tensor, directly to its device and type.
+    def describe(self, folder: Path) -> str:
+        """Return whose folder it is: that of ``convert --to openpi`` has our configuration beside openpi's own."""
+        ours = (folder / "config.toml").is_file() and not (folder / "config.json").is_file()
+        return "headless-eval" if ours else "openpi (PyTorch)"
 
-    Parameters that openpi keeps but nothing uses are passed over.
+    def files(self, folder: Path) -> list[Path]:
+        """Return the safetensors files."""
+        return find_weights(folder)
 
-    Raises:
-        UserError: see ``open_weights`` and ``build_model``.
-    """
-    stored = open_weights(directory, config)
-    return build_model(config, stored, directory, device, dtype, their_name(directory))
+    def open(self, folder: Path) -> dict[str, Stored]:
+        """Return what the safetensors files hold, by our names."""
+        return open_safetensors(folder)
 
+    def their_name(self, name: str) -> str:
+        """Return openpi's name of a parameter for ours."""
+        return to_openpi(name)
 
-def their_name(directory: Path) -> Callable[[str], str]:
-    """Return the function from our names of parameters to those of a checkpoint's format."""
-    return to_openpi if find_params(directory) is None else to_jax
+    def statistics(self, folder: Path) -> dict[str, NormStats] | None:
+        """Return those of LeRobot's processors, if their files are there; else statistics are in ``assets/``."""
+        return read_statistics(folder) if has_statistics(folder) else None
 
-
-def describe_format(directory: Path) -> tuple[str, list[Path]]:
-    """Return the format and the files of a checkpoint's weights.
-
-    Raises:
-        UserError: see ``open_weights``.
-    """
-    params = _find_params(directory)
-    if params is not None:
-        return "openpi (JAX)", [path for path in params.rglob("*") if path.is_file()]
-    files = find_weights(directory)
-    if is_lerobot(directory):
-        return "LeRobot", files
-    # What ``convert`` writes for openpi has our configuration, too, beside openpi's own.
-    ours = (directory / "config.toml").is_file() and not (directory / "config.json").is_file()
-    return ("headless-eval" if ours else "openpi (PyTorch)"), files
+    def config(self, folder: Path, robot: str | None) -> PolicyConfig | None:
+        """Return None: openpi's folders state no configuration."""
+        return None
 
 
-def _find_params(directory: Path) -> Path | None:
-    params = find_params(directory)
-    if params is not None and any(directory.glob("model*.safetensors")):
-        raise UserError(
-            f"{directory} holds weights twice, in {params.name}/ (JAX) and in safetensors (PyTorch): "
-            "move one of them elsewhere"
-        )
-    return params
-
-
-def open_weights(directory: Path, config: Pi0Config) -> dict[str, Stored]:
-    """Return by our names what a checkpoint's weights hold that is read, whatever their format.
-
-    Raises:
-        UserError: a file is missing, truncated or of another kind; there are weights in two formats.
-    """
-    stored = _open_all(directory)
-    return {name: of for name, of in stored.items() if not is_unread(name, config)}
-
-
-def _open_all(directory: Path) -> dict[str, Stored]:
-    params = _find_params(directory)
-    if params is not None:
-        return stored_parameters(params)
-    stored: dict[str, Stored] = {}
-    for file in map(SafetensorsFile, find_weights(directory)):
-        for name, shape in file.shapes.items():
-            stored[from_openpi(name)] = Stored(name, shape, file.source(name))
-    if _EMBED_TOKENS not in stored and _TIED_HEAD in stored:
-        stored[_EMBED_TOKENS] = stored[_TIED_HEAD]
-    return stored
-
-
-def openpi_extras(
-    directory: Path, config: Pi0Config, dtype: torch.dtype
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Return, by openpi's PyTorch names, the parameters of its model that ours does without.
-
-    Args:
-        directory: the checkpoint to take them from.
-        config: the model's sizes.
-        dtype: what they become.
-
-    Returns:
-        the tensors, and the names of those that the checkpoint does not hold, which are zeros.
-    """
-    shapes = _unread_shapes(config)
-    stored = _open_all(directory)
-    wanted = {
-        theirs: of
-        for theirs, of in ((to_openpi(name), of) for name, of in stored.items())
-        if theirs in shapes and of.shape == shapes[theirs]
-    }
-    wanted.setdefault(_TIED_HEAD, stored[_EMBED_TOKENS])
-    read = parameters(wanted, torch.device("cpu"), dtype)
-    found = {name: value.contiguous() for name, value in read}
-    made = [name for name in shapes if name not in found]
-    return found | {name: torch.zeros(shapes[name], dtype=dtype) for name in made}, made
-
-
-def _unread_shapes(config: Pi0Config) -> dict[str, tuple[int, ...]]:
-    gemma, expert = config.gemma, config.expert
-    layer = to_openpi(f"language.layers.{gemma.depth - 1}.")
-    attention = gemma.num_heads * gemma.head_dim
-    return {
-        _TIED_HEAD: (config.vocab_size, gemma.width),
-        _EXPERT_HEAD: (config.vocab_size, expert.width),
-        to_openpi("language.norm.weight"): (gemma.width,),
-        f"{layer}self_attn.q_proj.weight": (attention, gemma.width),
-        f"{layer}self_attn.o_proj.weight": (gemma.width, attention),
-        f"{layer}post_attention_layernorm.weight": (gemma.width,),
-        f"{layer}mlp.gate_proj.weight": (gemma.mlp_dim, gemma.width),
-        f"{layer}mlp.up_proj.weight": (gemma.mlp_dim, gemma.width),
-        f"{layer}mlp.down_proj.weight": (gemma.width, gemma.mlp_dim),
-    }
+FORMATS.add("openpi_torch", OpenpiTorch())
 
 
 def save_weights(directory: Path, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> list[Path]:

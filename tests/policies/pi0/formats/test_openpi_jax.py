@@ -13,9 +13,10 @@ from pi0_cases import GOLDEN, load_golden
 from headless_eval.checkpoints import orbax
 from headless_eval.checkpoints.sources import as_bytes
 from headless_eval.errors import UserError
+from headless_eval.policies.pi0.checkpoint import load_model
 from headless_eval.policies.pi0.config import CONFIGS
+from headless_eval.policies.pi0.formats.names import is_unread
 from headless_eval.policies.pi0.formats.openpi_jax import _parts, stored_parameters
-from headless_eval.policies.pi0.formats.openpi_torch import is_unread, load_model
 from headless_eval.policies.pi0.model import Pi0
 
 tensorstore = pytest.importorskip("tensorstore", reason="tensorstore is not installed (extra openpi)")

@@ -11,9 +11,10 @@ from pi0_cases import SMALL, SMALL_PI05, droid_observation, small_config
 from safetensors.torch import load_file, save_file
 
 from headless_eval.errors import UserError
+from headless_eval.policies.pi0.checkpoint import load_model
 from headless_eval.policies.pi0.config import read_config
 from headless_eval.policies.pi0.formats.names import from_openpi, to_openpi
-from headless_eval.policies.pi0.formats.openpi_torch import load_model, save_weights
+from headless_eval.policies.pi0.formats.openpi_torch import save_weights
 from headless_eval.policies.pi0.policy import Pi0Policy
 
 CPU = torch.device("cpu")
