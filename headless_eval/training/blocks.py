@@ -42,8 +42,8 @@ def collect_blocks(
     Args:
         folder: holds the blocks' files; made where it is missing.
         blocks: the blocks wanted.
-        collector: the module whose ``collect_block((block, folder))`` writes a block and returns its number of
-            episodes. It needs a simulator, and is imported only where a block is missing.
+        collector: as ``module:function``, of which ``function((block, folder))`` writes a block and returns its number
+            of episodes; by default ``collect_block``. Imported only where a block is missing, as it needs a simulator.
         workers: the largest number of processes.
         opengl: whether the collector needs OpenGL.
 
@@ -59,7 +59,8 @@ def collect_blocks(
         bar = progress.add_task("", total=sum(block.count for block in blocks))
         progress.advance(bar, sum(block.count for block in blocks) - sum(block.count for block in missing))
         if missing:
-            work = import_module(collector).collect_block
+            module, _, function = collector.partition(":")
+            work = getattr(import_module(module), function or "collect_block")
             # Spawned, not forked: a GL context does not survive a fork.
             context = multiprocessing.get_context("spawn")
             with context.Pool(min(workers, len(missing))) as pool:

@@ -41,6 +41,7 @@ class Expert:
     _HOVER = 0.075  # metres above the grasp before going down
     _AT = 0.008  # metres aside at which it goes down
     _CLOSE_STEPS = 3
+    _STAY = 8  # control steps of the last phase
 
     def __new__(cls, environment: Environment, generator: np.random.Generator) -> "Expert":
         """Return the expert for the environment's robot."""
@@ -57,6 +58,11 @@ class Expert:
         self._opening = self._choose_opening()
         self.phase = "approach"
         self._count = 0
+
+    @property
+    def done(self) -> bool:
+        """Return whether the task is done and the robot stays where it is."""
+        return self.phase in ("done", "lift") and self._count >= self._STAY
 
     def action(self) -> np.ndarray:
         """Return change of position (m), of rotation (axis times angle, rad) and gripper, float64 (7,)."""
@@ -161,7 +167,12 @@ class _PlaceExpert(Expert):
         aside, over = self._aside(position, grasp), self._aside(source, target)
         held = float(np.linalg.norm(position - grasp)) < 0.03 and 0.1 < closed < 0.95
         phase = self.phase
-        if phase == "approach" and aside < self._AT and position[2] < grasp[2] + 0.13 and self._misaligned() < 0.12:
+        if (
+            phase == "approach"
+            and aside < self._AT
+            and position[2] < grasp[2] + 0.13
+            and self._misaligned() < 0.12
+        ):
             return "descend"
         if phase == "descend" and aside > 0.03:
             return "approach"
@@ -246,7 +257,12 @@ class _CanExpert(Expert):
         far = float(np.linalg.norm(position - grasp))
         _, _, closed = self._environment.pose
         phase = self.phase
-        if phase == "approach" and aside < self._AT and position[2] < grasp[2] + 0.18 and self._misaligned() < 0.15:
+        if (
+            phase == "approach"
+            and aside < self._AT
+            and position[2] < grasp[2] + 0.18
+            and self._misaligned() < 0.15
+        ):
             return "descend"
         if phase == "descend" and aside > 0.035:
             return "approach"

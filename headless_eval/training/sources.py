@@ -16,7 +16,7 @@ class DemonstrationSource:
     Args:
         trained_on: the suite and the tasks.
         block: episodes per file.
-        collector: the module that collects a block, see ``collect_blocks``.
+        collector: what collects a block, see ``collect_blocks``.
         opengl: whether it needs OpenGL.
     """
 
@@ -55,9 +55,12 @@ SOURCES = {
     ),
     # Carrot on plate and stack cube; coke can lying and standing.
     "widowx": DemonstrationSource(
-        TrainedOn("simpler_bridge", ("task_0", "task_2")), 5, _SIMPLER, opengl=False
+        TrainedOn("simpler_bridge", ("task_0", "task_2")), 5, f"{_SIMPLER}:collect_widowx", opengl=False
     ),
     "google_robot": DemonstrationSource(
-        TrainedOn("simpler_fractal", ("task_0", "task_1", "task_2")), 5, _SIMPLER, opengl=False
+        TrainedOn("simpler_fractal", ("task_0", "task_1", "task_2")),
+        5,
+        f"{_SIMPLER}:collect_google_robot",
+        opengl=False,
     ),
 }

@@ -11,7 +11,7 @@ from headless_eval.sims.simpler.assets import Assets
 from headless_eval.sims.simpler.controllers import Controller, GoogleController, WidowXController
 from headless_eval.sims.simpler.images import background, overlaid
 from headless_eval.sims.simpler.objects import Body
-from headless_eval.sims.simpler.placement import SWITCH_AFTER, Start, start_of
+from headless_eval.sims.simpler.placement import SWITCH_AFTER, Start
 from headless_eval.sims.simpler.robots import (
     GOOGLE_ROBOT,
     WIDOWX,
@@ -74,8 +74,7 @@ class Environment:
     Args:
         assets: where the data files are.
         task: its name, such as ``widowx_stack_cube``.
-        episode: its index.
-        seed: below 2**32.
+        start: what to start from, see ``placement.start_of``.
 
     Attributes:
         start: what it started from.
@@ -88,11 +87,10 @@ class Environment:
         UserError: a file of the assets is missing.
     """
 
-    def __init__(self, assets: Assets, task: str, episode: int, seed: int) -> None:
-        self.task, self.kind = task, KINDS[task]
-        self.start: Start = start_of(task, episode, seed)
+    def __init__(self, assets: Assets, task: str, start: Start) -> None:
+        self.task, self.kind, self.start = task, KINDS[task], start
         self.steps = 0
-        kind, start = self.kind, self.start
+        kind = self.kind
         self.scene = _new_scene(kind)
         objects.light(self.scene, kind.lights)
         widowx = kind.robot is not GOOGLE_ROBOT

@@ -11,6 +11,7 @@ from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
 from headless_eval.sims.simpler.assets import Assets
 from headless_eval.sims.simpler.environment import Environment, keep_shaders
+from headless_eval.sims.simpler.placement import start_of
 from headless_eval.sims.simpler.robots import GOOGLE_ROBOT
 from headless_eval.sims.simpler.tasks import CONTROL_HZ, TASKS
 from headless_eval.sims.simpler.vulkan import device_name
@@ -60,7 +61,8 @@ class Simpler:
             raise ValueError(f"slot {slot} is not among {self.num_slots}")
         self._pictures.pop(slot, None)
         self._slots.pop(slot, None)
-        self._slots[slot] = Environment(self._assets, task.name, seed.episode, seed.environment_seed())
+        start = start_of(task.name, seed.episode, seed.environment_seed())
+        self._slots[slot] = Environment(self._assets, task.name, start)
         self._tasks[slot] = task
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:

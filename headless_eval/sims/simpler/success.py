@@ -52,7 +52,7 @@ class Lift:
         above = height - self.height
         self._lifted = self._lifted or (not touches and above > 0.01)
         self._high += self._lifted and above > 0.02
-        return self._lifted or self._high >= 5
+        return bool(self._lifted or self._high >= 5)
 
 
 def grasps(pushes: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> bool:
