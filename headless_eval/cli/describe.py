@@ -1,4 +1,4 @@
-"""The command that lets a model's language backbone write about a picture."""
+"""The command ``describe``: text about an image by a model's language backbone, at several precisions."""
 
 from itertools import islice
 from pathlib import Path
@@ -28,10 +28,10 @@ from headless_eval.shared.terminal import Listing, new_console
 
 
 def describe(settings: DescribeConfig) -> int:
-    """Print what the model writes at each precision; returns the exit status, 0.
+    """Print the model's text at each precision; return the exit status, 0.
 
     Raises:
-        UserError: the checkpoint holds no language model that could write, or a file is missing or malformed.
+        UserError: the checkpoint has no complete language model, or a file is missing or malformed.
     """
     check_device(settings.device)
     folder = find_checkpoint(settings.checkpoint)
@@ -62,7 +62,7 @@ def describe(settings: DescribeConfig) -> int:
 
 
 def _find(folder: Path, settings: DescribeConfig) -> tuple[PaliGemmaConfig, dict[str, Stored]]:
-    """Return the sizes of a checkpoint's PaliGemma, and what is stored of it."""
+    """Return the sizes of a checkpoint's PaliGemma, and its stored parameters."""
     if folder.is_file():
         raise UserError(
             f"{folder} is one of open-pi-zero's files, which leave out what only writes: name PaliGemma's folder"
@@ -92,7 +92,7 @@ def _find(folder: Path, settings: DescribeConfig) -> tuple[PaliGemmaConfig, dict
 def _at(
     precision: Precision, model: PaliGemma, image: Tensor, prompt: Tensor, end: int, most: int
 ) -> list[int]:
-    """Return the tokens that a model writes in a precision; the model is restored."""
+    """Return the tokens that a model writes at a precision; the model is restored afterwards."""
     if precision.dtype == "float32":
         return _write(model, image, prompt, end, most)
     with quantize_(model, precision, calibration=_calibrate(precision, model, image, prompt)):
@@ -109,7 +109,7 @@ def _write(model: PaliGemma, image: Tensor, prompt: Tensor, end: int, most: int)
 
 
 def _calibrate(precision: Precision, model: PaliGemma, image: Tensor, prompt: Tensor) -> Calibration | None:
-    """Return what goes into the linear layers for this picture and prompt, for methods that need it."""
+    """Return statistics of the linear layers' inputs for this image and prompt, for methods that need them."""
     if precision.method is None or not precision.method.needs_calibration:
         return None
     with Recorder(model) as recorder:
@@ -118,16 +118,16 @@ def _calibrate(precision: Precision, model: PaliGemma, image: Tensor, prompt: Te
 
 
 def _common(tokens: list[int], reference: list[int]) -> int:
-    """Return how many tokens at the beginning are those of the reference."""
+    """Return the number of leading tokens that equal the reference's."""
     pairs = enumerate(zip(tokens, reference, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(tokens), len(reference)))
 
 
 def read_picture(path: Path, size: int) -> Tensor:
-    """Return a picture as PaliGemma's processor gives it to the model: bicubic, (1, 3, size, size) in [-1, 1].
+    """Return an image in the form of PaliGemma's processor: bicubic, (1, 3, size, size) in [-1, 1].
 
     Raises:
-        UserError: the file is missing or no picture.
+        UserError: the file is missing or not an image.
     """
     try:
         with Image.open(path) as picture:

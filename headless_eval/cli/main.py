@@ -24,21 +24,21 @@ Evaluate vision-language-action policies in simulation, headless and in one proc
 precision.
 
   {PROGRAM} run              the bundled policy, 3 scenes, 4 precisions: a few minutes on 2 cores
-  {PROGRAM} list             what there is: policies, suites with their tasks, dtypes, modes
-  {PROGRAM} report DIR       rebuild what derives from a run's journal: tables, plots, page
-  {PROGRAM} verify DIR       run a run's trials again and compare every action; verify A B compares two runs
-  {PROGRAM} compare A B      two runs side by side: rates, paired differences, where trajectories part
+  {PROGRAM} list             list policies, suites with their tasks, dtypes, modes
+  {PROGRAM} report DIR       rebuild tables, plots and page from a run's journal
+  {PROGRAM} verify DIR       repeat a run's trials and compare every action; verify A B compares two runs
+  {PROGRAM} compare A B      two runs side by side: rates, paired differences, where trajectories diverge
   {PROGRAM} gate DIR         exit 1 if a precision drops success significantly; writes JUnit XML
   {PROGRAM} export DIR       the episodes as one table, CSV or Parquet; with --lerobot OUT as a LeRobot dataset
-  {PROGRAM} calibrate        record what methods such as DuQuant choose their factors by
-  {PROGRAM} train            train a bundled policy anew
+  {PROGRAM} calibrate        record statistics of layer inputs, for methods such as DuQuant
+  {PROGRAM} train            train a bundled policy from scratch
   {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
   {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
   {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
-  {PROGRAM} describe         let a PaliGemma write about a picture, at any precision
-  {PROGRAM} bench            measure latency, memory and error beside what the chip allows
-  {PROGRAM} profile          say where an inference's time goes, and where rounding does its damage
-  {PROGRAM} sensitivity      round one part of the model at a time: which parts may go to 8 bits
+  {PROGRAM} describe         let a PaliGemma describe an image, at any precision
+  {PROGRAM} bench            measure latency, memory and error, and compare them with the chip's limits
+  {PROGRAM} profile          show an inference's time by module or kernel, and where rounding errors arise
+  {PROGRAM} sensitivity      round one part of the model at a time: which parts tolerate 8 or 4 bits
   {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
   {PROGRAM} --version        the version
 """

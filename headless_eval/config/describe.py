@@ -1,4 +1,4 @@
-"""The settings of the command that lets a model's language backbone write."""
+"""The settings of the command ``describe``: text about an image by a model's language backbone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from headless_eval.shared.flags import Settings, flag
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSettings(Settings):
-    """Which language backbone."""
+    """The choice of a language backbone."""
 
     GROUP: ClassVar[str] = DeviceSettings.GROUP
 
@@ -29,33 +29,33 @@ class BackboneSettings(Settings):
     """SentencePiece model."""
 
     dtype: WeightType = "float32"
-    """Type that the weights are kept in."""
+    """Type of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DescribeConfig(BackboneSettings, DeviceSettings):
-    """Let a PaliGemma write about a picture: a cheap check that a quantized backbone still reads.
+    """Let a PaliGemma write text about an image: a cheap check of a quantized language backbone.
 
-    The likeliest token is taken each time. With several precisions, the text of each is printed beside the number of
-    leading tokens that are float32's.
+    The most likely token is taken at every step. With several precisions, each text is printed with the number of
+    leading tokens that equal float32's.
 
     Examples:
       headless-eval describe --checkpoint paligemma-3b-pt-224 --image cat.png --prompt "caption en"
       headless-eval describe --checkpoint DIR --image cat.png --prompt "caption en" --dtypes float32 int8 rtn_w4a8
 
-    Exit status: 0 done; 2 a mistake in what was asked.
+    Exit status: 0 done; 2 a mistake in the flags.
     """
 
     GROUP: ClassVar[str] = "Text"
 
     image: Annotated[Path, flag("FILE")]
-    """Picture to write about, in any common format."""
+    """Image to write about, in any common format."""
 
     prompt: Annotated[str, flag("TEXT")]
     """Prompt, such as "caption en" or "answer en what is this?"."""
 
     tokens: Annotated[int, flag(least=1, most=1024)] = 64
-    """Tokens to write at most."""
+    """Maximal number of tokens to write."""
 
     dtypes: Annotated[tuple[str, ...], flag("DTYPE ...")] = ("float32",)
     """Data types, or methods such as rtn_w4a8; `list` names them all."""
