@@ -13,6 +13,7 @@ from headless_eval.policies.paligemma.batch import BatchEngine
 from headless_eval.quant import Handle
 
 ENGINES = ("auto", "eager", "compiled")
+_COMPILATIONS = 256
 
 
 class EagerEngine(BatchEngine):
@@ -28,7 +29,7 @@ class EagerEngine(BatchEngine):
 
 
 class CompiledEngine(BatchEngine):
-    """Compiles the prefix and the flow with torch.compile, for a GPU and a model whose outputs no hook sees.
+    """Compiles the prefix and a flow step with torch.compile, for a GPU and a model whose outputs no hook sees.
 
     Every batch size and prompt length is compiled once, which takes up to a minute.
     """
@@ -38,12 +39,8 @@ class CompiledEngine(BatchEngine):
     def __init__(self, model: OpenPiZero):
         self._model = model
         # Kernels of fixed shapes: rows of one batch size are computed alike, whatever other sizes come.
-        self._actions: Any = torch.compile(self._compute, dynamic=False)
-
-    def _compute(
-        self, image: Tensor, tokens: Tensor, mask: Tensor, state: Tensor, x_t: Tensor, steps: int
-    ) -> Tensor:
-        return self._model.flow(self._model.prefix(image, tokens, mask, state), x_t, steps)
+        self._prefix: Any = torch.compile(model.prefix, dynamic=False, fullgraph=True)
+        self._velocity: Any = torch.compile(model.velocity, dynamic=False, fullgraph=True)
 
     @torch.inference_mode()
     def sample_actions(
@@ -57,15 +54,19 @@ class CompiledEngine(BatchEngine):
         num_steps: int | None = None,
     ) -> Tensor:
         """Do as ``OpenPiZero.sample_actions`` does."""
-        model, device = self._model, self._model.device
+        model, steps = self._model, num_steps or self._model.config.num_steps
         tokens, token_mask = drop_unused(tokens, token_mask)
-        moved = (part.to(device) for part in (images[0], tokens, token_mask, state, noise.float()))
+        given = (part.to(model.device) for part in (images[0], tokens, token_mask, state))
+        # Every batch size, prompt length and precision is a compilation of its own; torch gives up after eight.
+        with torch._dynamo.config.patch(recompile_limit=_COMPILATIONS):
+            prefix = self._prefix(*given)
+            x_t = model.flow(prefix, noise.to(model.device, torch.float32), steps, self._velocity)
         clip = model.config.final_clip
-        return self._actions(*moved, num_steps or model.config.num_steps).clamp(-clip, clip)
+        return x_t.clamp(-clip, clip)
 
     def close(self) -> None:
         """Forget what was compiled."""
-        self._actions = None
+        self._prefix = self._velocity = None
 
 
 def make_engine(

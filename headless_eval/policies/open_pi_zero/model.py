@@ -6,7 +6,7 @@ the actions' from 2 on, whatever the prompt's length; flow time runs from 0 (noi
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -247,13 +247,23 @@ class OpenPiZero(nn.Module):
         )
         x_t = self.flow(prefix, noise.to(self.device, torch.float32), steps)
         clip = self.config.final_clip
-        return x_t if clip is None else x_t.clamp(-clip, clip)
+        return x_t.clamp(-clip, clip)
 
-    def flow(self, prefix: Prefix, x_t: Tensor, steps: int) -> Tensor:
-        """Integrate the flow from x_t (B, H, A) at time 0 in so many Euler steps, without clipping."""
+    def flow(
+        self, prefix: Prefix, x_t: Tensor, steps: int, velocity: Callable[..., Tensor] | None = None
+    ) -> Tensor:
+        """Integrate the flow from x_t (B, H, A) at time 0 in so many Euler steps, without clipping.
+
+        Args:
+            prefix: of the observations.
+            x_t: the noise.
+            steps: of equal length.
+            velocity: computes what the method ``velocity`` does; by default that method.
+        """
+        velocity = velocity or self.velocity
         around, embeddings = self.surroundings(prefix), self.condition(flow_times(steps, x_t.device))
         for step in range(steps):
-            x_t = x_t + self.velocity(prefix, around, x_t, embeddings[step : step + 1]) / steps
+            x_t = x_t + velocity(prefix, around, x_t, embeddings[step : step + 1]) / steps
         return x_t
 
     def flow_matching_loss(
