@@ -62,6 +62,10 @@ def _value(name: str, entries: Mapping[str, Any]) -> Any:
     value = entries[name]
     if name == "device" and isinstance(value, str):  # which of several GPUs does not matter
         return value.partition(":")[0]
+    if name == "class" and isinstance(value, str) and value.startswith("headless_eval."):
+        return value.rpartition(".")[
+            2
+        ]  # the package's own classes move; the code's hash tells whether they changed
     return value
 
 
