@@ -32,7 +32,7 @@ def doctor(
         The exit status: 0 nothing failed, 2 something did.
 
     Raises:
-        UserError: there is no such folder, configuration or device, or the policy's family has no checks.
+        UserError: the folder, configuration or device does not exist, or the policy's family has no checks.
     """
     check_device(device)
     if checkpoint is None and policy in BASELINES:

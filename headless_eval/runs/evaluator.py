@@ -182,7 +182,7 @@ def open_simulator(suite: Suite, settings: RunConfig, num_slots: int, image_size
         image_size: side of the policy's pictures in pixels.
 
     Raises:
-        UserError: there is no such simulator, or it cannot run here.
+        UserError: the simulator does not exist, or cannot run on this machine.
     """
     tasks = find_tasks(suite.load_tasks(), settings.tasks)
     with closing(
@@ -195,7 +195,7 @@ def load(settings: RunConfig) -> LocalPolicy:
     """Return the policy that a run's settings name.
 
     Raises:
-        UserError: there is no such policy, or a file of it is missing or does not fit.
+        UserError: the policy does not exist, or a file is missing or not valid.
     """
     robot = settings.robot
     if robot is None and settings.checkpoint is None and settings.policy in BASELINES:

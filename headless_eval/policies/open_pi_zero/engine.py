@@ -84,7 +84,7 @@ def make_engine(
         handle: what ``quantize_`` returned.
 
     Raises:
-        UserError: there is no such engine or execution, or not for this precision and device.
+        UserError: the engine or execution does not exist, or does not support this precision and device.
     """
     if execution != "simulated":
         raise UserError(f"no {execution} execution of this family of policies: use --execution simulated")

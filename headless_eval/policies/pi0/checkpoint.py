@@ -87,7 +87,7 @@ def check_norm_stats(stats: dict[str, NormStats], config: PolicyConfig) -> None:
     """Refuse statistics that do not fit a configuration.
 
     Raises:
-        UserError: they are of another number of dimensions, or lack the quantiles that the configuration needs.
+        UserError: the statistics have another number of dimensions, or lack the quantiles that the configuration needs.
     """
     needed = {"state": config.robot.state_dims, "actions": config.action_dims}
     for kind, dims in needed.items():

@@ -53,7 +53,7 @@ class Assets:
         """Return a file by its name in the first layout.
 
         Raises:
-            UserError: it is missing.
+            UserError: the file is missing.
         """
         found = self._find(name)
         if found is None:
@@ -64,7 +64,7 @@ class Assets:
         """Return the photograph behind a scene.
 
         Raises:
-            UserError: it is missing, and so is what could stand in for it.
+            UserError: the file and its stand-in are missing.
         """
         wanted = f"{_PHOTOGRAPHS}/{name}.png"
         return self._find(wanted) or self.path(_NEAREST.get(wanted, wanted))
@@ -73,7 +73,7 @@ class Assets:
         """Return a robot's description: Google's in a colouring, or the WidowX's for None.
 
         Raises:
-            UserError: it is missing.
+            UserError: the file is missing.
         """
         if colouring is None:
             return self.path(_ROBOTS["widowx"])
@@ -84,7 +84,7 @@ class Assets:
         """Return the mesh that a model collides with.
 
         Raises:
-            UserError: it is missing.
+            UserError: the file is missing.
         """
         return self.path(f"custom/models/{model}/collision.obj")
 

@@ -80,7 +80,7 @@ def start_of(task: str, episode: int, seed: int) -> Start:
         seed: below 2**32, for what is drawn.
 
     Raises:
-        KeyError: there is no such task.
+        KeyError: the task does not exist.
     """
     if task in _BRIDGE:
         return _BRIDGE[task](episode)

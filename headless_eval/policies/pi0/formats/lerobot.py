@@ -40,7 +40,7 @@ def read_statistics(directory: Path) -> dict[str, NormStats]:
     """Read the statistics of states from the preprocessor's files and those of actions from the postprocessor's.
 
     Raises:
-        UserError: they are missing, malformed or no statistics.
+        UserError: the statistics are missing or malformed.
     """
     before = _table(directory, "preprocessor")
     after = _table(directory, "postprocessor") or before

@@ -80,7 +80,7 @@ def _lower(graph: torch.fx.GraphModule, examples: list[Tensor]) -> Callable[...,
     """Return what torch's compiler makes of a graph.
 
     Raises:
-        UserError: it does not work here; it needs Triton, which needs a C compiler.
+        UserError: compilation fails on this machine; it needs Triton, which needs a C compiler.
     """
     from torch._inductor import config as settings
     from torch._inductor.compile_fx import compile_fx

@@ -62,7 +62,7 @@ def compile_source(source: str, macros: Mapping[str, int], capability: tuple[int
 
     Raises:
         UserError: there is no compiler.
-        RuntimeError: it does not compile; the message is the compiler's.
+        RuntimeError: the compilation fails; the message is the compiler's.
     """
     lib, program = _compiler(), ctypes.c_void_p()
     target = f"sm_{capability[0]}{capability[1]}"
