@@ -32,8 +32,8 @@ ELSEWHERE = {
     "training/expert.py": "solves every scene: tests/sims/droid/mujoco/test_simulator.py",
     "training/libero_demonstrations.py": "needs LIBERO: tests/sims/libero/test_simulator.py",
     "training/libero_expert.py": "needs LIBERO: tests/sims/libero/test_simulator.py",
-    "training/simpler_demonstrations.py": "needs SAPIEN, which the tests of training do without: tests/training",
-    "training/simpler_expert.py": "the same: tests/training",
+    "training/simpler_demonstrations.py": "needs SAPIEN: tests/sims/simpler/test_simpler.py",
+    "training/simpler_expert.py": "needs SAPIEN: tests/sims/simpler/test_simpler.py",
 }
 """Modules, and folders of modules, that are tested in another file, and why."""
 
