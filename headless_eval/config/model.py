@@ -20,7 +20,7 @@ class PolicySettings(Settings):
     """Bundled policy, or a folder with config.toml, weights and statistics."""
 
     checkpoint: Annotated[Path | None, flag("DIR", "the policy's", free=True)] = None
-    """openpi's or LeRobot's folder; or gs://... or a hub id, if cached."""
+    """openpi's or LeRobot's folder; open-pi-zero's file; or a cached address."""
 
 
 @dataclass(frozen=True, kw_only=True)
