@@ -225,7 +225,7 @@ class _CanExpert(Expert):
     _AT = 0.012
     _LYING, _STANDING = -0.026, -0.01  # metres of the tool above the can's centre
     _CLOSE_STEPS = 5
-    _LIFT = 0.1
+    _LIFT = 0.06
     _GENTLY = 0.05  # metres a control step with the can between the fingers, from which it slips easily
 
     def __init__(self, environment: Environment, generator: np.random.Generator) -> None:
