@@ -1,6 +1,7 @@
 """What samples the actions of a model: itself, or on a GPU functions compiled from it."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -95,6 +96,8 @@ def make_engine(
     why = None
     if model.device.type != "cuda":
         why = "it needs a CUDA GPU"
+    elif find_spec("triton") is None:
+        why = "on a GPU it needs triton"
     elif handle is not None and (handle.hooked or handle.layers):
         why = "it computes neither quantized activations nor methods"
     if name == "compiled" and why is not None:
