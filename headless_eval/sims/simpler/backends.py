@@ -37,7 +37,8 @@ def start(
     load_sapien()
     from headless_eval.sims.simpler.simulator import Simpler
 
-    return Simpler(assets, suite, num_slots=num_slots, success=settings.simpler_success, **options)
+    rule = settings.simpler_success
+    return Simpler(assets, suite, num_slots=num_slots, tasks=tasks, success=rule, **options)
 
 
 simpler_bridge = partial(start, "simpler_bridge")

@@ -11,7 +11,7 @@ from headless_eval.sims.simpler.assets import Assets
 from headless_eval.sims.simpler.controllers import Controller, GoogleController, WidowXController
 from headless_eval.sims.simpler.images import background, overlaid
 from headless_eval.sims.simpler.objects import Body
-from headless_eval.sims.simpler.placement import SWITCH_AFTER, Start
+from headless_eval.sims.simpler.placement import SWITCH_AFTER, Start, start_of
 from headless_eval.sims.simpler.robots import (
     GOOGLE_ROBOT,
     WIDOWX,
@@ -332,6 +332,26 @@ def _new_scene(kind: Kind) -> sapien.Scene:
     scene = sapien.Scene()
     scene.set_timestep(1.0 / kind.robot.physics_hz)
     return scene
+
+
+def check_assets(assets: Assets, task: str) -> None:
+    """Look for the files that episodes of a task may need.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    kind = KINDS[task]
+    for number in range(60):  # the longest grid, and enough draws to meet everything
+        start = start_of(task, number, number)
+        assets.photograph(start.overlay)
+        assets.robot(None if kind.robot is not GOOGLE_ROBOT else start.colouring)
+        for placed in start.objects:
+            assets.collision(placed.model)
+            assets.surface(placed.model)
+    if kind.room is not None:
+        assets.stage(kind.room)
+    if kind is _SINK:
+        assets.surface("sink")
 
 
 def keep_shaders() -> sapien.Scene:

@@ -10,7 +10,7 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
 from headless_eval.sims.simpler.assets import Assets
-from headless_eval.sims.simpler.environment import Environment, keep_shaders
+from headless_eval.sims.simpler.environment import Environment, check_assets, keep_shaders
 from headless_eval.sims.simpler.placement import start_of
 from headless_eval.sims.simpler.robots import GOOGLE_ROBOT
 from headless_eval.sims.simpler.tasks import CONTROL_HZ, TASKS
@@ -27,19 +27,28 @@ class Simpler:
         assets: where the data files are.
         suite: the suite's name.
         num_slots: independent episodes at once.
+        tasks: those of the run, whose files are looked for at once; all by default.
         success: when an episode counts as one: ``final``, the predicate holds after the last step, as open-pi-zero
             counts, so that every episode runs to its limit; or ``any``, it holds after some step, which ends the
             episode, as SimplerEnv's own scripts count.
 
     Raises:
-        UserError: the number of slots is less than 1.
+        UserError: the number of slots is less than 1, or a file of the assets is missing.
     """
 
     def __init__(
-        self, assets: Assets, suite: str, *, num_slots: int = 1, success: SuccessRule = "final"
+        self,
+        assets: Assets,
+        suite: str,
+        *,
+        num_slots: int = 1,
+        tasks: Sequence[Task] = (),
+        success: SuccessRule = "final",
     ) -> None:
         if num_slots < 1:
             raise UserError(f"the number of slots must be at least 1, not {num_slots}")
+        for task in tasks or TASKS[suite]:
+            check_assets(assets, task.name)
         self.suite = suite
         self.tasks = TASKS[suite]
         self.num_slots = num_slots

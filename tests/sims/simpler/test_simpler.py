@@ -321,6 +321,15 @@ def test_a_run_from_the_command_line(tmp_path):
     assert list((tmp_path / "run" / "videos").rglob("*.mp4"))
 
 
+def test_a_task_without_its_files_is_refused_at_once(tmp_path):
+    for part in ("custom", "real_inpainting", "robots"):
+        (tmp_path / part).symlink_to(ASSETS / part)
+    arguments = ("run", "--suite", "simpler_bridge", "--policy", "zero", "--results", str(tmp_path / "run"))
+    done = _headless_eval(*arguments, SIMPLER_ASSETS=str(tmp_path))
+    assert done.returncode == 2
+    assert "lack standins/bridge_table_1_v1.glb" in done.stderr
+
+
 def test_without_a_vulkan_device_one_line_says_so(tmp_path):
     arguments = ("run", "--suite", "simpler_bridge", "--policy", "zero", "--results", str(tmp_path / "run"))
     done = _headless_eval(*arguments, VK_ICD_FILENAMES=str(tmp_path / "no.json"))
