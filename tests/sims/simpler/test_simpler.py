@@ -33,11 +33,12 @@ CARROT = TASKS["simpler_bridge"][0]
 CLOSE = TASKS["simpler_fractal"][5]
 
 # Control steps before anything of the robot touches anything, in the recorded episodes.
-_FREE = {"widowx": 9, "google": 3}
+_FREE = {"widowx": 9, "google": 3, "widowx_put_eggplant_in_basket": 6}
 # What objects settle like, in mm and degrees; a can that stands rests on few points.
 _SETTLED = {
     "google_robot_move_near_v0": (2.0, 1.0),
     "google_robot_pick_standing_coke_can": (0.6, 0.5),
+    "google_robot_place_apple_in_closed_top_drawer": (0.1, 0.2),
     "widowx_put_eggplant_in_basket": (0.2, 1.0),
 }
 # How far apart the tools are once something touches: contacts of PhysX 4 and 5 differ.
@@ -138,12 +139,13 @@ def test_twelve_actions_move_the_robot_as_in_the_original(environment, record, r
     arm = [number for number, name in enumerate(record["active_joints"]) if "finger" not in name]
     robot = record["task"].split("_")[0]
     touching = _TOUCHING_MM.get(record["task"], _TOUCHING_MM[robot])
+    free = _FREE.get(record["task"], _FREE[robot])
     for number, step in enumerate(recorded["steps"]):
         holds = environment.step(np.array(step["action"]))
         assert holds == step["info"]["success"]
         position, _, closed = environment.pose
         apart = 1000 * np.abs(position - step["eef_pos"][:3]).max()
-        if number < _FREE[robot]:
+        if number < free:
             assert np.abs(_positions(environment, record) - step["qpos"])[arm].max() < 0.001
             assert apart < 0.1
             assert abs(1 - closed - step["eef_pos"][7]) < 0.003
@@ -282,7 +284,10 @@ def test_demonstrations_are_the_same_each_time(monkeypatch, robot):
 
     monkeypatch.setenv("SIMPLER_ASSETS", str(ASSETS))
     studio, task = Studio(robot), SOURCES[robot].tasks[0]
-    first, again = (studio.demonstrate(task, np.random.default_rng(1), 4, 64) for _ in range(2))
+    # Some attempts fail, and give no rows.
+    seeds = (seed for seed in range(9) if studio.demonstrate(task, np.random.default_rng(seed), 4, 64))
+    seed = next(seeds)
+    first, again = (studio.demonstrate(task, np.random.default_rng(seed), 4, 64) for _ in range(2))
     assert len(first) > 10
     for row, other in zip(first, again, strict=True):
         assert row["exterior"].shape == (64, 64, 3)
