@@ -1,13 +1,13 @@
 """The same policy and precisions in MuJoCo, Newton and PhysX: success by scene, with one line for each precision.
 
 python benchmarks/isaaclab_simulators.py run FOLDER [--episodes 100] [--light 0.6] [--only physx]
-python benchmarks/isaaclab_simulators.py table FOLDER [--figure FILE]
+python benchmarks/isaaclab_simulators.py table FOLDER ... [--figure FILE]
 
 ``run`` makes one run folder for each simulator, of the bundled policy at seed 7, with ``.venv`` (MuJoCo) and
 ``.venv-isaaclab`` (Isaac Lab, with PhysX: ``PHYSICS=physx SIM=isaaclab SETUP_ONLY=1 scripts/run_headless.sh``).
 ``--light`` multiplies the brightness of all pictures that the policy sees, and leaves everything else as it is.
-``table`` prints the table in Markdown, with McNemar's exact test of each precision against float32 in the same
-simulator, and draws the figure.
+``table`` prints a table in Markdown for each folder, with McNemar's exact test of each precision against float32 in
+the same simulator, and draws the folders beside each other.
 """
 
 import argparse
@@ -24,6 +24,7 @@ SIMULATORS = {
     "Newton": (".venv-isaaclab", ["--sim", "isaaclab", "--physics", "newton"]),
     "PhysX": (".venv-isaaclab", ["--sim", "isaaclab", "--physics", "physx"]),
 }
+Rate = tuple[float, float, float]  # success, and its interval's ends
 PRECISIONS = {"float32": "float32", "int8_both": "int8", "int4_both": "int4"}
 
 
@@ -73,11 +74,11 @@ def outcomes(folder: Path) -> dict[str, dict[tuple[int, int], bool]]:
     return found
 
 
-def table(folder: Path, figure: Path | None) -> None:
-    """Print the table and draw the figure."""
+def table(folder: Path) -> dict[tuple[str, str], Rate]:
+    """Print the table of the runs in a folder; return success with its interval, by simulator and precision."""
     from headless_eval.report.statistics import mcnemar_exact, wilson_interval
 
-    rows = {}
+    rates: dict[tuple[str, str], Rate] = {}
     print(
         "| simulator | precision | scene 1 | scene 2 | scene 3 | all (95 % Wilson) | lost, gained | McNemar p |"
     )
@@ -86,39 +87,47 @@ def table(folder: Path, figure: Path | None) -> None:
         if not (folder / name.lower()).is_dir():
             continue
         found = outcomes(folder / name.lower())
+        base = found["float32"]
         for precision, done in found.items():
-            scenes = [[done[key] for key in done if key[0] == scene] for scene in (1, 2, 3)]
+            if not done:
+                continue
             low, high = wilson_interval(sum(done.values()), len(done))
-            rows[name, precision] = sum(done.values()) / len(done), low, high
-            base = found["float32"]
+            rates[name, precision] = sum(done.values()) / len(done), low, high
+            scenes = [[done[key] for key in done if key[0] == scene] for scene in (1, 2, 3)]
+            cells = [f"{sum(scene)} of {len(scene)}" for scene in scenes]
+            cells += [f"{sum(done.values())} of {len(done)} ({100 * low:.0f} to {100 * high:.0f} %)"]
             lost = sum(base[key] and not done[key] for key in done)
             gained = sum(done[key] and not base[key] for key in done)
-            p = "" if precision == "float32" else f"{mcnemar_exact(lost, gained):.2g}"
-            change = "" if precision == "float32" else f"{lost}, {gained}"
-            cells = [f"{sum(scene)} of {len(scene)}" for scene in scenes]
-            every = f"{sum(done.values())} of {len(done)} ({100 * low:.0f} to {100 * high:.0f} %)"
-            print(f"| {name} | {precision} | {' | '.join(cells)} | {every} | {change} | {p} |")
-    if figure is not None:
-        draw(rows, figure)
+            cells += ["", ""] if done is base else [f"{lost}, {gained}", f"{mcnemar_exact(lost, gained):.2g}"]
+            print(f"| {name} | {precision} | {' | '.join(cells)} |")
+    return rates
 
 
-def draw(rows: dict[tuple[str, str], tuple[float, float, float]], figure: Path) -> None:
-    """Draw success with its interval, a group of bars for each precision."""
+def draw(panels: dict[str, dict[tuple[str, str], Rate]], figure: Path) -> None:
+    """Draw success with its interval: a panel for each folder, a group of bars for each precision."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [name for name in SIMULATORS if (name, "float32") in rows]
-    canvas, axes = pyplot.subplots(figsize=(6, 3), layout="constrained")
-    for index, name in enumerate(names):
-        rates = np.array([rows[name, precision] for precision in PRECISIONS])
-        places = np.arange(len(PRECISIONS)) + (index - (len(names) - 1) / 2) * 0.25
-        errors = np.clip([rates[:, 0] - rates[:, 1], rates[:, 2] - rates[:, 0]], 0, None)
-        axes.bar(places, rates[:, 0], 0.23, yerr=errors, capsize=3, label=name)
-    axes.set_xticks(range(len(PRECISIONS)), [name.replace("_", " ") for name in PRECISIONS])
-    axes.set(ylim=(0, 1.02), ylabel="success")
-    axes.legend(ncols=3, loc="lower center")
+    canvas, grid = pyplot.subplots(
+        1, len(panels), figsize=(4 * len(panels), 3), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, (title, rates) in zip(grid[0], panels.items(), strict=True):
+        for index, name in enumerate(SIMULATORS):
+            shown = [
+                (place, rates[name, key]) for place, key in enumerate(PRECISIONS) if (name, key) in rates
+            ]
+            if not shown:
+                continue
+            places = [place + 0.27 * (index - 1) for place, _ in shown]
+            values = np.array([rate for _, rate in shown])
+            errors = np.clip([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0, None)
+            axes.bar(places, values[:, 0], 0.25, yerr=errors, capsize=3, label=name)
+        axes.set_xticks(range(len(PRECISIONS)), [name.replace("_", " ") for name in PRECISIONS])
+        axes.set(ylim=(0, 1.03), title=title)
+    grid[0][0].set_ylabel("success")
+    grid[0][0].legend(loc="lower left")
     canvas.savefig(figure, dpi=120)
 
 
@@ -136,13 +145,15 @@ def main() -> int:
     runs.add_argument("--only", help="one simulator")
     runs.add_argument("--venvs", type=Path, default=ROOT, help="folder of the environments")
     tables = actions.add_parser("table")
-    tables.add_argument("folder", type=Path)
+    tables.add_argument("folders", type=Path, nargs="+")
     tables.add_argument("--figure", type=Path)
     given = parser.parse_args()
     if given.action == "run":
         run(given.folder, given.episodes, given.seed, given.light, given.only, given.venvs)
     else:
-        table(given.folder, given.figure)
+        panels = {folder.name.replace("_", " "): table(folder) for folder in given.folders}
+        if given.figure is not None:
+            draw(panels, given.figure)
     return 0
 
 
