@@ -223,7 +223,8 @@ class _CanExpert(Expert):
     _TURN = 0.6
     _HOVER = 0.09
     _AT = 0.012
-    _LYING, _STANDING = -0.026, -0.01  # metres of the tool above the can's centre
+    # Metres of the tool above the can's centre: standing, and lying while the fingers open along the table's x or y.
+    _STANDING, _ALONG_X, _ALONG_Y = -0.01, -0.026, -0.03
     _CLOSE_STEPS = 5
     _LIFT = 0.06
     _GENTLY = 0.05  # metres a control step with the can between the fingers, from which it slips easily
@@ -249,7 +250,9 @@ class _CanExpert(Expert):
         centre = self._source.centre
         lying = abs(float(self._source.pose.to_transformation_matrix()[2, 1])) < 0.7
         # The fingers close 2 cm above the tool's origin.
-        return centre + np.array([0.0, 0.0, self._LYING if lying else self._STANDING])
+        along = self._ALONG_X if abs(self._opening[0]) > abs(self._opening[1]) else self._ALONG_Y
+        lower = along if lying else self._STANDING
+        return centre + np.array([0.0, 0.0, lower])
 
     def _advance(self, position: np.ndarray) -> str:
         grasp = self._grasp()
