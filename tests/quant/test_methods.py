@@ -6,6 +6,7 @@ import torch
 from quant_cases import METHOD_NAMES, ToyStack, relative
 
 from headless_eval.cli import catalogue
+from headless_eval.config.catalogue import ListConfig
 from headless_eval.contracts.registry import Registry
 from headless_eval.errors import UserError
 from headless_eval.quant import DuQuant, Precision, RoundToNearest, SmoothQuant, methods, quantize_
@@ -104,7 +105,7 @@ def test_a_method_of_another_package(installed, capsys):
         assert torch.equal(model.blocks[0].up(x), expected)
         assert handle.precision.name == "flip_w4a8"
     assert methods.METHODS.origin("flip") == "flipping"
-    catalogue.print_catalogue(as_json=False)
+    catalogue.print_catalogue(ListConfig())
     assert "flip_w4a8[_all]" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean flip_w4a8"):
         Precision("fllip_w4a8")
