@@ -52,9 +52,11 @@ def measure(physics: str, slots: int, seconds: float, device: str) -> None:
     simulator.close()
     wall = sum(times[0] for times in spent.values())
     cpu = sum(times[1] for times in spent.values())
-    physics, render = _each(spent["physics"], steps), _each(spent["render"], -(-steps // HORIZON))
+    stepping, drawing = _each(spent["physics"], steps), _each(spent["render"], -(-steps // HORIZON))
     faster = f"{slots * seconds / wall:.1f} ({slots * seconds / cpu:.1f})"
-    print(f"| {physics} | {slots} | {device} | {ready:.1f} s | {physics} | {render} | {faster} |", flush=True)
+    print(
+        f"| {physics} | {slots} | {device} | {ready:.1f} s | {stepping} | {drawing} | {faster} |", flush=True
+    )
 
 
 class _timed:
