@@ -71,7 +71,9 @@ def sensitivity(config: SensitivityConfig) -> int:
         work.say("loading the policy")
         policy = evaluator.load_policy()
         if not policy.has_measurable_model:
-            raise UserError(f"the policy {policy.name} has no model of ours: there are no parts to round")
+            raise UserError(
+                f"the policy {policy.name} has no model of a known family: there are no parts to round"
+            )
         if config.observations is None or config.success:
             evaluator.start_simulator()
         seen, origin = _observations(config, evaluator, work)

@@ -45,7 +45,7 @@ class Prefix(NamedTuple):
         return Prefix(layers, self.mask.repeat_interleave(times, dim=0))
 
 
-class Surroundings(NamedTuple):
+class SuffixContext(NamedTuple):
     """Tensors shared by all flow steps: the actions' rotary tables and their mask."""
 
     by: Rotation
@@ -107,7 +107,7 @@ class OpenPiZero(nn.Module):
     # Methods that are parts of an inference, for those who measure it.
     PARTS: ClassVar[dict[str, str]] = {
         "prefix": "prefix",
-        "surroundings": "set-up",
+        "suffix_context": "set-up",
         "condition": "modulation",
         "velocity": "flow step",
     }
@@ -196,12 +196,12 @@ class OpenPiZero(nn.Module):
             stored.append(_append(before, own))
         return [*stored, _append(read[-1], layers[-1].keys_values(x, by))]
 
-    def surroundings(self, prefix: Prefix) -> Surroundings:
+    def suffix_context(self, prefix: Prefix) -> SuffixContext:
         """Compute the tensors that all flow steps on this prefix share."""
         config, horizon = self.config.expert, self.config.action_horizon
         positions = torch.arange(2, 2 + horizon, device=prefix.mask.device)[None]
         allowed = torch.cat([prefix.mask, prefix.mask.new_ones(len(prefix.mask), horizon)], dim=1)[:, None]
-        return Surroundings(
+        return SuffixContext(
             rotation(positions, config.head_dim, self.config.expert_rope_theta),
             attention_mask(allowed, config, self.dtype),
         )
@@ -211,14 +211,14 @@ class OpenPiZero(nn.Module):
         width = self.config.expert.width
         return time_embedding(time, width, self.config.time_max_period).to(self.dtype)[:, None]
 
-    def velocity(self, prefix: Prefix, around: Surroundings, x_t: Tensor, embedding: Tensor) -> Tensor:
+    def velocity(self, prefix: Prefix, context: SuffixContext, x_t: Tensor, embedding: Tensor) -> Tensor:
         """Return the flow's velocity (B, H, A) float32 at noisy actions x_t, given ``condition``'s result."""
         x = self.action_in_proj(x_t.to(self.dtype))
         x = torch.cat([embedding.expand(x.shape).to(x.dtype), x], dim=-1)
         x = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(x)))
         x = x * math.sqrt(self.config.expert.width)
         # Under autocast the layers add up in the weights' float32.
-        x = self.expert(x.to(self.dtype), around.by, around.mask, prefix.layers, None)
+        x = self.expert(x.to(self.dtype), context.by, context.mask, prefix.layers, None)
         return self.action_out_proj(x).float()
 
     @torch.inference_mode()
@@ -261,9 +261,9 @@ class OpenPiZero(nn.Module):
             velocity: computes what the method ``velocity`` does; by default that method.
         """
         velocity = velocity or self.velocity
-        around, embeddings = self.surroundings(prefix), self.condition(flow_times(steps, x_t.device))
+        context, embeddings = self.suffix_context(prefix), self.condition(flow_times(steps, x_t.device))
         for step in range(steps):
-            x_t = x_t + velocity(prefix, around, x_t, embeddings[step : step + 1]) / steps
+            x_t = x_t + velocity(prefix, context, x_t, embeddings[step : step + 1]) / steps
         return x_t
 
     def flow_matching_loss(
@@ -287,7 +287,7 @@ class OpenPiZero(nn.Module):
         at = time[:, None, None]
         x_t = (1 - (1 - _LEAST_NOISE) * at) * noise + at * actions
         prefix = self.prefix(images[0], tokens, token_mask, state).repeat(repeats)
-        velocity = self.velocity(prefix, self.surroundings(prefix), x_t, self.condition(time))
+        velocity = self.velocity(prefix, self.suffix_context(prefix), x_t, self.condition(time))
         return (velocity - (actions - (1 - _LEAST_NOISE) * noise)).square()
 
     forward = flow_matching_loss

@@ -43,7 +43,7 @@ class Prefix(NamedTuple):
         return Prefix(layers, self.mask.repeat_interleave(times, dim=0))
 
 
-class Surroundings(NamedTuple):
+class SuffixContext(NamedTuple):
     """Tensors shared by all flow steps: the suffix's rotary tables, its mask and the state's token."""
 
     by: Rotation
@@ -125,7 +125,7 @@ class Pi0(nn.Module):
 
     PARTS: ClassVar[dict[str, str]] = {
         "prefix": "prefix",
-        "surroundings": "set-up",
+        "suffix_context": "set-up",
         "condition": "modulation",
         "velocity": "flow step",
     }
@@ -207,7 +207,7 @@ class Pi0(nn.Module):
         scores = attention_mask(mask[:, None], self.config.gemma, self.dtype)
         return Prefix(self.language(x, by, scores), mask)
 
-    def surroundings(self, prefix: Prefix, state: Tensor) -> Surroundings:
+    def suffix_context(self, prefix: Prefix, state: Tensor) -> SuffixContext:
         """Compute the tensors that all flow steps on this prefix and state (B, A) share."""
         batch, before = prefix.mask.shape
         horizon, has_state = self.config.action_horizon, not self.config.pi05
@@ -221,7 +221,7 @@ class Pi0(nn.Module):
         allowed = torch.cat([earlier, own.expand(batch, tokens, tokens)], dim=-1)
         mask = attention_mask(allowed, self.config.expert, self.dtype)
         embedded = self.state_proj(state.to(self.dtype))[:, None] if has_state else None
-        return Surroundings(rotation(positions, self.config.expert.head_dim), mask, embedded)
+        return SuffixContext(rotation(positions, self.config.expert.head_dim), mask, embedded)
 
     def condition(self, time: Tensor) -> tuple[Tensor, list[Modulation] | None]:
         """Embed flow times (N,) as (N, 1, width); for π0.5, also the modulations of the expert's norms."""
@@ -234,19 +234,19 @@ class Pi0(nn.Module):
     def velocity(
         self,
         prefix: Prefix,
-        around: Surroundings,
+        context: SuffixContext,
         x_t: Tensor,
         embedding: Tensor,
         modulations: list[Modulation] | None,
     ) -> Tensor:
         """Return the flow's velocity (B, H, A) float32 at noisy actions x_t, given ``condition``'s result."""
         x = self.action_in_proj(x_t.to(self.dtype))
-        if around.state is not None:
+        if context.state is not None:
             x = torch.cat([x, embedding.expand(x.shape).to(x.dtype)], dim=-1)
             x = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(x)))
-            x = torch.cat([around.state, x], dim=1)
+            x = torch.cat([context.state, x], dim=1)
         # Under autocast the layers add up in the weights' float32.
-        x = self.expert(x.to(self.dtype), around.by, around.mask, prefix.layers, modulations)
+        x = self.expert(x.to(self.dtype), context.by, context.mask, prefix.layers, modulations)
         return self.action_out_proj(x[:, -self.config.action_horizon :]).float()
 
     @torch.inference_mode()
@@ -273,13 +273,13 @@ class Pi0(nn.Module):
             tokens.to(self.device),
             token_mask.to(self.device),
         )
-        around = self.surroundings(prefix, state.to(self.device))
+        context = self.suffix_context(prefix, state.to(self.device))
         embeddings, modulations = self.condition(flow_times(steps, self.device))
         x_t = noise.to(self.device, torch.float32)
         for step in range(steps):
             now = slice(step, step + 1)
             modulation = modulations and [Modulation(*(part[now] for part in m)) for m in modulations]
-            x_t = x_t - self.velocity(prefix, around, x_t, embeddings[now], modulation) / steps
+            x_t = x_t - self.velocity(prefix, context, x_t, embeddings[now], modulation) / steps
         return x_t
 
     def flow_matching_loss(
@@ -303,8 +303,8 @@ class Pi0(nn.Module):
         at = time[:, None, None]
         x_t = at * noise + (1 - at) * actions
         prefix = self.prefix(images, image_masks, tokens, token_mask).repeat(repeats)
-        around = self.surroundings(prefix, state.repeat_interleave(repeats, dim=0))
-        velocity = self.velocity(prefix, around, x_t, *self.condition(time))
+        context = self.suffix_context(prefix, state.repeat_interleave(repeats, dim=0))
+        velocity = self.velocity(prefix, context, x_t, *self.condition(time))
         return (velocity - (noise - actions)).square()
 
     forward = flow_matching_loss

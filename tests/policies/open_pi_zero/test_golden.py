@@ -37,11 +37,11 @@ def test_actions(case):
 def test_the_velocities_of_all_ten_steps(case):
     model = case.model()
     prefix = _prefix(model, case.inputs)
-    around, times = model.surroundings(prefix), flow_times(10, torch.device("cpu"))
+    context, times = model.suffix_context(prefix), flow_times(10, torch.device("cpu"))
     embeddings = model.condition(times)
     x_t = case.inputs["noise"]
     for step in range(10):
-        velocity = model.velocity(prefix, around, x_t, embeddings[step : step + 1])
+        velocity = model.velocity(prefix, context, x_t, embeddings[step : step + 1])
         assert relative_error(velocity, case.outputs["velocities"][:, step]) < TOLERANCE
         x_t = x_t + velocity / 10
     assert relative_error(x_t, case.outputs["actions_unclipped"]) < TOLERANCE

@@ -27,7 +27,7 @@ def test_masked_views_and_unused_slots_change_nothing(small):
         time = torch.full((3,), 0.7)
         velocities = [
             small.velocity(
-                prefix, small.surroundings(prefix, batch.state), batch.noise, *small.condition(time)
+                prefix, small.suffix_context(prefix, batch.state), batch.noise, *small.condition(time)
             )
             for prefix in (whole, part)
         ]
@@ -104,7 +104,7 @@ def test_loss_is_the_squared_error_of_the_cached_velocity(small):
         t = time[:, None, None]
         velocity = small.velocity(
             prefix,
-            small.surroundings(prefix, batch.state),
+            small.suffix_context(prefix, batch.state),
             t * batch.noise + (1 - t) * batch.actions,
             *small.condition(time),
         )
