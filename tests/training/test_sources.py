@@ -14,7 +14,8 @@ from headless_eval.training.sources import SOURCES
 
 
 @pytest.mark.parametrize(
-    ("policy", "robot", "dims"), [("pi0-droid-tiny", "droid", 8), ("pi0-libero-tiny", "libero", 7)]
+    ("policy", "robot", "dims"),
+    [("pi0-droid-tiny", "droid", 8), pytest.param("pi0-libero-tiny", "libero", 7, marks=pytest.mark.slow)],
 )
 def test_where_all_demonstrations_are_there_no_simulator_is_needed(policy, robot, dims, tmp_path):
     source = SOURCES[robot]
