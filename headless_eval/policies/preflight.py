@@ -1,11 +1,13 @@
 """Preflight checks of a checkpoint that all families share, and the order in which checks run."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from headless_eval.checkpoints.stored import Stored
 from headless_eval.errors import UserError
 from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
 from headless_eval.policies.device import memory_free
@@ -16,6 +18,21 @@ from headless_eval.shared.text import bytes_text
 F = TypeVar("F")
 Steps = Mapping[str, Callable[[F], tuple[str, str]]]
 """Checks by name, in order: each takes the findings so far, adds to them, and returns a status and a text."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The opened files of a checkpoint.
+
+    Attributes:
+        weights: the stored parameters, not yet read, by the model's own names.
+        norm_stats: statistics of ``state`` and ``actions``.
+        tokenizer: the tokenizer that the model was trained with.
+    """
+
+    weights: dict[str, Stored]
+    norm_stats: dict[str, NormStats]
+    tokenizer: Tokenizer
 
 
 def refuse_failures(steps: Steps[F], found: F, left_out: Collection[str]) -> None:

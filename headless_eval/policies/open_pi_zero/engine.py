@@ -10,23 +10,11 @@ from torch import Tensor
 from headless_eval.contracts.policy import Engine
 from headless_eval.errors import UserError
 from headless_eval.policies.open_pi_zero.model import OpenPiZero, drop_unused
-from headless_eval.policies.paligemma.batch import BatchEngine
+from headless_eval.policies.paligemma.batch import BatchEngine, EagerEngine
 from headless_eval.quant import Handle
 
 ENGINES = ("auto", "eager", "compiled")
 _COMPILATIONS = 256
-
-
-class EagerEngine(BatchEngine):
-    """Calls the model's modules one after another; hooks on them see every output."""
-
-    name = "eager"
-
-    def __init__(self, model: OpenPiZero):
-        self.sample_actions = model.sample_actions
-
-    def close(self) -> None:
-        """Do nothing: it keeps nothing."""
 
 
 class CompiledEngine(BatchEngine):

@@ -1,9 +1,7 @@
 """An open-pi-zero policy: from a robot's observations to its actions."""
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from headless_eval.policies.open_pi_zero.adapters import (
     resize,
 )
 from headless_eval.policies.open_pi_zero.config import PolicyConfig, write_config
-from headless_eval.policies.open_pi_zero.engine import EagerEngine, make_engine
+from headless_eval.policies.open_pi_zero.engine import make_engine
 from headless_eval.policies.open_pi_zero.formats import (
     check_norm_stats,
     find_norm_stats,
@@ -35,6 +33,7 @@ from headless_eval.policies.open_pi_zero.formats import (
 from headless_eval.policies.open_pi_zero.model import OpenPiZero
 from headless_eval.policies.open_pi_zero.names import to_theirs
 from headless_eval.policies.paligemma.batch import Batch
+from headless_eval.policies.paligemma.policy import PaliGemmaPolicy
 from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer, slots_for
 from headless_eval.quant import Handle
 from headless_eval.quant.precision import Precision
@@ -62,7 +61,7 @@ class Input:
     batch_key: int
 
 
-class OpenPiZeroPolicy:
+class OpenPiZeroPolicy(PaliGemmaPolicy):
     """A model with the conventions of its robot, modelled on open-pi-zero's adapters to SimplerEnv.
 
     It follows ``contracts.policy.PreparingPolicy``. The model's chunk depends only on the observation and the noise;
@@ -180,47 +179,6 @@ class OpenPiZeroPolicy:
         """Write the policy to a folder in the format of ``from_checkpoint`` and ``read_config``."""
         save_checkpoint(folder, self.model, self.config, self.norm_stats, self.tokenizer)
 
-    @property
-    def robot(self) -> str:
-        """Return the name of the policy's robot."""
-        return self.config.observation
-
-    @property
-    def open_loop_horizon(self) -> int:
-        """Return the number of actions of a chunk that are executed before the policy replans."""
-        return self.config.open_loop_horizon
-
-    @property
-    def image_size(self) -> int:
-        """Return the side of the model's images in pixels."""
-        return self.config.model.siglip.image_size
-
-    @property
-    def noise_shape(self) -> tuple[int, int]:
-        """Return (horizon, action_dim) of the noise for one observation."""
-        return self.model.noise_shape
-
-    @property
-    def engine_name(self) -> str:
-        """Return the name of the present engine: ``eager`` or ``compiled``."""
-        return self.engine.name
-
-    def describe(self) -> dict[str, str]:
-        """Return the policy's description for a run's manifest: engine, and hashes of all files but the weights."""
-        statistics = hashlib.sha256()
-        for name, one in sorted(self.norm_stats.items()):
-            statistics.update(name.encode())
-            for key, value in sorted(vars(one).items()):
-                numbers = None if value is None else np.asarray(value, np.float64).tolist()
-                statistics.update(f"{key} {numbers}".encode())
-        return {
-            "engine": self.engine_name,
-            "execution": self.execution,
-            "config_sha256": hashlib.sha256(repr(self.config).encode()).hexdigest(),
-            "norm_stats_sha256": statistics.hexdigest(),
-            "tokenizer_sha256": hashlib.sha256(self.tokenizer.model_bytes).hexdigest(),
-        }
-
     def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
         """Rebuild the engine after the model has entered or left a precision.
 
@@ -251,25 +209,6 @@ class OpenPiZeroPolicy:
             self.engine, self._engine_named = made, named
         self._flow_steps = flow_steps
 
-    @contextmanager
-    def computed_by_module(self) -> Iterator[None]:
-        """Compute by calling the model's modules within the block, so that hooks are called."""
-        engine, self.engine = self.engine, EagerEngine(self.model)
-        try:
-            yield
-        finally:
-            self.engine = engine
-
-    def sample(self, batch: Batch, flow_steps: int | None = None) -> torch.Tensor:
-        """Return normalised actions, float32 (B, horizon, action_dim), computed by the present engine.
-
-        Args:
-            batch: prepared inputs.
-            flow_steps: Euler steps; by default the configuration's.
-        """
-        actions: torch.Tensor = self.engine.sample(batch, flow_steps or self._flow_steps)
-        return actions
-
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Return scale and offset that normalise actions: half their range in training, and its middle.
 
@@ -287,10 +226,6 @@ class OpenPiZeroPolicy:
             self._grippers.clear()
         for slot in slots or ():
             self._grippers.pop(slot, None)
-
-    def infer(self, obs: dict[str, Any], noise: np.ndarray | torch.Tensor | None = None) -> dict[str, Any]:
-        """Return the reply to one observation; noise is (horizon, action_dim). See ``infer_batch``."""
-        return self.infer_batch([obs], None if noise is None else torch.as_tensor(noise)[None])[0]
 
     def infer_batch(
         self,

@@ -5,7 +5,6 @@ loads the weights and infers once.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -22,6 +21,7 @@ from headless_eval.policies.open_pi_zero.names import to_theirs
 from headless_eval.policies.open_pi_zero.policy import OpenPiZeroPolicy
 from headless_eval.policies.paligemma.tokenizer import Tokenizer, find_tokenizer
 from headless_eval.policies.preflight import (
+    Opened,
     Steps,
     check_memory,
     check_statistics,
@@ -32,21 +32,6 @@ from headless_eval.policies.preflight import (
 from headless_eval.shared.text import bytes_text, plural
 
 _PROMPT = "put the green block on the yellow block beside the plate"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The opened files of a checkpoint.
-
-    Attributes:
-        weights: the stored parameters, not yet read, by the model's own names.
-        norm_stats: statistics of ``state`` and ``actions``.
-        tokenizer: the tokenizer that the model was trained with.
-    """
-
-    weights: dict[str, Stored]
-    norm_stats: dict[str, NormStats]
-    tokenizer: Tokenizer
 
 
 class _Found:

@@ -35,3 +35,15 @@ class BatchEngine:
         """Return normalised actions, float32 (B, horizon, action_dim), after so many flow steps."""
         actions: Tensor = self.sample_actions(*prepared, num_steps=steps)
         return actions
+
+
+class EagerEngine(BatchEngine):
+    """The model itself as an engine, the reference for all others: hooks on its modules see every output."""
+
+    name = "eager"
+
+    def __init__(self, model: Any):
+        self.sample_actions = model.sample_actions
+
+    def close(self) -> None:
+        """Do nothing: the engine keeps nothing."""

@@ -1,9 +1,7 @@
 """A π0 or π0.5 policy: from a robot's observations to its actions."""
 
-import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +12,12 @@ import torch
 from headless_eval.contracts.policy import Engine
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats, write_norm_stats
-from headless_eval.policies.paligemma.batch import Batch
+from headless_eval.policies.paligemma.batch import Batch, EagerEngine
+from headless_eval.policies.paligemma.policy import PaliGemmaPolicy
 from headless_eval.policies.paligemma.tokenizer import TOKENIZER_FILE, Tokenizer, find_tokenizer
 from headless_eval.policies.pi0.checkpoint import check_norm_stats, find_norm_stats, open_weights, their_name
 from headless_eval.policies.pi0.config import PolicyConfig, write_config
 from headless_eval.policies.pi0.engine import make_engine
-from headless_eval.policies.pi0.engine.eager import EagerEngine
 from headless_eval.policies.pi0.formats.openpi_torch import save_weights
 from headless_eval.policies.pi0.model import Pi0, slots_for
 from headless_eval.policies.pi0.transforms import (
@@ -40,7 +38,7 @@ from headless_eval.quant.precision import Precision
 from headless_eval.shared.files import replacing
 
 if TYPE_CHECKING:
-    from headless_eval.policies.pi0.preflight import Opened
+    from headless_eval.policies.preflight import Opened
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Pi0Input:
     batch_key: int
 
 
-class Pi0Policy:
+class Pi0Policy(PaliGemmaPolicy):
     """A π0 or π0.5 model with the conventions of its robot, modelled on openpi's policies.
 
     It follows ``contracts.policy.PreparingPolicy`` and is stateless: a reply depends only on observation and noise.
@@ -175,50 +173,9 @@ class Pi0Policy:
         save_checkpoint(directory, self.model, self.config, self.norm_stats, self.tokenizer)
 
     @property
-    def robot(self) -> str:
-        """Return the name of the policy's robot."""
-        return self.config.observation
-
-    @property
-    def open_loop_horizon(self) -> int:
-        """Return the number of actions of a chunk that are executed before the policy replans."""
-        return self.config.open_loop_horizon
-
-    @property
-    def image_size(self) -> int:
-        """Return the side of the model's images in pixels."""
-        return self.config.model.siglip.image_size
-
-    @property
-    def noise_shape(self) -> tuple[int, int]:
-        """Return (horizon, action_dim) of the noise for one observation."""
-        return self.model.noise_shape
-
-    @property
-    def engine_name(self) -> str:
-        """Return the name of the present engine, one of ``ENGINES`` except ``auto``."""
-        return self.engine.name
-
-    @property
     def rounds_itself(self) -> bool:
         """Return whether the engine computes in a precision's own types, so that the model must not be quantized."""
         return self.execution == "native"
-
-    def describe(self) -> dict[str, str]:
-        """Return the policy's description for a run's manifest: engine, and hashes of all files but the weights."""
-        statistics = hashlib.sha256()
-        for name, one in sorted(self.norm_stats.items()):
-            statistics.update(name.encode())
-            for key, value in sorted(vars(one).items()):
-                numbers = None if value is None else np.asarray(value, np.float64).tolist()
-                statistics.update(f"{key} {numbers}".encode())
-        return {
-            "engine": self.engine_name,
-            "execution": self.execution,
-            "config_sha256": hashlib.sha256(repr(self.config).encode()).hexdigest(),
-            "norm_stats_sha256": statistics.hexdigest(),
-            "tokenizer_sha256": hashlib.sha256(self.tokenizer.model_bytes).hexdigest(),
-        }
 
     def renew_engine(self, precision: Precision, handle: Handle | None) -> None:
         """Rebuild the engine after the model has entered or left a precision.
@@ -257,25 +214,6 @@ class Pi0Policy:
     def _device(self) -> torch.device:
         return self.model.device
 
-    @contextmanager
-    def computed_by_module(self) -> Iterator[None]:
-        """Compute by calling the model's modules within the block, so that hooks are called."""
-        engine, self.engine = self.engine, EagerEngine(self.model)
-        try:
-            yield
-        finally:
-            self.engine = engine
-
-    def sample(self, batch: Batch, flow_steps: int | None = None) -> torch.Tensor:
-        """Return normalised actions, float32 (B, horizon, action_dim), computed by the present engine.
-
-        Args:
-            batch: prepared inputs.
-            flow_steps: Euler steps; by default the configuration's.
-        """
-        actions: torch.Tensor = self.engine.sample(batch, flow_steps or self._flow_steps)
-        return actions
-
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Return scale and offset that normalise actions: (actions - offset) / scale, as in training.
 
@@ -303,10 +241,6 @@ class Pi0Policy:
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
         """Begin episodes; does nothing, because the policy keeps no state between observations."""
-
-    def infer(self, obs: dict[str, Any], noise: np.ndarray | torch.Tensor | None = None) -> dict[str, Any]:
-        """Return the reply to one observation; noise is (horizon, action_dim). See ``infer_batch``."""
-        return self.infer_batch([obs], None if noise is None else torch.as_tensor(noise)[None])[0]
 
     def infer_batch(
         self,

@@ -5,7 +5,6 @@ loads the weights and infers once.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -28,6 +27,7 @@ from headless_eval.policies.pi0.model import count_parameters
 from headless_eval.policies.pi0.policy import Pi0Policy
 from headless_eval.policies.pi0.weights import build_model, check_weights
 from headless_eval.policies.preflight import (
+    Opened,
     check_memory,
     check_statistics,
     check_tokenizer,
@@ -37,21 +37,6 @@ from headless_eval.policies.preflight import (
 from headless_eval.shared.text import bytes_text, plural
 
 _PROMPT = "pick up the object on the left and put it into the container on the right"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The opened files of a checkpoint.
-
-    Attributes:
-        weights: the stored parameters, not yet read, by the model's own names.
-        norm_stats: statistics of ``state`` and ``actions``.
-        tokenizer: the tokenizer that the model was trained with.
-    """
-
-    weights: dict[str, Stored]
-    norm_stats: dict[str, NormStats]
-    tokenizer: Tokenizer
 
 
 class _Found:

@@ -80,7 +80,7 @@ class Environment:
         start: what it started from.
         robot: the robot.
         objects: the objects that can be moved, by model.
-        cabinet: SAPIEN's articulation; None where there is none.
+        cabinet: SAPIEN's articulation of the cabinet; None in scenes without a cabinet.
         steps: control steps so far.
 
     Raises:

@@ -76,7 +76,7 @@ def make_engine(
         if name == "compiled":
             raise UserError(f"the engine 'compiled' cannot be used here: {why}; leave --engine at auto")
         _warn_once(f"inference at half the speed or less (engine eager): {why}")
-    from headless_eval.policies.pi0.engine.eager import EagerEngine
+    from headless_eval.policies.paligemma.batch import EagerEngine
 
     return EagerEngine(model)
 

@@ -122,7 +122,7 @@ def to_jax(name: str) -> str:
 
 
 def find_params(directory: Path) -> Path | None:
-    """Return the folder with orbax's arrays: ``params`` in a checkpoint, or in that one again; None if none."""
+    """Return the folder with orbax's arrays: ``params`` or ``params/params``; None if neither holds arrays."""
     for folder in (directory / "params", directory / "params" / "params"):
         if is_orbax(folder):
             return folder
