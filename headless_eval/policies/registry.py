@@ -21,7 +21,8 @@ class Family(Protocol):
 
     The module imports no torch before a policy is opened. A family may also have ``examine`` and ``convert``, for the
     commands doctor and convert, and ``new_model`` and ``new_policy``, for measuring models with random weights; see
-    ``pi0.family``.
+    ``pi0.family``. A family whose policies are found by other texts than names and folders, such as addresses, has
+    ``claims(text)``, which says so of a text.
     """
 
     @property
@@ -53,7 +54,7 @@ class Family(Protocol):
         ...
 
     def load(self, where: Path | str, options: LoadOptions) -> Any:
-        """Load a policy from a folder, or a policy of ``policies`` by name; ``LocalPolicy`` wraps it.
+        """Load a policy from a folder, or by a name of ``policies`` or a text that it claims; ``LocalPolicy`` wraps it.
 
         Raises:
             UserError: a file is missing or not valid, or an option does not apply to this policy.
@@ -87,12 +88,20 @@ def open_policy(policy: str | Path, checkpoint: str | Path | None, options: Load
     Raises:
         UserError: the same as for ``load_policy``.
     """
-    if checkpoint is None:
-        for _, family in FAMILIES.items():
-            if str(policy) in family.policies:
-                return family.load(str(policy), options), str(policy)
+    if checkpoint is None and (family := find_claimant(policy)):
+        return family.load(str(policy), options), str(policy)
     folder, name = find_policy(policy, checkpoint)
     return find_family(folder, options.config, options.config_file).load(folder, options), name
+
+
+def find_claimant(policy: str | Path) -> Family | None:
+    """Return the family that knows a policy by a name or a text of its own; None: ``policy`` has to be a folder."""
+    text = str(policy)
+    for _, family in FAMILIES.items():
+        claims = getattr(family, "claims", None)
+        if text in family.policies or (claims is not None and claims(text)):
+            return family
+    return None
 
 
 def check_engine(engine: str, execution: str) -> None:
