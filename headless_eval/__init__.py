@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headless_eval.local_policy import LocalPolicy, load_policy
     from headless_eval.policies.registry import list_policies
     from headless_eval.quant import Precision, Scope, configurations, fake_quantize, quantize_
+    from headless_eval.report.run import Run, read_run
     from headless_eval.runs.run import evaluate
     from headless_eval.sims.registry import Suite
 
@@ -24,6 +25,7 @@ __all__ = [
     "Policy",
     "Precision",
     "Robot",
+    "Run",
     "Scope",
     "Simulator",
     "StepResult",
@@ -37,6 +39,7 @@ __all__ = [
     "list_policies",
     "load_policy",
     "quantize_",
+    "read_run",
 ]
 
 # Imported when first asked for: torch alone takes seconds, and the command line's help needs none of it.
@@ -45,6 +48,7 @@ _HOMES = {
     "Policy": "contracts.policy",
     "Precision": "quant",
     "Robot": "contracts.robots",
+    "Run": "report.run",
     "Scope": "quant",
     "Simulator": "contracts.simulator",
     "StepResult": "contracts.simulator",
@@ -58,6 +62,7 @@ _HOMES = {
     "list_policies": "policies.registry",
     "load_policy": "local_policy",
     "quantize_": "quant",
+    "read_run": "report.run",
 }
 
 # Programs written for version 0.1 import it from here.

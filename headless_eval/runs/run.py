@@ -21,6 +21,7 @@ from headless_eval.loop import TimeSpent
 from headless_eval.policies.registry import find_policy
 from headless_eval.policies.trained_on import read_trained_on
 from headless_eval.quant.packs import check_packdir
+from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
 from headless_eval.results import RunDirectory
 from headless_eval.rollout.video import find_ffmpeg
@@ -58,7 +59,7 @@ def run(config: RunConfig) -> int:
             return outcome.status
 
 
-def evaluate(policy: LocalPolicy | Any, **settings: Any) -> RunDirectory:
+def evaluate(policy: LocalPolicy | Any, **settings: Any) -> Run:
     """Evaluate a policy from Python: what ``headless-eval run`` does, with nothing printed.
 
     Args:
@@ -68,7 +69,8 @@ def evaluate(policy: LocalPolicy | Any, **settings: Any) -> RunDirectory:
             dtypes=["float32", "int8"], videos="none", results="results/mine"``.
 
     Returns:
-        The run's folder, open for reading: ``path``, ``manifest``, ``records()``, ``actions(record)``.
+        The run, to read: ``path``, ``manifest``, ``records()``, the data frames ``episodes`` and ``summary``,
+        ``actions(episode)``, ``report()``.
 
     Raises:
         UserError: a setting is unknown or out of range, or the run cannot start.
@@ -90,7 +92,7 @@ def evaluate(policy: LocalPolicy | Any, **settings: Any) -> RunDirectory:
         outcome = Execution(evaluator, directory, console).run()
     if outcome.status == 130:
         raise KeyboardInterrupt(f"go on with: {command('run', '--resume', directory.path)}")
-    return RunDirectory.open(directory.path)
+    return read_run(directory.path)
 
 
 def _open(config: RunConfig, policy: LocalPolicy | None, console: Console) -> Evaluator:
