@@ -40,7 +40,8 @@ def load_policy(
 
     Args:
         policy: a name of ``list_policies()``, or a folder with ``config.toml``, weights (``model.safetensors`` or
-            its shards), ``assets/<asset_id>/norm_stats.json`` and ``tokenizer.model``.
+            its shards), ``assets/<asset_id>/norm_stats.json`` and ``tokenizer.model``; or the place of your own, as
+            ``module:attribute`` or ``./file.py:attribute``: a class or function that returns an object with ``infer``.
         checkpoint: a checkpoint instead of ``policy``: a folder of openpi (JAX or PyTorch), LeRobot or headless-eval,
             an address in openpi's cache (``gs://...``), or a hub id in Hugging Face's cache.
         max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU (see ``LocalPolicy``).
@@ -59,6 +60,7 @@ def load_policy(
         execution: ``simulated`` rounds to a precision's values, ``native`` computes in its types (fused engine).
         robot: the name of the policy's robot (``contracts.robots.ROBOTS``), if neither the configuration nor the
             checkpoint names it.
+        policy_args: arguments of a policy of your own: a dict, or words such as ``scale=0.5``.
 
     Raises:
         UserError: the policy, configuration, robot or device does not exist; a file is missing or not valid; both a
@@ -70,7 +72,7 @@ def load_policy(
     if max_batch is not None and max_batch < 1:
         raise UserError(f"max_batch is {max_batch}; it must be 1 or more")
     loaded, name = open_policy(policy, checkpoint, chosen)
-    return LocalPolicy(loaded, name, max_batch=max_batch)
+    return LocalPolicy(loaded.policy, name, max_batch=max_batch, origin=loaded.origin)
 
 
 class LocalPolicy:
@@ -101,6 +103,7 @@ class LocalPolicy:
         max_batch: the fixed size of batches; by default 4 on a CPU and 8 on a GPU. 1 is fastest for a single
             observation. Results depend on it in the last bits.
         threads: number of batches inferred at a time on a CPU.
+        origin: what a run's manifest says of the policy's code, if it is not this package's; JSON types only.
 
     Attributes:
         calibration: the calibration for methods that need it, or None.
@@ -116,10 +119,12 @@ class LocalPolicy:
         noise_shape: tuple[int, ...] | None = None,
         max_batch: int | None = None,
         threads: int = 2,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self._adapter = Adapter(policy, name, noise_shape)
         self.policy = policy
         self.name = name
+        self._origin = dict(origin or {})
         self.module = module if module is not None else _find_module(policy)
         self.config = getattr(policy, "config", None)
         self.noise_shape = self._adapter.noise_shape
@@ -209,6 +214,7 @@ class LocalPolicy:
             "open_loop_horizon": self.open_loop_horizon,
             "batch": self._batching.size,
             "threads": self._batching.threads,
+            **self._origin,
             **self._describe_policy(),
             **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256()}),
             "warmup_s": self.warmup_seconds,

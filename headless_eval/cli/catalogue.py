@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from headless_eval.config.catalogue import ListConfig
-from headless_eval.policies.registry import list_configs, list_policies, trained_policies
+from headless_eval.contracts.robots import ROBOTS
+from headless_eval.policies.registry import about_policy, list_configs, list_policies, trained_policies
 from headless_eval.quant.dtypes import DTYPES
 from headless_eval.quant.methods import METHODS
 from headless_eval.quant.precision import MODES
@@ -24,6 +25,7 @@ def catalogue() -> dict[str, Any]:
         "policies": list_policies(),
         "trained_on": {name: asdict(trained_on) for name, trained_on in trained_policies().items()},
         "configs": list_configs(),
+        "robots": {name: robot.summary for name, robot in ROBOTS.items()},
         "suites": {
             suite.name: {
                 "summary": suite.summary,
@@ -75,11 +77,11 @@ def print_catalogue(settings: ListConfig) -> int:
 def _print_names(console: Console, there: dict[str, Any]) -> None:
     trained = trained_policies()
     policies = [
-        [name, trained[name].flags if name in trained else "any suite, as a baseline"]
-        for name in there["policies"]
+        [name, trained[name].flags if name in trained else about_policy(name)] for name in there["policies"]
     ]
     console.print(Listing(("--policy", "for"), policies, 2))
     names = [
+        ["robots", "--robot", ", ".join(there["robots"])],
         ["configurations", "--config", ", ".join(there["configs"])],
         ["data types", "--dtypes", ", ".join(there["dtypes"])],
         *(["methods", "--dtypes", spelling] for spelling in there["methods"].values()),

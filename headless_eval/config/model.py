@@ -4,20 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from headless_eval.policies.options import GROUP, CheckpointSettings, FlowSettings
+from headless_eval.policies.options import GROUP, ArgumentSettings, CheckpointSettings, FlowSettings
 from headless_eval.shared.flags import Settings, flag
 
 WeightType = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicySettings(Settings):
+class PolicySettings(ArgumentSettings):
     """The choice of a policy."""
 
     GROUP: ClassVar[str] = GROUP
 
-    policy: Annotated[str, flag("NAME|DIR", free=True)] = "pi0-droid-tiny"
-    """Bundled policy, or a folder with config.toml, weights and statistics."""
+    policy: Annotated[str, flag("POLICY", free=True)] = "pi0-droid-tiny"
+    """Name, folder, or your own: module:attribute, ./file.py:attribute."""
 
     checkpoint: Annotated[Path | None, flag("DIR", "the policy's", free=True)] = None
     """openpi's or LeRobot's folder; open-pi-zero's file; or a cached address."""

@@ -1,5 +1,7 @@
 """Options of loading a policy: each is declared once, as a flag of the commands and an argument of ``load_policy``."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,6 +16,16 @@ DTYPES = ("float32", "bfloat16", "float16")
 """What weights can be kept in."""
 
 GROUP = "Policy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArgumentSettings(Settings):
+    """Arguments of a policy of the user's own."""
+
+    GROUP: ClassVar[str] = GROUP
+
+    policy_args: Annotated[tuple[str, ...], flag("NAME=VALUE ...", "none")] = ()
+    """Arguments of a policy of your own, such as scale=0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +73,7 @@ class EngineSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadOptions(EngineSettings, FlowSettings, CheckpointSettings):
+class LoadOptions(EngineSettings, FlowSettings, CheckpointSettings, ArgumentSettings):
     """How to load a policy; the fields are the further arguments of ``load_policy``, which documents them.
 
     A new option of a family is a field of one of the bases, which makes it a flag of the commands, too.
@@ -75,6 +87,9 @@ class LoadOptions(EngineSettings, FlowSettings, CheckpointSettings):
 
     def __post_init__(self) -> None:
         # Which engines there are, families say; and no flag was given here that a message could name.
+        if isinstance(self.policy_args, Mapping):
+            pairs = (f"{name}={json.dumps(value)}" for name, value in self.policy_args.items())
+            object.__setattr__(self, "policy_args", tuple(pairs))
         for name in ("config_file", "tokenizer"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))

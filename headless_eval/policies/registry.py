@@ -1,8 +1,9 @@
 """Registry of policies and families: bundled policies by name, others by folder or checkpoint. Imports no torch."""
 
+import ast
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from headless_eval.contracts.registry import Registry
 from headless_eval.errors import UserError
@@ -16,13 +17,26 @@ CONFIG = "config.toml"
 """The file with a policy's configuration in its folder."""
 
 
+class Brought(NamedTuple):
+    """A policy whose code is not this package's; a family's ``load`` may return it.
+
+    Args:
+        policy: the policy.
+        origin: what a run's manifest says of its code: ``origin``, ``code`` (hashes by file); JSON types only.
+    """
+
+    policy: Any
+    origin: dict[str, Any]
+
+
 class Family(Protocol):
     """A family of policies that share code: one folder, whose ``family.py`` adds it to ``FAMILIES``.
 
     The module imports no torch before a policy is opened. A family may also have ``examine`` and ``convert``, for the
     commands doctor and convert, and ``new_model`` and ``new_policy``, for measuring models with random weights; see
     ``pi0.family``. A family whose policies are found by other texts than names and folders, such as addresses, has
-    ``claims(text)``, which says so of a text.
+    ``claims(text)``, which says so of a text, and may have ``absolute(text)``, the text that leads to the same policy
+    from any folder. ``about(name)`` describes one of ``policies`` in a few words.
     """
 
     @property
@@ -56,6 +70,8 @@ class Family(Protocol):
     def load(self, where: Path | str, options: LoadOptions) -> Any:
         """Load a policy from a folder, or by a name of ``policies`` or a text that it claims; ``LocalPolicy`` wraps it.
 
+        Code that is not this package's is told of by returning it as ``Brought``.
+
         Raises:
             UserError: a file is missing or not valid, or an option does not apply to this policy.
         """
@@ -82,16 +98,22 @@ def trained_policies() -> dict[str, TrainedOn]:
     return {name: trained_on for name, trained_on in stated.items() if trained_on is not None}
 
 
-def open_policy(policy: str | Path, checkpoint: str | Path | None, options: LoadOptions) -> tuple[Any, str]:
-    """Load a policy; return the policy and its name.
+def open_policy(
+    policy: str | Path, checkpoint: str | Path | None, options: LoadOptions
+) -> tuple[Brought, str]:
+    """Load a policy; return it with the origin of its code (empty for this package's), and its name.
 
     Raises:
         UserError: the same as for ``load_policy``.
     """
     if checkpoint is None and (family := find_claimant(policy)):
-        return family.load(str(policy), options), str(policy)
-    folder, name = find_policy(policy, checkpoint)
-    return find_family(folder, options.config, options.config_file).load(folder, options), name
+        where: Path | str = str(policy)
+        name = str(policy)
+    else:
+        where, name = find_policy(policy, checkpoint)
+        family = find_family(where, options.config, options.config_file)
+    loaded = family.load(where, options)
+    return loaded if isinstance(loaded, Brought) else Brought(loaded, {}), name
 
 
 def find_claimant(policy: str | Path) -> Family | None:
@@ -102,6 +124,32 @@ def find_claimant(policy: str | Path) -> Family | None:
         if text in family.policies or (claims is not None and claims(text)):
             return family
     return None
+
+
+def about_policy(name: str) -> str:
+    """Return what a family says of a policy that needs no folder; empty if it says nothing."""
+    about = getattr(find_claimant(name), "about", None)
+    return about(name) if about is not None else ""
+
+
+def absolute_policy(policy: str) -> str:
+    """Return the text that leads to the same policy from any folder; names stay as they are."""
+    absolute = getattr(find_claimant(policy), "absolute", None)
+    if absolute is not None:
+        return str(absolute(policy))
+    is_folder = policy not in list_policies() and Path(policy).is_dir()
+    return str(Path(policy).resolve()) if is_folder else policy
+
+
+def trained_on(policy: str | Path, checkpoint: str | Path | None = None) -> TrainedOn | None:
+    """Return the training tasks of a policy in a folder; None if it does not list them, or has no folder.
+
+    Raises:
+        UserError: the policy or the checkpoint does not exist, or its list is malformed.
+    """
+    if checkpoint is None and find_claimant(policy) is not None:
+        return None
+    return read_trained_on(find_policy(policy, checkpoint)[0])
 
 
 def check_engine(engine: str, execution: str) -> None:
@@ -143,6 +191,11 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
     folder = Path(policy)
     if folder.is_dir():
         return folder, folder.resolve().name
+    if folder.suffix == ".py" and folder.is_file():
+        raise UserError(
+            f"policy {str(policy)!r} is a file of Python: add the class or function in it that makes the policy "
+            f"({policy}:{_first_definition(folder)})"
+        )
     if folder.exists():
         raise UserError(f"policy {str(policy)!r} is a file: name the folder that holds it")
     if str(policy) in list_configs():
@@ -150,7 +203,18 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
             f"{str(policy)!r} is a configuration whose weights are not bundled: give a checkpoint's folder with it "
             f"(--checkpoint DIR --config {policy})"
         )
-    raise unknown("policy", str(policy), list_policies())
+    error = unknown("policy", str(policy), list_policies())
+    raise UserError(f"{error}; a folder; or your own, as module:attribute or ./file.py:attribute")
+
+
+def _first_definition(file: Path) -> str:
+    """Return the name of the first public class or function of a file, which is not run; ``NAME`` if it has none."""
+    try:
+        nodes = ast.parse(file.read_bytes()).body
+    except (OSError, ValueError, SyntaxError):
+        return "NAME"
+    names = [node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    return next((name for name in names if not name.startswith("_")), "NAME")
 
 
 def find_family(folder: Path, name: str | None = None, file: Path | None = None) -> Family:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from headless_eval.config.stored import free_settings
 
 # What changes no trial's result; which settings do not, they say themselves.
-_UNIMPORTANT = {"policy": {"name", "warmup_s", "loaded_s"}, "source": {"git_commit", "git_modified"}}
+_UNIMPORTANT = {"policy": {"name", "warmup_s", "loaded_s", "file"}, "source": {"git_commit", "git_modified"}}
 _SECTIONS = ("settings", "policy", "simulator", "source", "versions", "hardware")
 _WORDS = {
     ("policy", "fingerprint"): "the weights",
@@ -36,6 +36,8 @@ class Difference(NamedTuple):
         what = _WORDS.get((self.section, self.name))
         if what is None:
             what = f"--{self.name.replace('_', '-')}" if self.section == "settings" else self.name
+            if self.section == "policy" and what.startswith("code."):
+                what = f"code {what.removeprefix('code.')}"
             what = f"the {self.section}'s {what}" if self.section in ("simulator", "policy") else what
         return f"{what}: {_short(self.then)} then, {_short(self.now)} now"
 
@@ -62,10 +64,13 @@ def _value(name: str, entries: Mapping[str, Any]) -> Any:
     value = entries[name]
     if name == "device" and isinstance(value, str):  # which of several GPUs does not matter
         return value.partition(":")[0]
-    if name == "class" and isinstance(value, str) and value.startswith("headless_eval."):
-        return value.rpartition(".")[
-            2
-        ]  # the package's own classes move; the code's hash tells whether they changed
+    # The package's own classes and files of users move; the code's hash tells whether they changed.
+    if (
+        name == "class"
+        and isinstance(value, str)
+        and value.startswith(("headless_eval.", "headless_eval_file_"))
+    ):
+        return value.rpartition(".")[2]
     return value
 
 

@@ -1,12 +1,11 @@
 """What identifies a run before it starts: its manifest, and its plan."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from headless_eval.config.stored import to_table
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.policies.registry import list_policies
+from headless_eval.policies.registry import absolute_policy
 from headless_eval.quant.precision import Precision
 from headless_eval.results.manifest import build_manifest
 from headless_eval.runs.evaluator import Evaluator
@@ -16,8 +15,7 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
     """Return the manifest of a run that would start now; policy and simulator are open."""
     config = evaluator.settings
     settings = to_table(config)
-    if Path(config.policy).is_dir() and config.policy not in list_policies():
-        settings["policy"] = str(Path(config.policy).resolve())
+    settings["policy"] = absolute_policy(config.policy)
     settings["results"] = None if config.results is None else str(config.results)
     settings["open_loop_horizon"] = evaluator.open_loop_horizon
     simulator, policy = evaluator.simulator, evaluator.policy

@@ -18,8 +18,7 @@ from headless_eval.config.stored import run_with
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.loop import TimeSpent
-from headless_eval.policies.registry import find_policy
-from headless_eval.policies.trained_on import read_trained_on
+from headless_eval.policies.registry import trained_on
 from headless_eval.quant.packs import check_packdir
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
@@ -140,9 +139,9 @@ def _prepare(evaluator: Evaluator, console: Console) -> Iterator[RunDirectory]:
             highlight=False,
         )
         if not evaluator.policy_was_given:
-            trained_on = read_trained_on(find_policy(config.policy, config.checkpoint)[0])
+            trained = trained_on(config.policy, config.checkpoint)
             tasks = evaluator.tasks
-            if trained_on and (warning := trained_on.warning(policy.name, evaluator.suite.name, tasks)):
+            if trained and (warning := trained.warning(policy.name, evaluator.suite.name, tasks)):
                 console.print(warning, highlight=False, soft_wrap=True)
         manifest = describe(evaluator)
         if directory is None:

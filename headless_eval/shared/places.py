@@ -8,10 +8,13 @@ import hashlib
 import importlib.util
 import re
 import sys
+import sysconfig
+from collections.abc import Iterator
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from headless_eval.errors import UserError
@@ -105,7 +108,7 @@ def load_module(place: Place, what: str) -> ModuleType:
         raise UserError(f"{what} cannot be imported: {error}; install what is missing") from error
     except Exception as error:
         raise UserError(
-            f"{what} cannot be imported ({type(error).__name__}: {error}{_line_of(error)})"
+            f"{what} cannot be imported ({type(error).__name__}: {error}{line_of(error)})"
         ) from error
 
 
@@ -142,6 +145,34 @@ def origin_of_module(name: str) -> dict[str, str]:
     return entries if file is None else entries | {"sha256": sha256_of(Path(file))}
 
 
+def code_of(place: Place) -> dict[str, str]:
+    """Return SHA-256 hashes of the code of a place whose module is imported.
+
+    Returns:
+        For a module of a package one hash of all the package's Python files, by the package's name; else a hash of
+        each imported file of the module's folder, by its path there. Libraries beside the module are left out.
+    """
+    top = place.module.partition(".")[0]
+    for folder in getattr(sys.modules[top], "__path__", ()):
+        return {top: sha256_of(Path(folder))}
+    own = Path(sys.modules[place.module].__file__ or "").resolve()
+    paths = {own, *_imported_from(own.parent)}
+    return {path.relative_to(own.parent).as_posix(): sha256_of(path) for path in sorted(paths)}
+
+
+def _imported_from(folder: Path) -> Iterator[Path]:
+    """Yield the files of imported modules below a folder, without libraries' and this package's own."""
+    paths = sysconfig.get_paths()
+    libraries = [Path(paths[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    libraries.append(Path(__file__).resolve().parents[1])
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        path = Path(file).resolve() if file else folder
+        outside = any(path.is_relative_to(library) for library in libraries) or "site-packages" in path.parts
+        if path.suffix == ".py" and path.is_relative_to(folder) and path.is_file() and not outside:
+            yield path
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of all Python files below a folder."""
     if path.is_file():
@@ -160,10 +191,17 @@ def _name_of(path: Path) -> str:
     return f"headless_eval_file_{stem}_{digest[:12]}"
 
 
+class _Uncached(SourceFileLoader):
+    """A loader that compiles the source: Python's cache takes a file of the same size and second for the same."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _import_file(path: Path, name: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -176,8 +214,8 @@ def _import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _line_of(error: Exception) -> str:
-    """Return the file and line where an import failed, as ``, file.py line 3``; nothing for an unknown line."""
+def line_of(error: Exception) -> str:
+    """Return the file and line where code of a user's failed, as ``, file.py line 3``; nothing for an unknown line."""
     if isinstance(error, SyntaxError):
         return ""  # its message names them
     trace, last = error.__traceback__, ""

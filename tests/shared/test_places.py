@@ -106,3 +106,39 @@ def test_what_does_not_exist():
         places.load("/no/such/file.py:THING", "policy")
     with pytest.raises(UserError, match="write module:attribute"):
         places.load("droid", "suite")
+
+
+def test_a_file_is_compiled_from_its_present_content(tmp_path):
+    file = tmp_path / "quickly.py"
+    for number in (1, 2):  # of the same length, within the same second
+        file.write_text(f"THING = {number}\n")
+        assert places.load(f"{file}:THING", "policy") == number
+
+
+def test_the_code_of_a_file_and_of_what_it_imports_beside_it(tmp_path):
+    (tmp_path / "helper_of_the_policy.py").write_text("FACTOR = 2\n")
+    (tmp_path / "unused.py").write_text("")
+    file = tmp_path / "random.py"  # the name of a module of Python's own
+    file.write_text("import random\n\nimport numpy\nfrom helper_of_the_policy import FACTOR\n")
+    text = f"{file}:FACTOR"
+    assert places.load(text, "policy") == 2
+    first = places.code_of(places.find(text, "policy"))
+    assert first.keys() == {"random.py", "helper_of_the_policy.py"}
+    file.write_text(file.read_text() + "# changed\n")
+    places.load(text, "policy")
+    second = places.code_of(places.find(text, "policy"))
+    assert [name for name in first if first[name] != second[name]] == ["random.py"]
+
+
+def test_the_code_of_a_package(tmp_path, monkeypatch):
+    package = tmp_path / "package_of_the_policy"
+    package.mkdir()
+    for name in ("__init__", "inner"):
+        (package / f"{name}.py").write_text("THING = 1\n")
+    monkeypatch.chdir(tmp_path)
+    text = "package_of_the_policy.inner:THING"
+    places.load(text, "policy")
+    first = places.code_of(places.find(text, "policy"))
+    assert first == {"package_of_the_policy": places.sha256_of(package)}
+    (package / "other.py").write_text("")
+    assert places.code_of(places.find(text, "policy")) != first

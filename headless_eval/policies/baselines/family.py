@@ -21,6 +21,10 @@ class Baselines:
         """Return the names of the baselines."""
         return tuple(BASELINES)
 
+    def about(self, name: str) -> str:
+        """Return what a baseline is for."""
+        return "any suite, as a baseline"
+
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
         """Return False, because baselines have no folders."""
         return False
@@ -39,10 +43,16 @@ class Baselines:
         Raises:
             UserError: an option is given that baselines do not take, or the robot is unknown.
         """
-        unused = options.config, options.config_file, options.tokenizer, options.flow_steps
+        unused = (
+            options.config,
+            options.config_file,
+            options.tokenizer,
+            options.flow_steps,
+            options.policy_args,
+        )
         if any(unused) or (options.engine, options.execution) != ("auto", "simulated"):
             raise UserError(
-                f"policy {where!r} has neither configuration, tokenizer, flow steps nor engine: leave them out"
+                f"policy {where!r} has no configuration, tokenizer, arguments, flow steps or engine: leave them out"
             )
         return BASELINES[str(where)](options.robot)
 
