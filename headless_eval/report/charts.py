@@ -38,6 +38,7 @@ class Chart:
         points: per group the rows of single tasks, if one bar stands for all tasks; else empty.
         reference: the baseline's rate over all tasks, if it ran.
         baseline: the baseline's name.
+        missing: why there is nothing beside the baseline; empty if there is.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Chart:
     points: Sequence[Sequence[Row]] = field(default=())
     reference: float | None = None
     baseline: str = DEFAULT_BASELINE
+    missing: str = ""
 
     def group(self, index: int) -> list[tuple[Series, Row]]:
         """Return the bars of a group that exist: a mode that did not run for a dtype leaves no hole."""
@@ -55,7 +57,8 @@ class Chart:
     @property
     def note(self) -> str:
         """The caption, in one line."""
-        note = "Bars: rate and 95 % Wilson interval"
+        note = f"{self.missing} " if self.missing else ""
+        note += "Bars: rate and 95 % Wilson interval"
         note += "; points: single tasks" if self.points else ""
         errors = sum(row.errors for one in self.series for row in one.rows if row is not None)
         return note + (f"; not counted: {errors} with errors" if errors else "")
@@ -69,7 +72,10 @@ class Chart:
 
 
 def charts(summary: Summary) -> dict[str, Chart | str]:
-    """Return the four charts by name; instead of a chart without data, the reason as text."""
+    """Return the four charts by name; instead of a chart without any bar, the reason as text.
+
+    The chart of a mode that did not run has the baseline alone, and says so.
+    """
     return {mode: _mode_chart(summary, mode) for mode in MODES} | {"overall": _overall_chart(summary)}
 
 
@@ -77,9 +83,10 @@ def _mode_chart(summary: Summary, mode: str) -> Chart | str:
     """Groups: the quantized variants of one mode after the baseline; bars: tasks."""
     baseline, others = _baseline_and_others(summary)
     found = [row for row in others if row.quantized and row.mode == mode]
-    if not found:
-        return f"{MODES[mode]}: no precision ran in this mode."
+    missing = "" if found else f"{MODES[mode]}: no precision ran in this mode."
     groups = baseline + found
+    if not groups:
+        return missing
     per_task = {(row.configuration, row.task): row for row in summary.rows}
     points: list[list[Row]] = []
     if 1 < len(summary.tasks) <= COLOURS:
@@ -98,7 +105,8 @@ def _mode_chart(summary: Summary, mode: str) -> Chart | str:
                 for group in groups
             ]
     labels = [_label(group, mode) for group in groups]
-    return Chart(mode, MODES[mode], labels, series, points, _reference(summary), summary.baseline)
+    reference = _reference(summary)
+    return Chart(mode, MODES[mode], labels, series, points, reference, summary.baseline, missing)
 
 
 def _overall_chart(summary: Summary) -> Chart | str:

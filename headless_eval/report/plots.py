@@ -33,7 +33,8 @@ _PER_LINE = 100  # characters of a caption
 def write_plots(folder: Path, summary: Summary) -> None:
     """Write ``success_rate_{weights_only,activations_only,both,overall}.png`` into a folder.
 
-    A mode that did not run gets a small image that says so.
+    The image of a mode that did not run shows the baseline, and says so. If no bar can be drawn at all, it is a small
+    image with the reason.
     """
     for name, chart in charts(summary).items():
         figure = _empty_figure(chart) if isinstance(chart, str) else _bar_figure(summary.suite, chart)

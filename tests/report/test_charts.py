@@ -1,5 +1,7 @@
 """Data of the charts: groups, bars, labels and notes."""
 
+from dataclasses import replace
+
 import pytest
 
 from headless_eval.report.charts import Chart, charts
@@ -20,8 +22,17 @@ def test_the_baseline_is_the_first_group_and_tasks_are_bars(made):
     assert chart.reference == pytest.approx(8 / 9)
 
 
-def test_a_mode_that_did_not_run_is_a_sentence(made):
-    assert made["activations_only"].endswith("no precision ran in this mode.")
+def test_the_chart_of_a_mode_that_did_not_run_is_the_baseline_with_a_sentence(made):
+    assert made["activations_only"].labels == ["float32"]
+    assert made["activations_only"].missing.endswith("no precision ran in this mode.")
+
+
+def test_without_any_bar_the_reason_is_given(summary):
+    quantized = [row for row in summary.rows if row.mode == "both"]
+    assert (
+        charts(replace(summary, rows=quantized))["weights_only"]
+        == "Weights only: no precision ran in this mode."
+    )
 
 
 def test_the_overall_chart_has_a_bar_for_each_mode_that_ran(made):

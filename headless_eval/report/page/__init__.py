@@ -11,6 +11,7 @@ from typing import Any
 
 from headless_eval.report.page import sections
 from headless_eval.report.page.episodes import embed
+from headless_eval.report.page.heat import heat_map
 from headless_eval.report.summary import Summary
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.shared.files import replacing
@@ -45,7 +46,7 @@ def write_page(
                 header=sections.header(manifest, summary),
                 summary=sections.summary_table(summary) if summary.rows else "",
                 charts=sections.drawn_charts(summary),
-                heat=sections.drawings.heat_map(summary) if summary.rows else "",
+                heat=heat_map(summary) if summary.rows else "",
                 forest=sections.forest(summary),
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),

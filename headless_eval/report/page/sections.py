@@ -9,6 +9,7 @@ from typing import Any
 from headless_eval.report.charts import Chart, charts
 from headless_eval.report.page import drawings
 from headless_eval.report.page.episodes import time_per_configuration
+from headless_eval.report.page.forest import forest_plot
 from headless_eval.report.page.markup import Markup, join, tag
 from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
@@ -81,26 +82,18 @@ def summary_table(summary: Summary) -> Markup:
     heads += ["Errors"] if errors else []
     rows = []
     for row in summary.overall:
-        decided = row.comparison.decided if row.comparison else None
         cells = [
-            tag("th", row.configuration, scope="row"),
-            tag("td", f"{row.successes}/{row.episodes}" if row.episodes else "–", class_="number"),
-            tag("td", tag("div", drawings.rate_bar(row), tag("span", _rate(row)), class_="rated")),
+            (f"{row.successes}/{row.episodes}" if row.episodes else "–", "number"),
+            (tag("div", drawings.rate_bar(row), tag("span", _rate(row)), class_="rated"), None),
         ]
         if compared:
             difference, p_value, shown = _comparison(row)
-            news = f"number {decided or ''}".strip()
-            cells += [tag("td", difference, class_=news), tag("td", p_value, class_=news)]
-            cells.append(tag("td", shown, class_="number"))
+            news = f"number {row.comparison.decided or ''}".strip() if row.comparison else "number"
+            cells += [(difference, news), (p_value, news), (shown, "number")]
         if errors:
-            cells.append(tag("td", str(row.errors) if row.errors else "", class_="number bad"))
-        rows.append(tag("tr", *cells))
-    table = tag(
-        "table",
-        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
-        tag("tbody", *rows),
-        class_="summary",
-    )
+            cells.append((str(row.errors) if row.errors else "", "number bad"))
+        rows.append((row.configuration, cells))
+    table = _table("summary", heads, rows)
     note = "Intervals of the rate after Wilson."
     if compared:
         note += (
@@ -114,12 +107,17 @@ def summary_table(summary: Summary) -> Markup:
 
 
 def drawn_charts(summary: Summary) -> Markup:
-    """Return the four charts; charts without data are named below them."""
+    """Return the charts of the modes that ran; the other modes are named below them."""
     found = charts(summary)
     # All modes first: most readers look for this chart.
     order = sorted(found, key=lambda name: name != "overall")
-    drawn = [drawings.bar_chart(chart) for name in order if isinstance(chart := found[name], Chart)]
-    missing = [chart for name in order if isinstance(chart := found[name], str)]
+    reasons = {name: chart.missing if isinstance(chart, Chart) else chart for name, chart in found.items()}
+    drawn = [
+        drawings.bar_chart(chart)
+        for name in order
+        if isinstance(chart := found[name], Chart) and not reasons[name]
+    ]
+    missing = [reasons[name] for name in order if reasons[name]]
     return join(
         tag("div", *drawn, class_="charts"), tag("p", " ".join(missing), class_="note") if missing else None
     )
@@ -127,7 +125,7 @@ def drawn_charts(summary: Summary) -> Markup:
 
 def forest(summary: Summary) -> Markup:
     """Return the plot of paired differences, or the reason why nothing can be compared."""
-    drawing = drawings.forest_plot(summary)
+    drawing = forest_plot(summary)
     if drawing is None:
         return tag(
             "p", f"Nothing to compare: {summary.baseline} and another precision must have run.", class_="note"
@@ -172,15 +170,8 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
         seconds = [one[key] / episodes for key in ("total_s", "sim_s", "render_s", "infer_s")]
         chunk = f"{1000 * one['infer_s'] / one['replans']:.1f}" if one["replans"] else "–"
         cells = [f"{episodes:,}", *(f"{value:.2f}" for value in seconds), chunk]
-        rows.append(
-            tag("tr", tag("th", name, scope="row"), *(tag("td", cell, class_="number") for cell in cells))
-        )
-    table = tag(
-        "table",
-        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
-        tag("tbody", *rows),
-        class_="numbers",
-    )
+        rows.append((name, [(cell, "number") for cell in cells]))
+    table = _table("numbers", heads, rows)
     note = "Means over episodes; time spent on several at once is divided among them."
     return join(*parts, _scrolling(table, "Time by precision"), tag("p", note, class_="note"))
 
@@ -241,6 +232,35 @@ def _rate(row: Row) -> str:
     if row.rate is None or row.interval is None:
         return "only errors"
     return f"{100 * row.rate:.0f} % ({100 * row.interval.low:.0f} to {100 * row.interval.high:.0f})"
+
+
+def _table(
+    kind: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[str, str | None]]]]
+) -> Markup:
+    """Return a table; on a phone each row becomes a short paragraph of cells with their heads before them.
+
+    Args:
+        kind: its class.
+        heads: the head of the rows' names, and those of the cells.
+        rows: each row's name, and its cells with their class.
+    """
+    body = [
+        tag(
+            "tr",
+            tag("th", name, scope="row"),
+            *(
+                tag("td", cell, class_=look, data_label=head)
+                for head, (cell, look) in zip(heads[1:], cells, strict=True)
+            ),
+        )
+        for name, cells in rows
+    ]
+    return tag(
+        "table",
+        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
+        tag("tbody", *body),
+        class_=f"{kind} stacked",
+    )
 
 
 def _scrolling(table: Markup, label: str) -> Markup:

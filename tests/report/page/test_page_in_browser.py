@@ -320,6 +320,36 @@ def test_a_phone_scrolls_in_one_direction(page: Shown, width: int) -> None:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_no_text_covers_another_and_nothing_is_cut(page: Shown, width: int) -> None:
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 1000}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page.driver.get(page.url)
+        found = page.run(
+            """
+            const covering = [];
+            for (const drawing of document.querySelectorAll(".chart, .forest")) {
+              const texts = [...drawing.querySelectorAll("text, b, span")]
+                .map((one) => [one.textContent, one.getBoundingClientRect()]).filter(([, box]) => box.width);
+              texts.forEach(([name, one], index) => texts.slice(index + 1).forEach(([other, two]) => {
+                const beside = one.left >= two.right || two.left >= one.right;
+                if (!beside && one.top + 2 < two.bottom && two.top + 2 < one.bottom)
+                  covering.push(`${name} | ${other}`);
+              }));
+            }
+            const cut = [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth);
+            return [document.querySelectorAll(".forest text").length, covering, cut.map((one) => one.ariaLabel)];
+            """
+        )
+        ticks, covering, cut = found
+        assert ticks > 3
+        assert covering == []
+        assert cut == []
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_follow_the_system(page: Shown, scheme: str) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
