@@ -20,7 +20,16 @@ def installed(tmp_path_factory) -> dict[str, str]:
     copy.mkdir()
     shutil.copy(SOURCE / "pyproject.toml", copy)
     shutil.copytree(SOURCE / "headless_eval_example", copy / "headless_eval_example")
-    install = "-m pip install --quiet --no-index --no-deps --no-build-isolation --target".split()
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+    ]
     subprocess.run([sys.executable, *install, str(target), str(copy)], check=True)
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(target)])}
 
