@@ -108,6 +108,8 @@ class LocalPolicy:
     Attributes:
         calibration: the calibration for methods that need it, or None.
         packdir: the folder that caches the packed weights of methods; None disables the cache.
+        determinism: ``"checked"`` if two replies to an observation from one seed were the same, ``"not given"`` if they
+            differed, None if they were not compared.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class LocalPolicy:
         self.calibration: Calibration | None = None
         self.packdir: Path | None = None
         self.warmup_seconds: float | None = None
+        self.determinism: str | None = None
         self._on_cpu = self.device.type == "cpu"
         self._batching = Batching(
             self._adapter, name, on_cpu=self._on_cpu, max_batch=max_batch, threads=threads
@@ -168,6 +171,11 @@ class LocalPolicy:
     def stateless(self) -> bool:
         """Return whether a reply depends only on the observation and its noise."""
         return self._adapter.stateless
+
+    @property
+    def draws(self) -> bool:
+        """Return whether replies may depend on the process's random generators."""
+        return self._adapter.draws
 
     @property
     def max_slots(self) -> int | None:
@@ -217,6 +225,7 @@ class LocalPolicy:
             **self._origin,
             **self._describe_policy(),
             **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256()}),
+            **({} if self.determinism is None else {"determinism": self.determinism}),
             "warmup_s": self.warmup_seconds,
         }
 
@@ -498,16 +507,19 @@ class LocalPolicy:
         self.warmup_seconds = time.perf_counter() - begin
         return self.warmup_seconds
 
-    def reset(self, slots: Sequence[int] | None = None) -> None:
+    def reset(self, slots: Sequence[int] | None = None, seeds: Sequence[int] | None = None) -> None:
         """Tell the policy that episodes begin.
 
         Args:
             slots: the slots of these episodes; None: all slots.
+            seeds: the seed of each episode, 0 to 2**32 - 1. A policy that neither takes noise nor declares that it is
+                stateless then draws from random generators of Python, NumPy and torch with this seed, one set a slot.
+                None: it draws from the process's generators as they are.
 
         Raises:
             UserError: the number of slots is above ``max_slots``.
         """
-        self._adapter.reset(slots)
+        self._adapter.reset(slots, seeds)
 
     def infer(self, obs: dict[str, Any], noise: Any = None) -> dict[str, Any]:
         """Return the reply to one observation; see ``infer_batch``.

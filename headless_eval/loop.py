@@ -50,8 +50,8 @@ class Policy(Protocol):
         """Return a dict with ``actions`` (horizon, action_dims) for each observation; each is of a slot's episode."""
         ...
 
-    def reset(self, slots: Sequence[int]) -> None:
-        """Tell the policy that new episodes begin in these slots."""
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Tell the policy that new episodes with these seeds begin in these slots."""
         ...
 
 
@@ -357,7 +357,7 @@ class _Rollout:
         self.active[episode.slot] = episode
         try:
             with self.doing("sim", [episode]):
-                self.policy.reset([episode.slot])
+                self.policy.reset([episode.slot], [episode.trial.seed.policy_seed()])
                 self.simulator.reset(episode.slot, episode.trial.task, episode.trial.seed)
             with self.clock("render", [episode]):
                 episode.video = self.open_video(episode.trial)
@@ -371,11 +371,15 @@ class _Rollout:
         """Give these episodes their next chunk of actions."""
         for episode, observation in self.together("render", self.observe, episodes):
             episode.observation = observation
-        for episode, output in self.together("infer", self.infer, list(self.active.values())):
-            try:
-                episode.plan(output["actions"], self.horizon)
-            except Exception as fault:
-                self.finish(episode, fault)
+        running = list(self.active.values())
+        # A policy with a history must not be asked a second time because another episode's inference failed.
+        alone = not getattr(self.policy, "stateless", True)
+        for group in [[episode] for episode in running] if alone else [running]:
+            for episode, output in self.together("infer", self.infer, group):
+                try:
+                    episode.plan(output["actions"], self.horizon)
+                except Exception as fault:
+                    self.finish(episode, fault)
 
     def observe(self, episodes: list[_Episode]) -> list[dict[str, Any]]:
         return self.simulator.observe([episode.slot for episode in episodes])

@@ -98,7 +98,7 @@ class ToyPolicy:
         if precision.dtype in self.cannot:
             raise self.cannot[precision.dtype]
 
-    def reset(self, slots):
+    def reset(self, slots, seeds):
         self.resets += 1
 
     def infer_batch(self, observations, noise, slots):

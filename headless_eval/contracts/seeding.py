@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Another number would give other episodes than those of all earlier runs.
-_INITIAL_STATE, _FLOW_NOISE, _ENVIRONMENT = 0, 2, 3
+_INITIAL_STATE, _FLOW_NOISE, _ENVIRONMENT, _POLICY = 0, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,7 @@ class TrialSeed:
     def environment_seed(self) -> int:
         """Return a 32-bit seed for simulators that take an integer."""
         return int(self._sequence(_ENVIRONMENT).generate_state(1)[0])
+
+    def policy_seed(self) -> int:
+        """Return a 32-bit seed for policies that draw from random generators of their own."""
+        return int(self._sequence(_POLICY).generate_state(1)[0])

@@ -8,6 +8,7 @@ import numpy as np
 
 from headless_eval.contracts.robots import IMAGE_SIZE
 from headless_eval.errors import UserError
+from headless_eval.policies.generators import SlotGenerators
 
 _OPEN_LOOP_HORIZON = 8  # default for policies that do not declare it
 
@@ -24,6 +25,8 @@ class Adapter:
         noise_shape: shape of the noise of one observation; None: the policy takes no noise.
         stateless: whether a reply depends only on the observation and its noise. If the policy does not declare it, a
             policy that takes noise as an argument counts as stateless, others do not.
+        draws: whether replies may depend on the process's random generators: the policy neither takes noise nor
+            declares that it is stateless.
         max_slots: maximal number of episodes at a time; None: any number. It is 1 for a policy with a history that does
             not learn which episode an observation belongs to.
 
@@ -40,6 +43,8 @@ class Adapter:
         self.noise_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
         declared = getattr(policy, "stateless", None)
         self.stateless = bool(self.noise_shape is not None if declared is None else declared)
+        self.draws = self.noise_shape is None and not declared
+        self._generators = SlotGenerators()
         batch, reset = getattr(policy, "infer_batch", None), getattr(policy, "reset", None)
         self._reset_takes_slots = _takes(reset, "slots")
         self._batch_takes = {argument for argument in ("noise", "slots") if _takes(batch, argument)}
@@ -104,9 +109,12 @@ class Adapter:
             UserError: several slots are given, and the policy cannot distinguish episodes.
         """
         self.check_slots([slot])
-        if self._prepares or (not self.stateless and self._knows_slots):
-            return self.infer_batch([prepared], None if noise is None else np.asarray(noise)[None], [slot])[0]
-        return self._policy.infer(prepared, **({} if noise is None else {"noise": noise}))
+        with self._generators.of(slot):
+            if self._prepares or (not self.stateless and self._knows_slots):
+                return self.infer_batch(
+                    [prepared], None if noise is None else np.asarray(noise)[None], [slot]
+                )[0]
+            return self._policy.infer(prepared, **({} if noise is None else {"noise": noise}))
 
     def infer_batch(self, prepared: Sequence[Any], noise: np.ndarray | None, slots: Sequence[int]) -> Any:
         """Return the replies to several inputs, with noise (number, *noise_shape), computed at once."""
@@ -119,22 +127,37 @@ class Adapter:
         """Return the final reply of a policy that has a step after its batches; the reply itself for others."""
         return self._policy.conclude(reply, slot) if self._concludes else reply
 
-    def reset(self, slots: Sequence[int] | None) -> None:
+    def reset(self, slots: Sequence[int] | None, seeds: Sequence[int] | None = None) -> None:
         """Tell the policy that episodes begin in these slots; None: in all slots.
+
+        Args:
+            slots: the slots.
+            seeds: the seed of each slot's episode, 0 to 2**32 - 1, for a policy that draws from the process's random
+                generators; None: it draws from their present states.
 
         Raises:
             UserError: several slots are given, and the policy cannot distinguish episodes.
         """
+        self._generators.forget(slots)
         if slots is None:
             self._slot = None
         else:
             self.check_slots(slots)
+            for slot, seed in zip(slots, seeds or (), strict=bool(seeds)):
+                if self.draws:
+                    self._generators.seed(slot, seed)
         reset = getattr(self._policy, "reset", None)
-        if callable(reset):
-            if self._reset_takes_slots:
-                reset(slots=slots)
-            else:
+        if not callable(reset):
+            return
+        if not self._reset_takes_slots:
+            with self._generators.of(-1 if not slots else slots[0]):
                 reset()
+        elif slots is None:
+            reset(slots=None)
+        else:
+            for slot in slots:
+                with self._generators.of(slot):
+                    reset(slots=[slot])
 
     def check_slots(self, slots: Sequence[int]) -> None:
         """Refuse several episodes at a time for a policy that cannot distinguish them.

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 from headless_eval.config.stored import free_settings
 
 # What changes no trial's result; which settings do not, they say themselves.
-_UNIMPORTANT = {"policy": {"name", "warmup_s", "loaded_s", "file"}, "source": {"git_commit", "git_modified"}}
+_UNIMPORTANT = {
+    "policy": {"name", "warmup_s", "loaded_s", "file", "determinism"},
+    "source": {"git_commit", "git_modified"},
+}
 _SECTIONS = ("settings", "policy", "simulator", "source", "versions", "hardware")
 _WORDS = {
     ("policy", "fingerprint"): "the weights",

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from headless_eval.config.run import RunConfig
 from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.seeding import TrialSeed
@@ -123,7 +125,10 @@ class Evaluator:
         (observation,) = self.simulator.observe([0])
         try:
             policy.warmup(observation)
-            actions = policy.infer(observation)["actions"]
+            actions = self._reply(observation)
+            if policy.draws or not type(policy.policy).__module__.startswith("headless_eval."):
+                same = np.array_equal(actions, self._reply(observation))
+                policy.determinism = "checked" if same else "not given"
             policy.set_variant(variant)
             policy.infer(observation)
             policy.set_variant(Variant(Precision()))
@@ -143,6 +148,14 @@ class Evaluator:
             raise UserError(
                 f"the suite {suite} cannot execute the actions of the policy {policy.name} ({fault})"
             ) from fault
+
+    def _reply(self, observation: dict[str, Any]) -> np.ndarray:
+        """Return the actions (horizon, dims) at the first replan of the first trial."""
+        policy, seed = self.policy, TrialSeed(self.settings.seed, self.tasks[0].id, 0)
+        policy.reset([0], [seed.policy_seed()])
+        noise = None if policy.noise_shape is None else seed.flow_noise(0, policy.noise_shape)[None]
+        actions: np.ndarray = policy.infer_batch([observation], noise, [0])[0]["actions"]
+        return actions
 
     def run_trials(self, trials: Sequence[Trial], on_episode: OnEpisode, **options: Any) -> TimeSpent:
         """Run trials; ``options`` and errors as of ``loop.run_trials``."""

@@ -138,6 +138,13 @@ def _prepare(evaluator: Evaluator, console: Console) -> Iterator[RunDirectory]:
             f"warmed up in {perf_counter() - calibrated:.1f} s",
             highlight=False,
         )
+        if policy.determinism == "not given":
+            console.print(
+                f"{policy.name} replies differently to the same observation from the same seed: actions of this run "
+                "cannot be repeated, and verify compares outcomes alone",
+                highlight=False,
+                soft_wrap=True,
+            )
         if not evaluator.policy_was_given:
             trained = trained_on(config.policy, config.checkpoint)
             tasks = evaluator.tasks

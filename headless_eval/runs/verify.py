@@ -243,16 +243,17 @@ def _horizon(manifest: Mapping[str, Any]) -> int:
 
 
 def _repeats(manifest: Mapping[str, Any]) -> bool:
-    """Tell whether a run's simulator repeats an episode to the bit; it says so itself."""
-    simulator = manifest.get("simulator")
-    return not isinstance(simulator, Mapping) or simulator.get("determinism") != "statistical"
+    """Return whether a run's simulator and policy repeat an episode to the bit; the manifest says so."""
+    simulator, policy = manifest.get("simulator"), manifest.get("policy")
+    statistical = isinstance(simulator, Mapping) and simulator.get("determinism") == "statistical"
+    return not statistical and not (isinstance(policy, Mapping) and policy.get("determinism") == "not given")
 
 
 def _tell_statistically(
     pairs: Sequence[tuple[EpisodeRecord, EpisodeRecord]], found: Sequence[Difference]
 ) -> int:
     """Print whether trials succeed as often as before, where actions cannot be the same; return the exit status."""
-    print("the simulator does not repeat to the bit: outcomes are compared, not actions")
+    print("simulator or policy does not repeat to the bit: outcomes are compared, not actions")
     result = compare([now for _, now in pairs], [then for then, _ in pairs])
     if result is None:
         print("no trial ended without an error both times: there is nothing to compare")

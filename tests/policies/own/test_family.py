@@ -14,6 +14,7 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import list_policies, load_policy
 from headless_eval.policies.own import family
 from headless_eval.policies.registry import absolute_policy, trained_on
+from headless_eval.results import RunDirectory
 
 CODE = """
 import numpy as np
@@ -113,9 +114,58 @@ def test_a_run_states_the_code_and_goes_on_with_that_code_alone(file, short_epis
     manifest = json.loads((file.parent / "run" / "manifest.json").read_text())
     assert manifest["settings"]["policy"] == f"{file}:Still"
     assert manifest["policy"]["origin"] == {"place": "still.py:Still", "distribution": None, "version": None}
+    assert manifest["policy"]["determinism"] == "checked"
     assert main(["verify", "run"]) == 0
     assert "the same: 1 trial" in capsys.readouterr().out
     file.write_text(CODE + "# another")
     (file.parent / "run" / "journal.jsonl").write_text("")
     assert main(["run", "--resume", "run"]) == 2
     assert "the policy's code still.py: " in capsys.readouterr().err
+
+
+DRAWING = """
+import os, random
+import numpy as np
+from still import Still
+
+class Drawing(Still):
+    stateless = False
+    def reset(self, slots): ...
+    def infer_batch(self, observations, slots):
+        replies = [self.infer(obs) for obs in observations]
+        for reply in replies:
+            reply["actions"] = reply["actions"] + self.draw()
+        return replies
+    def draw(self): return 0.01 * random.random()
+
+class Secret(Drawing):
+    def draw(self): return 1e-4 * os.urandom(1)[0]
+"""
+
+
+@pytest.mark.slow
+def test_a_policy_without_seeds_of_its_own_is_seeded_by_trial(file, short_episodes, capsys):
+    (file.parent / "drawing.py").write_text(DRAWING)
+    hashes = []
+    for slots in (1, 3):
+        words = [
+            "--policy",
+            "./drawing.py:Drawing",
+            *RUN,
+            "--episodes",
+            "3",
+            "--slots",
+            slots,
+            "--results",
+            slots,
+        ]
+        assert main(["run", *map(str, words)]) == 0
+        run = RunDirectory.open(file.parent / str(slots))
+        assert run.manifest["policy"]["determinism"] == "checked"
+        hashes.append({record.episode: record.actions_sha256 for record in run.records()})
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0].values())) == 3
+    assert main(["run", "--policy", "./drawing.py:Secret", *RUN[:-1], "--results", "secret"]) == 0
+    assert "actions of this run cannot be repeated" in capsys.readouterr().out
+    assert main(["verify", "secret"]) == 0
+    assert "outcomes are compared, not actions" in capsys.readouterr().out
