@@ -5,75 +5,16 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from headless_eval.cli import duquant_environment
+from headless_eval.cli.commands import COMMANDS, PROGRAM, load, overview
 from headless_eval.cli.parse import UnknownWords, first_value, parse, refuse_empty
 from headless_eval.errors import UserError
 from headless_eval.shared import process
 from headless_eval.shared.suggest import unknown
-
-PROGRAM = "headless-eval"
-
-_HELP = f"""usage: {PROGRAM} COMMAND [FLAGS]
-
-Evaluate vision-language-action policies in simulation, headless and in one process, at any numerical
-precision.
-
-  {PROGRAM} run              the bundled policy, 3 scenes, 4 precisions: a few minutes on 2 cores
-  {PROGRAM} list             list policies, suites with their tasks, dtypes, modes
-  {PROGRAM} report DIR       rebuild tables, plots and page from a run's journal
-  {PROGRAM} verify DIR       repeat a run's trials and compare every action; verify A B compares two runs
-  {PROGRAM} compare A B      two runs side by side: rates, paired differences, where trajectories diverge
-  {PROGRAM} gate DIR         exit 1 if a precision drops success significantly; writes JUnit XML
-  {PROGRAM} export DIR       the episodes as one table, CSV or Parquet; with --lerobot OUT as a LeRobot dataset
-  {PROGRAM} calibrate        record statistics of layer inputs, for methods such as DuQuant
-  {PROGRAM} train            train a bundled policy from scratch
-  {PROGRAM} doctor           check a checkpoint of openpi or LeRobot before an evaluation
-  {PROGRAM} convert SRC DST  write a checkpoint in our format or in openpi's
-  {PROGRAM} fetch gs://...   copy a checkpoint into openpi's cache
-  {PROGRAM} describe         let a PaliGemma describe an image, at any precision
-  {PROGRAM} bench            measure latency, memory and error, and compare them with the chip's limits
-  {PROGRAM} profile          show an inference's time by module or kernel, and where rounding errors arise
-  {PROGRAM} sensitivity      round one part of the model at a time: which parts tolerate 8 or 4 bits
-  {PROGRAM} COMMAND --help   a command's flags, with defaults and examples
-  {PROGRAM} --version        the version
-"""
-
-
-class Command(NamedTuple):
-    """A command: its settings dataclass and its function, each as ``module:name``.
-
-    Both are imported only when the command is used, because torch and a simulator take seconds to import.
-    """
-
-    settings: str
-    function: str
-
-
-COMMANDS = {
-    "run": Command("config.run:RunConfig", "runs.run:run"),
-    "list": Command("config.catalogue:ListConfig", "cli.catalogue:print_catalogue"),
-    "report": Command("config.results:ReportConfig", "report.show:report"),
-    "verify": Command("config.results:VerifyConfig", "runs.verify:verify"),
-    "compare": Command("config.results:CompareConfig", "report.compare:print_comparison"),
-    "gate": Command("config.results:GateConfig", "report.gate:gate"),
-    "export": Command("config.results:ExportConfig", "export.command:export"),
-    "calibrate": Command("config.calibrate:CalibrateConfig", "runs.calibrate:calibrate_to_file"),
-    "train": Command("config.train:TrainConfig", "training:cli_main"),
-    "doctor": Command("config.checkpoints:DoctorConfig", "cli.checkpoints:doctor"),
-    "convert": Command("config.checkpoints:ConvertConfig", "cli.checkpoints:convert"),
-    "fetch": Command("config.checkpoints:FetchConfig", "cli.checkpoints:fetch"),
-    "describe": Command("config.describe:DescribeConfig", "cli.describe:describe"),
-    "bench": Command("config.performance:BenchConfig", "performance.bench.command:bench"),
-    "profile": Command("config.performance:ProfileConfig", "performance.profile.command:profile"),
-    "sensitivity": Command(
-        "config.performance:SensitivityConfig", "performance.sensitivity.command:sensitivity"
-    ),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *words = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     try:
         if name in ("-h", "--help"):
-            print(_HELP, end="")
+            print(overview())
             return 0
         if name == "--version":
             print(PROGRAM, version(PROGRAM))
@@ -156,7 +97,7 @@ def _settings(name: str, words: list[str], default: Any = None) -> Any:
     Raises:
         UserError: the words are not valid, or a flag belongs to another suite's simulator.
     """
-    cls, program = _load(COMMANDS[name].settings), f"{PROGRAM} {name}"
+    cls, program = load(COMMANDS[name].settings), f"{PROGRAM} {name}"
     if "simulator" not in (field.name for field in fields(cls)):
         return parse(cls, words, program, default=default)
     from headless_eval.config.simulation import parts
@@ -186,9 +127,4 @@ def _suite(cls: type, words: list[str], default: Any) -> str:
 
 
 def _carry_out(name: str, settings: Any) -> int:
-    return int(_load(COMMANDS[name].function)(settings))
-
-
-def _load(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(import_module(f"headless_eval.{module}"), name)
+    return int(load(COMMANDS[name].function)(settings))

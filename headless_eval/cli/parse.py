@@ -214,7 +214,8 @@ def _help(
     """
     width = min(get_terminal_size().columns, _WIDEST) - 2
     words = [_metavar(setting) for setting in settings if setting.flag.positional]
-    usage = " ".join([f"usage: {program}", *words, "[FLAGS]"])
+    flags = [] if all(setting.flag.positional for setting in settings) else ["[FLAGS]"]
+    usage = " ".join([f"usage: {program}", *words, *flags])
     blocks: dict[str, list[str]] = {ARGUMENTS: []}
     for setting in settings:
         value = present.get(setting.name, setting.default)

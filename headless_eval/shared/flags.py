@@ -135,7 +135,8 @@ class Setting(NamedTuple):
         elif self.flag.above is not None and not (value > self.flag.above and math.isfinite(value)):
             wanted, value = f"above {self.flag.above:g}", f"{value:g}"
         if wanted is not None:
-            raise UserError(f"{self.option} is {value}; it must be {wanted}")
+            name = self.flag.metavar if self.flag.positional else self.option
+            raise UserError(f"{name} is {value}; it must be {wanted}")
 
     def help(self) -> str:
         """Return its docstring as one line, read from the source."""

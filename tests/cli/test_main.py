@@ -13,7 +13,8 @@ from importlib import import_module
 import pytest
 from droid_suite import SHORT_STEPS
 
-from headless_eval.cli.main import COMMANDS, main
+from headless_eval.cli.commands import COMMANDS
+from headless_eval.cli.main import main
 from headless_eval.config.simulation import parts
 from headless_eval.policies.baselines import BASELINES, ZeroPolicy
 from headless_eval.results import RunDirectory
@@ -409,7 +410,8 @@ def test_without_a_gpu_training_says_how_to_do_without(tmp_path, monkeypatch, ca
 def test_help_is_there_and_loads_nothing_heavy():
     script = """
 import sys
-from headless_eval.cli.main import COMMANDS, main
+from headless_eval.cli.commands import COMMANDS
+from headless_eval.cli.main import main
 from headless_eval.results import RunDirectory
 assert main(["--help"]) == 0
 for command in COMMANDS:
