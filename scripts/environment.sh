@@ -8,6 +8,8 @@
 #   ensure_simpler [EXTRAS]      .venv-simpler: SAPIEN, and Mesa's lavapipe where there is no GPU
 #   ensure_isaaclab [EXTRAS]     .venv-isaaclab: Isaac Lab, which pins its Python and its torch; isaaclab-physx among
 #                                EXTRAS brings PhysX
+#   ensure_lerobot [EXTRAS]      .venv-lerobot: LeRobot, which pins its Python and its torch
+#   ensure_lerobot_libero        .venv-lerobot-libero: LeRobot and LIBERO together
 #
 # Each sets VENV to the environment's folder; EXTRAS are further extras of the package, separated by commas.
 
@@ -130,6 +132,19 @@ sys.exit(any(m.version(n) != v for n, v in (("hf-libero", "0.1.4"), ("robosuite"
     pip_install --no-deps hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1 || fail "LIBERO could not be installed"
 }
 
+# LeRobot's own requirements choose the torch, lest two be downloaded; a CPU index makes the download ten times smaller.
+prepare_lerobot() {
+    "$VENV/bin/python" -c 'import lerobot' 2>/dev/null && return
+    say "Installing LeRobot into $name (once: downloads about 3 GB, takes 6 GB of disk and some minutes) ..."
+    [ -z "${TORCH_INDEX_URL:-}" ] || pip_install --index-url "$TORCH_INDEX_URL" 'torch>=2.10,<2.12' 'torchvision<0.27' ||
+        fail "torch could not be installed from TORCH_INDEX_URL"
+}
+
+prepare_lerobot_libero() {
+    prepare_lerobot
+    pip_install --no-deps hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1 || fail "LIBERO could not be installed"
+}
+
 prepare_simpler() {
     install_torch
     "$VENV/bin/python" -c 'import sapien, ruckig' 2>/dev/null ||
@@ -196,6 +211,10 @@ ensure_isaaclab() { ensure_environment .venv-isaaclab "isaaclab${1:+,$1}" 3.12 p
 ensure_simpler() {
     ensure_environment .venv-simpler "simpler${1:+,$1}" "3.11 3.12 3.13" prepare_simpler
     ensure_vulkan
+}
+ensure_lerobot() { ensure_environment .venv-lerobot "lerobot${1:+,$1}" 3.12 prepare_lerobot; }
+ensure_lerobot_libero() {
+    PIP_NO_WARN_CONFLICTS=0 ensure_environment .venv-lerobot-libero lerobot,libero 3.12 prepare_lerobot_libero
 }
 ensure_libero() {
     # Some of LIBERO's requirements are left out on purpose, so pip must not warn about them. (0 silences the warning.)

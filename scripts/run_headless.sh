@@ -6,7 +6,8 @@
 # that command. SUITE, SIM, PHYSICS and RESUME also select the Python environment: set these variables, not their flags.
 #
 #   POLICY          name of a bundled policy, or its folder        --policy
-#   CKPT            checkpoint folder, instead of POLICY           --checkpoint
+#   CKPT            checkpoint folder, instead of POLICY; a policy of LeRobot brings an environment of its own
+#                   (6 GB)                                         --checkpoint
 #   POLICY_CONFIG   configuration of the checkpoint                --config
 #   ROBOT           robot of a LeRobot checkpoint that does not name it  --robot
 #   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90,
@@ -86,10 +87,29 @@ if [ "${RESUME:-0}" = 1 ]; then
 fi
 checkpoint=${CKPT:-$(kept checkpoint)}
 if [[ $checkpoint == gs://* ]]; then checkpoint=${OPENPI_DATA_HOME:-${HOME:-}/.cache/openpi}/${checkpoint#gs://}; fi
+# of_lerobot PLACE: whether a policy or checkpoint needs LeRobot's package, which π0 and π0.5 do not.
+of_lerobot() {
+    local folder=${1#lerobot:} cache=${HF_HUB_CACHE:-${HF_HOME:-${HOME:-}/.cache/huggingface}/hub} stated=config.json
+    [ "$folder" = "$1" ] || return 0
+    if ! [ -d "$folder" ] && [[ $folder == */* ]]; then stated="snapshots/*/config.json" folder=$cache/models--${folder/\//--}; fi
+    # shellcheck disable=SC2086  # the pattern is meant to match
+    set -- "$folder"/$stated
+    grep -qs '"input_features"' "$1" && ! grep -qsE '"type": *"(pi0|pi05)"' "$1"
+}
+
 extras=
 if [ -n "$checkpoint" ] && [ -d "$checkpoint/params" ]; then extras=openpi; fi # reads JAX's format
-case "${SIM:-$(kept sim)} ${SUITE:-$(kept suite)}" in
-isaaclab*)
+lerobot=
+if of_lerobot "${checkpoint:-${POLICY:-$(kept policy)}}"; then lerobot=lerobot; fi
+case "$lerobot ${SIM:-$(kept sim)} ${SUITE:-$(kept suite)}" in
+lerobot\ isaaclab*) fail "LeRobot's policies and Isaac Lab need different Pythons: leave out SIM=isaaclab" ;;
+lerobot*libero_*) ensure_lerobot_libero ;;
+lerobot*simpler_*)
+    ensure_lerobot simpler
+    ensure_vulkan
+    ;;
+lerobot*) ensure_lerobot ;;
+" isaaclab"*)
     if [[ ${PHYSICS:-$(kept physics)} == physx* ]]; then extras=isaaclab-physx${extras:+,$extras}; fi
     ensure_isaaclab $extras
     ;;

@@ -20,10 +20,14 @@ def script(tmp_path):
         "ensure_default() { VENV=$ROOT/default${1:+_$1}; }\n"
         "ensure_libero() { VENV=$ROOT/libero${1:+_$1}; }\n"
         "ensure_isaaclab() { VENV=$ROOT/isaaclab${1:+_$1}; }\n"
+        "ensure_lerobot() { VENV=$ROOT/lerobot${1:+_$1}; }\n"
+        "ensure_lerobot_libero() { VENV=$ROOT/lerobot_libero; }\n"
+        "ensure_vulkan() { :; }\n"
     )
     for name in (
         *("default", "libero", "isaaclab", "default_openpi", "libero_openpi"),
         *("isaaclab_isaaclab-physx", "isaaclab_isaaclab-physx,openpi"),
+        *("lerobot", "lerobot_libero", "lerobot_simpler"),
     ):
         python = tmp_path / name / "bin" / "python"
         python.parent.mkdir(parents=True)
@@ -127,3 +131,21 @@ def test_the_newest_run_that_is_not_finished_goes_on_in_its_environment(script, 
     assert script(RESUME="1").stdout == "libero -m headless_eval run --resume results/with a space\n"
     done = script("--slots", "2", RESUME="1", RESULTS="results/older")
     assert done.stdout == "default -m headless_eval run --resume results/older --slots 2\n"
+
+
+def test_lerobots_policies_have_their_environment(script, tmp_path):
+    cached = tmp_path / "hub" / "models--lerobot--fast" / "snapshots" / "0123"
+    for folder, kind in ((tmp_path / "act", "act"), (tmp_path / "pi05", "pi05"), (cached, "pi0_fast")):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"type": kind, "input_features": {}}, indent=4))
+    for variables, environment in (
+        ({"CKPT": "act"}, "lerobot"),
+        ({"POLICY": "lerobot:pi05"}, "lerobot"),
+        ({"CKPT": "pi05"}, "default"),
+        ({"CKPT": "lerobot/fast", "HF_HUB_CACHE": str(tmp_path / "hub")}, "lerobot"),
+        ({"CKPT": "lerobot/other", "HF_HUB_CACHE": str(tmp_path / "hub")}, "default"),
+        ({"CKPT": "act", "SUITE": "libero_object"}, "lerobot_libero"),
+        ({"CKPT": "act", "SUITE": "simpler_bridge"}, "lerobot_simpler"),
+    ):
+        assert script(**variables).stdout.split()[:1] == [environment], variables
+    assert "different Pythons" in script(CKPT="act", SIM="isaaclab").stderr

@@ -11,7 +11,6 @@ from typing import Any
 
 from headless_eval.checkpoints.safetensors_file import SafetensorsFile, find_weights
 from headless_eval.checkpoints.stored import Stored
-from headless_eval.contracts.robots import ROBOTS, Robot
 from headless_eval.errors import UserError
 from headless_eval.policies.norm_stats import NormStats, make_norm_stats
 from headless_eval.policies.paligemma.config import GEMMA_2B, GEMMA_300M, GemmaConfig, SiglipConfig
@@ -19,6 +18,7 @@ from headless_eval.policies.pi0.config import PI0, PI05, Pi0Config, PolicyConfig
 from headless_eval.policies.pi0.formats import FORMATS
 from headless_eval.policies.pi0.formats.named_safetensors import open_safetensors
 from headless_eval.policies.pi0.formats.names import to_openpi
+from headless_eval.policies.stated_features import find_robot
 
 _MODELS = {"pi0": PI0, "pi05": PI05}
 _VARIANTS = {"gemma_2b": GEMMA_2B, "gemma_300m": GEMMA_300M}
@@ -90,7 +90,7 @@ def read_lerobot_config(directory: Path, robot: str | None = None) -> PolicyConf
             raise UserError(
                 f"{path} normalises by {' and '.join(sorted(modes))}: known are {', '.join(_QUANTILES)}"
             )
-        found = _robot(said, path, robot)
+        found = find_robot(said, path, robot)
         relative = bool(said.get("use_relative_actions"))
         return PolicyConfig(
             name=directory.resolve().name,
@@ -104,43 +104,6 @@ def read_lerobot_config(directory: Path, robot: str | None = None) -> PolicyConf
         )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise UserError(f"{path} is no configuration of LeRobot's π0 or π0.5 ({error!r})") from None
-
-
-def _robot(said: Mapping[str, Any], path: Path, named: str | None) -> Robot:
-    """Return the robot named, or the only one that has the features."""
-    features = said.get("input_features") or {}
-    action_dims = said["output_features"]["action"]["shape"][0]
-    state = features.get("observation.state")
-    state_dims = None if state is None else state["shape"][0]
-    fitting = {
-        name: robot
-        for name, robot in ROBOTS.items()
-        if robot.action_dims == action_dims and state_dims in (None, robot.state_dims)
-    }
-    what = f"{path} is of a robot with {action_dims} actions"
-    if state_dims is not None:
-        what += f" and {state_dims} numbers of state"
-    if named is not None:
-        robot = ROBOTS.find(named)
-        if named not in fitting:
-            raise UserError(
-                f"{what}, {named} has {robot.action_dims} and {robot.state_dims}: name another robot"
-            )
-        return robot
-    if not fitting:
-        known = ", ".join(f"{name} ({of.action_dims} and {of.state_dims})" for name, of in ROBOTS.items())
-        raise UserError(f"{what}; known are {known}")
-    if len(fitting) > 1:  # the cameras may tell; but many checkpoints rename them
-        seen = {key.rpartition(".")[2] for key in features if key.startswith("observation.images.")}
-        by_cameras = [
-            name
-            for name, robot in fitting.items()
-            if {camera.key.rpartition("/")[2] for camera in robot.cameras} == seen
-        ]
-        if len(by_cameras) != 1:
-            raise UserError(f"{what}: that may be {' or '.join(fitting)}; name it with --robot NAME (robot=)")
-        return fitting[by_cameras[0]]
-    return next(iter(fitting.values()))
 
 
 def _variant(name: str, path: Path) -> GemmaConfig:
