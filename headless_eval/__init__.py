@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from headless_eval.quant import Precision, Scope, configurations, fake_quantize, quantize_
     from headless_eval.report.run import Run, read_run
     from headless_eval.runs.run import evaluate
-    from headless_eval.sims.registry import Suite
+    from headless_eval.sims.gym.suite import GymSuite
+    from headless_eval.sims.registry import SimulatorSettings, Suite
 
 __all__ = [
+    "GymSuite",
     "LocalPolicy",
     "Policy",
     "Precision",
@@ -28,6 +30,7 @@ __all__ = [
     "Run",
     "Scope",
     "Simulator",
+    "SimulatorSettings",
     "StepResult",
     "Suite",
     "Task",
@@ -44,6 +47,7 @@ __all__ = [
 
 # Imported when first asked for: torch alone takes seconds, and the command line's help needs none of it.
 _HOMES = {
+    "GymSuite": "sims.gym.suite",
     "LocalPolicy": "local_policy",
     "Policy": "contracts.policy",
     "Precision": "quant",
@@ -51,6 +55,7 @@ _HOMES = {
     "Run": "report.run",
     "Scope": "quant",
     "Simulator": "contracts.simulator",
+    "SimulatorSettings": "sims.registry",
     "StepResult": "contracts.simulator",
     "Suite": "sims.registry",
     "Task": "contracts.simulator",

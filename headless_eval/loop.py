@@ -20,16 +20,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from headless_eval.contracts.simulator import Simulator, StepResult
+from headless_eval.contracts.simulator import MAX_ACTION, Simulator, StepResult
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
 from headless_eval.rollout.trials import Trial
 
 T = TypeVar("T")
-
-MAX_ACTION = 100.0
-"""Limit of an action's magnitude: 16 turns of a joint, or a hundred times a normalised command."""
 
 
 class Policy(Protocol):
@@ -118,7 +115,7 @@ def run_trials(
 
     An exception within an episode ends only that episode, as an error: an exception raised or reported by the simulator
     or raised by the policy; actions that are not a finite (steps, dims) array of constant width, or are beyond
-    ``MAX_ACTION``; a wall-clock time beyond ``episode_timeout``.
+    ``MAX_ACTION`` or the simulator's own limit; a wall-clock time beyond ``episode_timeout``.
 
     Args:
         simulator: the simulator; all its slots are used.
@@ -214,6 +211,7 @@ class _Episode:
     executed: list[np.ndarray] = field(default_factory=list)
     replans: int = 0
     success: bool = False
+    ended: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     spent: TimeSpent = field(default_factory=TimeSpent)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -230,10 +228,10 @@ class _Episode:
 
     @property
     def over(self) -> bool:
-        return self.success or self.steps >= self.trial.task.max_steps
+        return self.success or self.ended or self.steps >= self.trial.task.max_steps
 
-    def plan(self, actions: Any, horizon: int) -> None:
-        """Set the first ``horizon`` actions of a chunk (steps, dims) as the next actions to execute."""
+    def plan(self, actions: Any, horizon: int, limit: float) -> None:
+        """Set the first ``horizon`` actions of a chunk (steps, dims) as the next; their magnitude has a limit."""
         chunk = np.asarray(actions, dtype=np.float32)
         if chunk.ndim != 2 or len(chunk) < horizon or chunk.shape[1] == 0:
             raise ValueError(
@@ -247,10 +245,8 @@ class _Episode:
             raise ValueError(
                 f"the policy returned actions of {chunk.shape[1]} dimensions, after {len(self.executed[-1])}"
             )
-        if (most := float(np.abs(chunk[:horizon]).max())) > MAX_ACTION:
-            raise ValueError(
-                f"the policy returned an action of magnitude {most:.4g}; {MAX_ACTION:g} is the limit"
-            )
+        if (most := float(np.abs(chunk[:horizon]).max())) > limit:
+            raise ValueError(f"the policy returned an action of magnitude {most:.4g}; {limit:g} is the limit")
         self.actions.extend(chunk[:horizon])
         self.replans += 1
 
@@ -369,6 +365,7 @@ class _Rollout:
 
     def plan(self, episodes: list[_Episode]) -> None:
         """Give these episodes their next chunk of actions."""
+        limit = getattr(self.simulator, "max_action", MAX_ACTION)
         for episode, observation in self.together("render", self.observe, episodes):
             episode.observation = observation
         running = list(self.active.values())
@@ -377,7 +374,7 @@ class _Rollout:
         for group in [[episode] for episode in running] if alone else [running]:
             for episode, output in self.together("infer", self.infer, group):
                 try:
-                    episode.plan(output["actions"], self.horizon)
+                    episode.plan(output["actions"], self.horizon, limit)
                 except Exception as fault:
                     self.finish(episode, fault)
 
@@ -421,7 +418,7 @@ class _Rollout:
         """Record a step's result, and end the episode if it is over."""
         fault = result.fault
         if fault is None:
-            episode.success = result.success
+            episode.success, episode.ended = result.success, result.over
             episode.metrics.update(result.metrics)
             try:
                 self.film(episode)

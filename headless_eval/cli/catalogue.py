@@ -14,7 +14,7 @@ from headless_eval.quant.dtypes import DTYPES
 from headless_eval.quant.methods import METHODS
 from headless_eval.quant.precision import MODES
 from headless_eval.shared.terminal import Listing, new_console
-from headless_eval.sims.registry import SUITES, find_suite
+from headless_eval.sims.registry import SUITES, Suite, find_suite
 
 _SHOWN = 10  # tasks of a suite that are shown without --suite
 
@@ -26,22 +26,7 @@ def catalogue() -> dict[str, Any]:
         "trained_on": {name: asdict(trained_on) for name, trained_on in trained_policies().items()},
         "configs": list_configs(),
         "robots": {name: robot.summary for name, robot in ROBOTS.items()},
-        "suites": {
-            suite.name: {
-                "summary": suite.summary,
-                "simulators": list(suite.simulators),
-                "tasks": [
-                    {
-                        "id": task.id,
-                        "key": task.key,
-                        "instruction": task.instruction,
-                        "max_steps": task.max_steps,
-                    }
-                    for task in suite.load_tasks()
-                ],
-            }
-            for _, suite in SUITES.items()
-        },
+        "suites": {suite.name: _describe(suite) for _, suite in SUITES.items()},
         "dtypes": list(DTYPES),
         "methods": {kind: method.spelling() for kind, method in METHODS.items()},
         "modes": list(MODES),
@@ -56,7 +41,7 @@ def print_catalogue(settings: ListConfig) -> int:
     """
     there, only = catalogue(), settings.suite
     if only is not None:
-        there = {"suites": {only: there["suites"][find_suite(only).name]}}
+        there = {"suites": {only: _describe(find_suite(only))}}
     if settings.json:
         print(json.dumps(there, indent=2))
         return 0
@@ -72,6 +57,14 @@ def print_catalogue(settings: ListConfig) -> int:
             _print_tasks(console, suite["tasks"])
         console.print(f"--sim {', '.join(suite['simulators'])}", highlight=False)
     return 0
+
+
+def _describe(suite: Suite) -> dict[str, Any]:
+    tasks = [
+        {"id": task.id, "key": task.key, "instruction": task.instruction, "max_steps": task.max_steps}
+        for task in suite.load_tasks()
+    ]
+    return {"summary": suite.summary, "simulators": list(suite.simulators), "tasks": tasks}
 
 
 def _print_names(console: Console, there: dict[str, Any]) -> None:

@@ -123,7 +123,10 @@ def _suite(cls: type, words: list[str], default: Any) -> str:
     from headless_eval.results import RunDirectory
 
     runs = (Path(word) for word in words if (Path(word) / "manifest.json").is_file())
-    return str(next((RunDirectory.open(folder).manifest["suite"] for folder in runs), RunConfig.suite))
+    manifests = (RunDirectory.open(folder).manifest for folder in runs)
+    # The settings tell where the code of a suite is that is not among the known ones.
+    suites = ({"suite": found["suite"], **(found.get("settings") or {})}["suite"] for found in manifests)
+    return str(next(suites, RunConfig.suite))
 
 
 def _carry_out(name: str, settings: Any) -> int:

@@ -97,12 +97,15 @@ class PrecisionSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSettings(Settings):
-    """The number of episodes."""
+    """The number of episodes and their length."""
 
     GROUP: ClassVar[str] = SimulationSettings.GROUP
 
     episodes: Annotated[int, flag(least=1, most=100_000)] = 5
     """Episodes per task and configuration."""
+
+    max_steps: Annotated[int | None, flag("STEPS", "the tasks'", least=1)] = None
+    """Control steps that an episode may take."""
 
     sequential: Annotated[float | None, flag("MARGIN", "off")] = None
     """Stop a precision once shown worse, or not worse by MARGIN."""

@@ -18,8 +18,8 @@ class SimulationSettings(Settings):
 
     GROUP: ClassVar[str] = "Tasks and episodes"
 
-    suite: str = "droid"
-    """Suite of tasks; `list` names them all."""
+    suite: Annotated[str, flag("SUITE")] = "droid"
+    """Suite that `list` names, or your own: module:attribute, file.py:attribute, folder."""
 
     tasks: Annotated[tuple[str, ...], flag("TASK ...", "all", "--scenes")] = ()
     """Tasks by number or key, such as 1 or scene_1."""

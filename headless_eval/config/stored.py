@@ -86,11 +86,12 @@ def run_with(values: Mapping[str, Any], default: RunConfig | None = None) -> Run
         UserError: a field is unknown or belongs to another suite's simulator, or a value has the wrong type or is not
             valid.
     """
-    suite = find_suite(values.get("suite", RunConfig.suite if default is None else default.suite))
-    known = {setting.name: setting for setting in with_parts(RunConfig, parts(suite.name))}
+    named = values.get("suite", RunConfig.suite if default is None else default.suite)
+    suite, own = find_suite(named), parts(named)
+    known = {setting.name: setting for setting in with_parts(RunConfig, own)}
     for name in values:
         if name not in known:
             option = f"--{name.replace('_', '-')}"
             raise of_another_suite(option, suite, values.get("sim")) or unknown("setting", name, known)
     ready = {name: read(known[name], value) for name, value in values.items()}
-    return build(RunConfig, ready, parts(suite.name), default)
+    return build(RunConfig, ready, own, default)

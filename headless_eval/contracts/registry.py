@@ -84,6 +84,12 @@ class Registry(Generic[T]):
         point = self._outside.get(name)
         return None if point is None or point.dist is None else point.dist.name
 
+    def place(self, name: str) -> str | None:
+        """Return where an entry point finds an object, as ``module:attribute``; None for a built-in object."""
+        self._fill()
+        point = self._outside.get(name)
+        return None if point is None else point.value
+
     def __getitem__(self, name: str) -> T:
         return self.find(name)
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from headless_eval.contracts.seeding import TrialSeed
 
+MAX_ACTION = 100.0
+"""Limit of an action's magnitude: 16 turns of a joint, or a hundred times a normalised command."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -30,11 +33,13 @@ class StepResult:
         metrics: further outcomes after this step, by name, such as ``{"distance": 0.12}``; each name is in
             ``Simulator.metrics``. An episode's record has the latest value of each; values that are not finite are left
             out.
+        over: whether the episode ends with this step without success, before its limit of steps.
     """
 
     success: bool
     fault: Exception | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    over: bool = False
 
 
 class Simulator(Protocol):
@@ -42,11 +47,12 @@ class Simulator(Protocol):
 
     A slot's episode depends only on its task, its seed and its actions, not on the number of slots or on other slots.
 
-    Two attributes are optional:
+    Three attributes are optional:
 
     - ``metrics``, the units of the entries of ``StepResult.metrics``, by name: ``{"distance": "m"}``, ``""`` for a
     number.
     - ``libraries``, the distributions whose versions episodes can depend on: ``("mujoco",)``.
+    - ``max_action``, the limit of an action's magnitude, where it is not ``MAX_ACTION``; more is an error.
     """
 
     suite: str

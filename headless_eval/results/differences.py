@@ -9,6 +9,7 @@ from headless_eval.config.stored import free_settings
 # What changes no trial's result; which settings do not, they say themselves.
 _UNIMPORTANT = {
     "policy": {"name", "warmup_s", "loaded_s", "file", "determinism"},
+    "simulator": {"file"},
     "source": {"git_commit", "git_modified"},
 }
 _SECTIONS = ("settings", "policy", "simulator", "source", "versions", "hardware")
@@ -39,7 +40,7 @@ class Difference(NamedTuple):
         what = _WORDS.get((self.section, self.name))
         if what is None:
             what = f"--{self.name.replace('_', '-')}" if self.section == "settings" else self.name
-            if self.section == "policy" and what.startswith("code."):
+            if self.section in ("policy", "simulator") and what.startswith("code."):
                 what = f"code {what.removeprefix('code.')}"
             what = f"the {self.section}'s {what}" if self.section in ("simulator", "policy") else what
         return f"{what}: {_short(self.then)} then, {_short(self.now)} now"

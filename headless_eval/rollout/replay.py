@@ -50,6 +50,8 @@ def replay(simulator: Simulator, task: Task, record: EpisodeRecord, actions: np.
             raise _differs(record, f"an error in step {step} now ({result.fault})")
         if result.success != (done and record.success):
             raise _differs(record, f"{'success' if result.success else 'no success'} after {step} steps now")
+        if result.over and not done:
+            raise _differs(record, f"over after {step} steps now")
         yield Frame(observation, action, result.success, done)
 
 

@@ -185,7 +185,7 @@ def calibrate_and_tell(
         episodes=episodes,
         observations=observations,
         tell=status.update,
-        suite=evaluator.settings.suite,
+        suite=evaluator.suite.name,
     )
     number = int(calibration.facts["number"])
     fewer = f" (not {observations}: there were no more)" if number < observations else ""

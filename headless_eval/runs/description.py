@@ -9,6 +9,7 @@ from headless_eval.policies.registry import absolute_policy
 from headless_eval.quant.precision import Precision
 from headless_eval.results.manifest import build_manifest
 from headless_eval.runs.evaluator import Evaluator
+from headless_eval.sims.registry import absolute_suite, suite_origin
 
 
 def describe(evaluator: Evaluator) -> dict[str, Any]:
@@ -16,12 +17,13 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
     config = evaluator.settings
     settings = to_table(config)
     settings["policy"] = absolute_policy(config.policy)
+    settings["suite"] = absolute_suite(config.suite)
     settings["results"] = None if config.results is None else str(config.results)
     settings["open_loop_horizon"] = evaluator.open_loop_horizon
     simulator, policy = evaluator.simulator, evaluator.policy
-    facts = simulator.describe()
+    facts = {**simulator.describe(), **suite_origin(config.suite)}
     return build_manifest(
-        suite=config.suite,
+        suite=evaluator.suite.name,
         tasks=evaluator.tasks,
         variants=config.variants,
         baseline=config.baseline,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,7 +40,7 @@ class Evaluator:
     Attributes:
         settings: as given.
         suite: the settings' suite.
-        tasks: the settings' tasks.
+        tasks: the settings' tasks, with the settings' limit of steps.
         policy: the policy, after ``load_policy``.
         simulator: the simulator, after ``start_simulator``.
 
@@ -56,7 +56,11 @@ class Evaluator:
     ) -> None:
         self.settings = settings
         self.suite = find_suite(settings.suite)
-        self.tasks = find_tasks(self.suite.load_tasks(), settings.tasks)
+        tasks = find_tasks(self.suite.load_tasks(), settings.tasks)
+        most_steps = settings.max_steps
+        self.tasks = (
+            tasks if most_steps is None else tuple(replace(one, max_steps=most_steps) for one in tasks)
+        )
         most = len(self.tasks) * settings.episodes if slots is None else slots
         self._slots = min(most, settings.slots)
         self._given = policy

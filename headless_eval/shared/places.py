@@ -112,26 +112,31 @@ def load_module(place: Place, what: str) -> ModuleType:
         ) from error
 
 
-def origin(text: str, what: str) -> dict[str, str]:
-    """Return where the object at a place comes from, for a manifest.
+def describe(place: Place) -> dict[str, Any]:
+    """Return where the code at a place comes from, for a manifest; its module is imported.
 
     Returns:
-        ``place`` as it was named, a file's path made absolute; ``module``; ``distribution`` and ``version`` of the
-        installed package; ``sha256`` of the code. The code is that of the whole package for a module of a package, else
-        that of the file alone. Entries that do not apply are left out.
-
-    Raises:
-        UserError: as of ``load``.
+        ``origin``, which has the ``place`` without the folder of a file, and the ``distribution`` and its ``version``,
+        or None where no installed distribution holds it; ``file``, its path; ``code``, as of ``code_of``.
     """
-    place = find(text, what)
-    if place.path is not None:
-        return {"place": f"{place.path}:{place.attribute}", "sha256": sha256_of(place.path)}
-    load_module(place, f"{what} {text!r}")
-    return {"place": text, **origin_of_module(place.module)}
+    origin = {} if place.path is not None else origin_of_module(place.module)
+    return {
+        "origin": {
+            "place": f"{place.path.name if place.path else place.module}:{place.attribute}",
+            "distribution": origin.get("distribution"),
+            "version": origin.get("version"),
+        },
+        "file": getattr(sys.modules[place.module], "__file__", None),
+        "code": code_of(place),
+    }
 
 
 def origin_of_module(name: str) -> dict[str, str]:
-    """Return the distribution, its version and the hash of the code of an imported module; entries as of ``origin``."""
+    """Return the distribution, its version and the hash of the code of an imported module.
+
+    The code is that of the whole package for a module of a package, else that of the file alone. Entries that do not
+    apply are left out.
+    """
     top = name.partition(".")[0]
     entries = {"module": name}
     distribution = next(iter(packages_distributions().get(top, ())), None)

@@ -1,13 +1,16 @@
-"""Suites of tasks, by name, and their simulators, each imported only when it is started."""
+"""Suites of tasks, by name or by place, and their simulators, each imported only when it is started."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from headless_eval.contracts.registry import Registry
 from headless_eval.contracts.simulator import Simulator, Task
 from headless_eval.errors import UserError
+from headless_eval.shared import places
 from headless_eval.shared.flags import Settings, declared, flag
 from headless_eval.shared.suggest import unknown
 
@@ -31,21 +34,31 @@ class Suite:
     """A suite of tasks and the simulators that can run it.
 
     Args:
-        name: name on the command line.
+        name: name on the command line and of files: letters, digits, ``_``, ``-`` and dots.
         summary: description of one line.
-        tasks: the place of its tasks in the code, as ``module:attribute``.
-        simulators: name of each simulator with its ``module:factory``; the first is the default. A factory is called
-            with the suite's settings, ``num_slots``, ``tasks`` and the further options of ``make``.
+        tasks: its tasks, or their place in the code, as ``module:attribute``.
+        simulators: name of each simulator with its factory, or the factory's place in the code, which is imported when
+            the simulator is started; the first is the default. A factory is called with the suite's settings,
+            ``num_slots``, ``tasks`` and the further options of ``make``.
         robot: the name of the robot whose observations and actions the suite uses.
         settings: the class of the settings of the suite's simulators.
+
+    Raises:
+        UserError: the name is no name for files, or there is no simulator.
     """
 
     name: str
     summary: str
-    tasks: str
-    simulators: Mapping[str, str]
+    tasks: str | Sequence[Task]
+    simulators: Mapping[str, str | Callable[..., Simulator]]
     robot: str = "droid"
     settings: type[SimulatorSettings] = SimulatorSettings
+
+    def __post_init__(self) -> None:
+        if re.fullmatch(r"\w[\w.-]*", self.name) is None:
+            raise UserError(f"the name of a suite is {self.name!r}: use letters, digits, _, - and dots")
+        if not self.simulators:
+            raise UserError(f"the suite {self.name} has no simulator: name one with its factory")
 
     def load_tasks(self) -> tuple[Task, ...]:
         """Return the suite's tasks; no simulator is started."""
@@ -103,13 +116,84 @@ SUITES: Registry[Suite] = Registry("suite", "headless_eval.sims", module="suites
 """All suites: each folder here registers its suites in a module ``suites``, other packages by an entry point."""
 
 
+FOLDER_MODULE = "suites.py"
+"""The file of a folder that is given as a suite: it defines one suite."""
+
+
 def find_suite(name: str) -> Suite:
-    """Return the suite of that name.
+    """Return a suite.
+
+    Args:
+        name: a name that ``list`` shows; ``module:attribute`` or ``path/to/file.py:attribute``, where the attribute is
+            a ``Suite`` or a function without arguments that returns one; or the path of a folder, with a slash, whose
+            ``suites.py`` defines one suite.
 
     Raises:
-        UserError: the suite does not exist.
+        UserError: the suite does not exist or cannot be imported, or the object is no suite.
     """
-    return SUITES.find(name)
+    place = _place_of(name)
+    if place is None:
+        return SUITES.find(name)
+    found = places.load(place, "suite")
+    if callable(found) and not isinstance(found, type):
+        found = found()
+    if not isinstance(found, Suite):
+        raise UserError(f"suite {name!r} is a {type(found).__name__}: it has to be a headless_eval.Suite")
+    return found
+
+
+def suite_origin(name: str) -> dict[str, Any]:
+    """Return where a suite's code comes from, as ``places.describe`` says; nothing for the package's own suites.
+
+    Raises:
+        UserError: as of ``find_suite``.
+    """
+    place = SUITES.place(name) if name in SUITES else _place_of(name)
+    if place is None:
+        return {}
+    places.load(place, "suite")
+    return places.describe(places.find(place, "suite"))
+
+
+def absolute_suite(name: str) -> str:
+    """Return the name of a suite; the path of its file or folder is absolute."""
+    if _is_folder(name):
+        return str(Path(name).expanduser().resolve())
+    path, _, attribute = name.rpartition(":")
+    return f"{Path(path).expanduser().resolve()}:{attribute}" if path.endswith(".py") else name
+
+
+def _is_folder(name: str) -> bool:
+    """Return whether a suite is given as the path of a folder; a name without a slash is never taken for a path."""
+    return name in (".", "..") or ("/" in name and not places.is_place(name))
+
+
+def _place_of(name: str) -> str | None:
+    """Return the place of a suite that is given by a place or a folder; None for a name.
+
+    Raises:
+        UserError: there is no such folder, or its file defines no suite or several.
+    """
+    if places.is_place(name):
+        return name
+    if not _is_folder(name) and not name.endswith(".py"):
+        return None
+    path = Path(name).expanduser()
+    path = path if name.endswith(".py") else path / FOLDER_MODULE
+    if not path.is_file():
+        raise UserError(
+            f"suite {name!r}: there is no file {path}; give a name that `list` shows, module:attribute, "
+            f"file.py:attribute, or a folder with a {FOLDER_MODULE}"
+        )
+    module = places.load_module(places.find(f"{path}:Suite", "suite"), f"suite {name!r}")
+    suites = {id(value): key for key, value in vars(module).items() if isinstance(value, Suite)}
+    if len(suites) != 1:
+        ways = " or ".join(f"{path}:{key}" for key in suites.values())
+        raise UserError(
+            f"suite {name!r}: {path} defines {len(suites)} suites: "
+            + (f"name {ways}" if ways else "define one")
+        )
+    return f"{path}:{next(iter(suites.values()))}"
 
 
 def find_tasks(tasks: Iterable[Task], wanted: Iterable[str]) -> tuple[Task, ...]:
@@ -154,6 +238,9 @@ def _not_taken(option: str, suite: Suite, simulator: str, taker: tuple[Suite, st
     )
 
 
-def _load(place: str) -> Any:
+def _load(place: Any) -> Any:
+    """Return the object at a place in the code; an object that is no text itself."""
+    if not isinstance(place, str):
+        return place
     module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)

@@ -47,9 +47,10 @@ def test_a_file_is_imported_once_and_again_when_it_has_changed(tmp_path):
     first = places.load(place, "suite")
     assert places.load(place, "suite") is first
     assert places.load(f"{file}:Thing.size", "suite") == 1
-    assert places.origin(place, "suite") == {
-        "place": place,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    assert places.describe(places.find(place, "suite")) == {
+        "origin": {"place": "my-own.py:Thing", "distribution": None, "version": None},
+        "file": str(file),
+        "code": {"my-own.py": hashlib.sha256(file.read_bytes()).hexdigest()},
     }
     file.write_text("class Thing:\n    size = 2\n")
     assert places.load(place, "suite").size == 2
@@ -67,19 +68,19 @@ def test_modules_of_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place = "module_of_the_current_folder:THING"
     assert places.load(place, "policy") == 3
-    origin = places.origin(place, "policy")
+    origin = places.origin_of_module("module_of_the_current_folder")
     assert origin["sha256"] == hashlib.sha256(b"THING = 3\n").hexdigest()
     assert origin["module"] == "module_of_the_current_folder"
     assert "distribution" not in origin
 
 
 def test_the_origin_of_an_installed_package():
-    import rich
+    import rich.console
 
-    origin = places.origin("rich.console:Console", "policy")
-    assert origin["distribution"] == "rich"
-    assert origin["version"]
-    assert origin["sha256"] == places.sha256_of(Path(rich.__path__[0]))
+    found = places.describe(places.find("rich.console:Console", "policy"))
+    assert found["origin"]["distribution"] == "rich"
+    assert found["origin"]["version"]
+    assert found["code"] == {"rich": places.sha256_of(Path(rich.__path__[0]))}
 
 
 @pytest.mark.parametrize(

@@ -150,17 +150,10 @@ def _options(name: str, options: LoadOptions, known: Mapping[str, inspect.Parame
 
 def _origin(place: places.Place, point: EntryPoint | None) -> dict[str, Any]:
     """Return a manifest's entries about the code: its place, its distribution, and the hashes of its files."""
-    origin = {} if place.path is not None else places.origin_of_module(place.module)
-    dist = None if point is None else point.dist
-    return {
-        "origin": {
-            "place": f"{place.path.name if place.path else place.module}:{place.attribute}",
-            "distribution": origin.get("distribution") if dist is None else dist.name,
-            "version": origin.get("version") if dist is None else dist.version,
-        },
-        "file": getattr(sys.modules[place.module], "__file__", None),
-        "code": places.code_of(place),
-    }
+    found = places.describe(place)
+    if point is not None and point.dist is not None:
+        found["origin"] |= {"distribution": point.dist.name, "version": point.dist.version}
+    return found
 
 
 def _points() -> dict[str, EntryPoint]:
