@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from headless_eval.config.run import RunConfig
-from headless_eval.config.stored import run_settings
+from headless_eval.config.stored import run_settings, to_table
 from headless_eval.errors import UserError
 from headless_eval.results import ERROR, RunDirectory
 from headless_eval.results.differences import differences
+from headless_eval.rollout.trials import make_trials
+from headless_eval.sims.registry import find_suite, find_tasks
 
 
 def settings_of(folder: Path) -> RunConfig:
@@ -96,3 +98,30 @@ def remaining_trials(run: RunDirectory, retries: int) -> RemainingTrials:
     attempts = run.attempts()
     broken = [record.trial for record in run.records() if record.status == ERROR]
     return RemainingTrials(attempts, frozenset(trial for trial in broken if attempts[trial] <= retries))
+
+
+def whole_run(config: RunConfig) -> RunDirectory | None:
+    """Return the run that settings continue if all its episodes are there and it is finished; neither policy nor
+    simulator is needed to tell.
+
+    Returns:
+        None if episodes are still to run, files that derive from the journal are missing, or settings that results
+        depend on have changed.
+
+    Raises:
+        UserError: the folder holds no run, or a damaged one.
+    """
+    if config.resume is None:
+        return None
+    run = RunDirectory.open(config.resume)
+    settings = {"settings": to_table(config), "suite": run.manifest.get("suite")}
+    if run.manifest.get("status") != "finished" or not (run.path / "report.html").is_file():
+        return None
+    if differences({"settings": run.manifest.get("settings"), "suite": settings["suite"]}, settings):
+        return None
+    tasks = find_tasks(find_suite(config.suite).load_tasks(), config.tasks)
+    remaining, stopping = remaining_trials(run, config.retries), run.stopping()
+    for trial in make_trials(config.variants, tasks, config.episodes, config.seed):
+        if trial.key in remaining and (stopping is None or stopping.wanted(trial.key)):
+            return None
+    return run

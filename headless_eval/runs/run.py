@@ -20,6 +20,7 @@ from headless_eval.local_policy import LocalPolicy
 from headless_eval.loop import TimeSpent
 from headless_eval.policies.registry import trained_on
 from headless_eval.quant.packs import check_packdir
+from headless_eval.report import summarize_run
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
 from headless_eval.results import RunDirectory
@@ -29,7 +30,7 @@ from headless_eval.runs.description import describe, print_plan
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.execution import Execution, Outcome
 from headless_eval.runs.progress import duration, print_event
-from headless_eval.runs.resume import check_unchanged, remaining_trials
+from headless_eval.runs.resume import check_unchanged, remaining_trials, whole_run
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import new_console
 from headless_eval.shared.text import plural
@@ -45,6 +46,8 @@ def run(config: RunConfig) -> int:
         UserError: the run cannot start; nothing is written then.
     """
     console = new_console(quiet=config.quiet or config.log_json)
+    if (whole := whole_run(config)) is not None:
+        return _show_whole(whole, config, console)
     with _terminated_as_interrupted(), _open(config, None, console) as evaluator:
         if config.dry_run:
             print_plan(evaluator.load_policy(), config.precisions)
@@ -213,6 +216,15 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
     else:
         console.print(f"What to look at: {directory.path / 'report.html'}", highlight=False, soft_wrap=True)
         print(directory.path)
+
+
+def _show_whole(directory: RunDirectory, config: RunConfig, console: Console) -> int:
+    """Print the results of a run that has all its episodes; return its exit status."""
+    summary = summarize_run(directory)
+    outcome = Outcome(int(summary.errors > 0), summary, TimeSpent(), 0, len(directory.records()))
+    console.print("all episodes are there: nothing is left to run", highlight=False)
+    _show(outcome, directory, config, console)
+    return outcome.status
 
 
 def _breakdown(spent: TimeSpent, episodes: int) -> str:

@@ -70,12 +70,21 @@ def test_slots_may_change(cut, finished):
     assert rows(cut) == rows(finished)
 
 
-def test_a_whole_run_has_nothing_left(finished, short_episodes, tmp_path):
+def test_a_whole_run_has_nothing_left_and_loads_nothing(
+    finished, short_episodes, tmp_path, monkeypatch, capsys
+):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
-    journal = (folder / "journal.jsonl").read_bytes()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr("headless_eval.runs.evaluator.load", None)
+        assert main(["run", "--resume", str(folder), "--slots", "1"]) == 0
+    assert "all episodes are there: nothing is left to run" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    refused(["run", "--resume", str(folder), "--seed", "8"], capsys, "--seed: 7 then, 8 now")
+    (folder / "report.html").unlink()
     assert main(["run", "--resume", str(folder), "--quiet"]) == 0
-    assert (folder / "journal.jsonl").read_bytes() == journal
+    assert (folder / "report.html").is_file()
 
 
 def test_what_changed_is_refused_with_the_difference_unless_forced(cut, capsys):
@@ -125,6 +134,7 @@ def test_other_weights_are_refused(untrained_policy, short_episodes, tmp_path, c
     weights = load_file(path)
     name, tensor = next((name, one) for name, one in weights.items() if one.is_floating_point())
     save_file(weights | {name: tensor + 1}, path)
+    (folder / "journal.jsonl").write_text("")  # as if it had been killed
     refused(["run", "--resume", str(folder)], capsys, "the weights: ")
 
 
@@ -150,7 +160,7 @@ def test_errors_are_tried_again_when_asked(short_episodes, tmp_path, monkeypatch
 
         def infer(self, obs):
             Moody.calls += 1
-            if Moody.calls == 5:  # four make the rehearsal
+            if Moody.calls == 6:  # five make the rehearsal
                 raise ValueError("not today")
             return super().infer(obs)
 
