@@ -199,12 +199,14 @@ class LocalPolicy:
         """
         if self.module is None:
             return None
+        if self._handle is None:
+            named: Iterable[tuple[str, Any]] = self.module.state_dict(keep_vars=True).items()
+        else:
+            named = self._handle.state(self.module)
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.module.state_dict(keep_vars=True).items()):
-            if not isinstance(tensor, Tensor):
-                continue
-            values = self._handle.original(tensor) if self._handle else tensor
-            add_tensor(digest, f"{name} {tensor.dtype}", values)
+        for name, tensor in sorted(named, key=lambda item: item[0]):
+            if isinstance(tensor, Tensor):
+                add_tensor(digest, f"{name} {tensor.dtype}", tensor)
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
@@ -280,7 +282,9 @@ class LocalPolicy:
                 self._handle = quantize_(
                     self.module, precision, calibration=self.calibration, packdir=self.packdir
                 )
-                self._activations_unproven = precision.activations
+                self._activations_unproven = bool(self._handle.hooked)
+                if precision.change is not None:
+                    self._batching.check_again()
             self.renew_engine()
         except BaseException:
             self._restore()
@@ -321,6 +325,8 @@ class LocalPolicy:
             return
         if self._handle is not None:
             self._handle.restore()
+        if self._precision.change is not None:
+            self._batching.check_as_before()
         self._handle, self._precision, self._activations_unproven = None, Precision(), False
         self.renew_engine()
 
@@ -359,15 +365,10 @@ class LocalPolicy:
         """
         if self.module is None:
             return
-        layers = {} if self._handle is None else self._handle.layers
-        for name, parameter in self.module.named_parameters():
-            layer = layers.get(name.rpartition(".")[0])
-            if layer is None or self._handle is None:
-                yield name, parameter
-                continue
-            original = self._handle.original(parameter).to(parameter.device)
-            changed = layer.effective_weight(original.float()) if name.endswith(".weight") else original
-            yield name, changed.to(parameter.dtype)
+        if self._handle is None:
+            yield from self.module.named_parameters()
+        else:
+            yield from self._handle.effective_parameters(self.module)
 
     @property
     def packed_bytes(self) -> dict[str, int]:
@@ -378,11 +379,11 @@ class LocalPolicy:
     @property
     def stored_bytes(self) -> int:
         """Return the size in bytes of the model's stored parameters, packed if the method packs them."""
-        parameters = list(self.module.parameters()) if self.module is not None else []
-        size = sum(parameter.nbytes for parameter in parameters)
-        return (
-            size if self._handle is None else size + self._handle.packed_bytes - self._handle.unpacked_bytes
-        )
+        if self.module is None:
+            return 0
+        if self._handle is None:
+            return sum(parameter.nbytes for parameter in self.module.parameters())
+        return self._handle.stored_bytes(self.module)
 
     def record_inputs(
         self, observations: Sequence[dict[str, Any]], noises: Sequence[np.ndarray | None], **facts: Any

@@ -33,7 +33,7 @@ class PrecisionSettings(Settings):
         "float8_e4m3",
         "boolean",
     )
-    """Data types, or methods such as duquant_w4a8; `list` names them all."""
+    """Data types; methods (duquant_w4a8, module:function, torchao:NAME)."""
 
     modes: Annotated[tuple[str, ...], flag("MODE ...")] = ("weights_only",)
     """What to quantize: weights_only, activations_only, both."""

@@ -1,5 +1,6 @@
 """Settings of the simulation: suite, tasks, seed, slots and open-loop horizon."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -55,12 +56,12 @@ def parts(suite: str) -> dict[str, type]:
 
 
 def refuse_commas(settings: Any, *names: str) -> None:
-    """Refuse lists whose values are separated by commas.
+    """Refuse lists whose values are separated by commas; commas within brackets separate arguments.
 
     Raises:
         UserError: a value holds a comma.
     """
     for name in names:
         for value in getattr(settings, name):
-            if "," in value:
+            if "," in re.sub(r"\(.*\)", "", value, flags=re.DOTALL):
                 raise UserError(f"--{name} {value}: separate them by spaces, not by commas")

@@ -70,6 +70,7 @@ class Batching:
         self.size = max_batch
         self.threads = threads if on_cpu and policy.stateless else 1
         self._tried = max_batch == 1
+        self._before: tuple[int, bool] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._calls: list[tuple[float, int]] = []
 
@@ -125,6 +126,17 @@ class Batching:
             yield
         finally:
             self._calls = calls
+
+    def check_again(self) -> None:
+        """Check before the next inference whether rows depend on each other: other code has changed the model."""
+        if self._before is None:
+            self._before = self.size, self._tried
+            self._tried = self.size == 1
+
+    def check_as_before(self) -> None:
+        """Return to the batch size that ``check_again`` found, since the model is as it was."""
+        if self._before is not None:
+            (self.size, self._tried), self._before = self._before, None
 
     def close(self) -> None:
         """End the threads."""

@@ -1,6 +1,6 @@
 """Handle: a model in a precision, and the way back to its float32 bits."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import torch
@@ -12,17 +12,26 @@ from headless_eval.quant.linears import LinearInScope, QuantizedLinear
 from headless_eval.quant.precision import Precision
 from headless_eval.quant.weights import fits_beside, weight_axis
 
-_MARK = "_in_a_precision"  # an attribute of every module of a model in a precision
+MARK = "_in_a_precision"
+"""An attribute of every module of a model in a precision."""
 
 
 def is_quantized(model: nn.Module) -> bool:
     """Return whether the model or a part of it is in a precision."""
-    return any(hasattr(module, _MARK) for module in model.modules())
+    return any(hasattr(module, MARK) for module in model.modules())
 
 
 def holds_precision(model: nn.Module) -> bool:
     """Return whether the model, or a larger one that it is a part of, is in a precision; a single look-up."""
-    return hasattr(model, _MARK)
+    return hasattr(model, MARK)
+
+
+def nbytes(tensor: Tensor) -> int:
+    """Return the bytes that a tensor holds; of a tensor made of others, such as a quantized one, those of its parts."""
+    if type(tensor) in (Tensor, nn.Parameter) or not hasattr(tensor, "__tensor_flatten__"):
+        return tensor.nbytes
+    parts, _ = tensor.__tensor_flatten__()
+    return sum(nbytes(getattr(tensor, part)) for part in parts)
 
 
 class Handle:
@@ -56,7 +65,7 @@ class Handle:
         self._modules = list(model.modules())
         self._active = True
         for module in self._modules:
-            setattr(module, _MARK, True)
+            setattr(module, MARK, True)
 
     @property
     def active(self) -> bool:
@@ -112,6 +121,37 @@ class Handle:
                 return kept
         return tensor
 
+    @property
+    def needs_modules(self) -> bool:
+        """Return whether only the model's modules compute what it computes, and not its weights alone."""
+        return bool(self.linears_with_hooks)
+
+    def state(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        """Yield the unquantized tensors of the model's ``state_dict`` by name."""
+        for name, tensor in model.state_dict(keep_vars=True).items():
+            if isinstance(tensor, Tensor):
+                yield name, self.original(tensor)
+
+    def effective_parameters(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        """Yield the model's present parameters by name, in the basis in which they were loaded.
+
+        Methods keep weights in another basis; here the difference from the unquantized weights is the rounding error.
+        """
+        for name, parameter in model.named_parameters():
+            layer = self.layers.get(name.rpartition(".")[0])
+            if layer is None:
+                yield name, parameter
+                continue
+            original = self.original(parameter).to(parameter.device)
+            changed = layer.effective_weight(original.float()) if name.endswith(".weight") else original
+            yield name, changed.to(parameter.dtype)
+
+    def stored_bytes(self, model: nn.Module) -> int:
+        """Return the size in bytes of the model's stored parameters, packed if the method packs them."""
+        return sum(nbytes(parameter) for parameter in model.parameters()) + (
+            self.packed_bytes - self.unpacked_bytes
+        )
+
     def restore(self) -> None:
         """Bring back the exact bits of every weight and remove the hooks. A second call does nothing."""
         if not self._active:
@@ -122,7 +162,7 @@ class Handle:
             for parameter, original in self._originals:
                 parameter.copy_(original)
         for module in self._modules:
-            delattr(module, _MARK)
+            delattr(module, MARK)
         self._hooks, self._originals, self._active = [], [], False
 
     def __enter__(self) -> Self:

@@ -4,8 +4,10 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from headless_eval.errors import UserError
+from headless_eval.quant.changes import Change, parse_change
 from headless_eval.quant.dtypes import BENCHMARK_DTYPES, DTYPES
 from headless_eval.quant.methods import UNQUANTIZED, Bits, Method, method_examples, parse_method
 from headless_eval.shared.suggest import unknown
@@ -73,10 +75,11 @@ class Precision:
     """How a model computes: values of ``dtype`` for the weights, the activations or both, within ``scope``.
 
     float32 is the model as it is, so its mode and scope mean nothing: they are set to the defaults, and all
-    float32 precisions are equal. A method says itself what it rounds, so its mode follows from its bits.
+    float32 precisions are equal. Methods and changes say themselves what they round, so their mode follows from them.
 
     Args:
-        dtype: one of ``DTYPES``, or the name of a method (see ``headless_eval.quant.methods``).
+        dtype: one of ``DTYPES``, the name of a method (see ``headless_eval.quant.methods``), or the text of a change
+            (see ``headless_eval.quant.changes``).
         mode: one of ``MODES``.
         scope: the modules it applies to; its ``bits`` concern methods alone, and are dropped for a dtype.
 
@@ -94,6 +97,11 @@ class Precision:
         if method := self.method:
             object.__setattr__(self, "dtype", method.name)
             object.__setattr__(self, "mode", _mode(method.bits))
+            return
+        if change := self.change:
+            object.__setattr__(self, "dtype", change.text)
+            object.__setattr__(self, "mode", change.mode)
+            object.__setattr__(self, "scope", Scope(self.scope.include, self.scope.exclude))
             return
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, (*DTYPES, *method_examples()))
@@ -114,6 +122,16 @@ class Precision:
         return parse_method(self.dtype)
 
     @property
+    def change(self) -> Change | None:
+        """Return the function or the configuration of torchao that the dtype names; None for others."""
+        return parse_change(self.dtype)
+
+    @property
+    def source(self) -> dict[str, Any] | None:
+        """Return where the code of a change comes from, for a run's manifest; None for other precisions."""
+        return self.change.origin() if self.change else None
+
+    @property
     def weights(self) -> bool:
         """Return whether it changes the weights."""
         return self.dtype != "float32" and self.mode != "activations_only"
@@ -125,14 +143,17 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """Return the configuration's name in files: ``float8_e4m3_both``; ``float32`` and methods alone.
+        """Return the configuration's name in files: ``float8_e4m3_both``; ``float32``, methods and changes alone.
 
         A scope other than the default adds ``_scope_`` and eight hex digits of its hash, since regular
         expressions make no file names.
         """
         if self.dtype == "float32":
             return self.dtype
-        name = self.dtype if self.method else f"{self.dtype}_{self.mode}"
+        if self.change is not None:
+            name = self.change.name
+        else:
+            name = self.dtype if self.method else f"{self.dtype}_{self.mode}"
         if self.scope == EVERYTHING:
             return name
         text = repr((self.scope.include, self.scope.exclude, *self.scope.bits))
@@ -145,7 +166,7 @@ class Precision:
         Raises:
             UserError: the dtype is unknown.
         """
-        for mode in MODES:
+        for mode in MODES if ":" not in text else ():
             if text.endswith(f"_{mode}"):
                 return cls(text.removesuffix(f"_{mode}"), mode, scope)
         return cls(text, MODES[0], scope)
@@ -163,10 +184,18 @@ def configurations(dtypes: Iterable[str], modes: Iterable[str], scope: Scope = E
     If float32, to which the others are compared, is among them, it comes first, and once.
 
     Raises:
-        UserError: a dtype or a mode is unknown, or no dtype or no mode is given.
+        UserError: a dtype or a mode is unknown, no dtype or no mode is given, or two functions have the same name.
     """
     modes = list(modes)
     pairs = [Precision(dtype, mode, scope) for dtype in dtypes for mode in modes]
     if not pairs:
         raise UserError("no configuration to run: name at least one dtype and one mode")
-    return sorted(dict.fromkeys(pairs), key=lambda precision: precision.dtype != "float32")
+    found = sorted(dict.fromkeys(pairs), key=lambda precision: precision.dtype != "float32")
+    by_name: dict[str, Precision] = {}
+    for precision in found:
+        other = by_name.setdefault(precision.name, precision)
+        if other is not precision:
+            raise UserError(
+                f"{other.dtype} and {precision.dtype} would both be called {precision.name}: rename one of them"
+            )
+    return found

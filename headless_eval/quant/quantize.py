@@ -8,6 +8,7 @@ from torch import nn
 from headless_eval.errors import UserError
 from headless_eval.quant.activations import leaves_of
 from headless_eval.quant.calibration import Calibration
+from headless_eval.quant.change_handle import ChangeHandle
 from headless_eval.quant.handle import Handle, is_quantized
 from headless_eval.quant.linears import linears_in_scope, top_level_names
 from headless_eval.quant.methods import Method
@@ -43,6 +44,9 @@ def quantize_(
     outputs, where output channels are rotated) by hooks. A token's scale is its own, so that a result does not
     depend on what else is in the batch.
 
+    *Changes*, functions that users name and torchao's configurations, do with the model what they want; a snapshot
+    of all its modules and tensors brings it back.
+
     Args:
         model: any module, on any device.
         config: a precision (float32 changes nothing), or a method for all layers.
@@ -54,13 +58,17 @@ def quantize_(
 
     Raises:
         UserError: nothing in the model matches the scope; the method needs a calibration and gets none, or another
-            model's; ``packdir`` cannot be written.
+            model's; ``packdir`` cannot be written; a change fails or changes nothing.
         RuntimeError: the model or a part of it is in a precision already.
     """
     if is_quantized(model):
         raise RuntimeError("the model is in a precision already: call restore() on its handle first")
     begin = time.perf_counter()
     precision = config if isinstance(config, Precision) else Precision.of(config)
+    if precision.change is not None:
+        changed = ChangeHandle(model, precision, precision.change)
+        changed.seconds = time.perf_counter() - begin
+        return changed
     if precision.method is not None:
         handle = _apply(model, precision, precision.method, calibration, packdir)
         handle.seconds = time.perf_counter() - begin

@@ -1,5 +1,7 @@
 """Weights: which parameters of a model a precision rounds, and along which axis."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ def weights_of(model: nn.Module, scope: Scope) -> list[nn.Parameter]:
     return list(found.values())
 
 
-def fits_beside(parameters: list[nn.Parameter]) -> bool:
+def fits_beside(parameters: Collection[Tensor]) -> bool:
     """Return whether a copy of the parameters fits on their devices, with room to quantize the largest."""
     needed: dict[torch.device, int] = {}
     for parameter in parameters:

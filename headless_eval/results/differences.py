@@ -12,7 +12,7 @@ _UNIMPORTANT = {
     "simulator": {"file"},
     "source": {"git_commit", "git_modified"},
 }
-_SECTIONS = ("settings", "policy", "simulator", "source", "versions", "hardware")
+_SECTIONS = ("settings", "policy", "methods", "simulator", "source", "versions", "hardware")
 _WORDS = {
     ("policy", "fingerprint"): "the weights",
     ("source", "sha256"): "headless-eval's code",
@@ -43,6 +43,7 @@ class Difference(NamedTuple):
             if self.section in ("policy", "simulator") and what.startswith("code."):
                 what = f"code {what.removeprefix('code.')}"
             what = f"the {self.section}'s {what}" if self.section in ("simulator", "policy") else what
+            what = f"the method {what}" if self.section == "methods" else what
         return f"{what}: {_short(self.then)} then, {_short(self.now)} now"
 
 
@@ -59,6 +60,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differe
         old, new = dict(_flat(then.get(section))), dict(_flat(now.get(section)))
         for name in old:
             ignored = name.partition(".")[0] in unimportant.get(section, ())
+            ignored = ignored or (section == "methods" and name.endswith(".file"))  # its hash counts
             if name in new and not ignored and _value(name, old) != _value(name, new):
                 found.append(Difference(section, name, old[name], new[name]))
     return found

@@ -60,6 +60,7 @@ def build_manifest(
         "tasks": [_task(task) for task in tasks],
         "variants": [_variant(variant) for variant in variants],
         "baseline": baseline,
+        **({"methods": methods} if (methods := _methods(variants)) else {}),
         **({"metrics": dict(metrics)} if metrics else {}),
         "episodes": episodes,
         "seed": seed,
@@ -129,6 +130,12 @@ def _task(task: Task) -> dict[str, Any]:
 def _variant(variant: Variant) -> dict[str, Any]:
     entry = {"name": variant.name, "dtype": variant.dtype, "mode": variant.mode, "scope": variant.scope}
     return entry | ({"settings": dict(variant.settings)} if variant.settings else {})
+
+
+def _methods(variants: Sequence[Variant]) -> dict[str, Any]:
+    """Return where the code of methods of other packages and files comes from, by the variants' names."""
+    sources = {variant.name: getattr(variant.precision, "source", None) for variant in variants}
+    return {name: source for name, source in sources.items() if source is not None}
 
 
 def _version(distribution: str) -> str | None:

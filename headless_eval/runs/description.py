@@ -6,6 +6,7 @@ from typing import Any
 from headless_eval.config.stored import to_table
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.policies.registry import absolute_policy
+from headless_eval.quant.changes import stored_text
 from headless_eval.quant.precision import Precision
 from headless_eval.results.manifest import build_manifest
 from headless_eval.runs.evaluator import Evaluator
@@ -18,6 +19,7 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
     settings = to_table(config)
     settings["policy"] = absolute_policy(config.policy)
     settings["suite"] = absolute_suite(config.suite)
+    settings["dtypes"] = [stored_text(text) for text in config.dtypes]
     settings["results"] = None if config.results is None else str(config.results)
     settings["open_loop_horizon"] = evaluator.open_loop_horizon
     simulator, policy = evaluator.simulator, evaluator.policy

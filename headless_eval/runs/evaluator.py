@@ -113,34 +113,39 @@ class Evaluator:
         """Return the number of actions of a chunk that are executed before the policy replans."""
         return self.settings.open_loop_horizon or self.policy.open_loop_horizon
 
-    def rehearse(self, variant: Variant) -> None:
+    def rehearse(self, variants: Sequence[Variant]) -> None:
         """Warm up on a real observation, and detect errors that would break every episode.
 
         Args:
-            variant: a variant to try, too; at the end the policy is as it was loaded.
+            variants: of the run. The last is tried, too, and all that other code than this package's computes; at the
+                end the policy is as it was loaded.
 
         Raises:
             UserError: the policy cannot use the suite's observations, returns too few actions, or returns actions
-                that the suite cannot execute.
+                that the suite cannot execute; or a method of other code fails.
         """
         policy, suite = self.policy, self.settings.suite
         task = self.tasks[0]
         self.simulator.reset(0, task, TrialSeed(self.settings.seed, task.id, 0))
         (observation,) = self.simulator.observe([0])
+        tried = ""
         try:
             policy.warmup(observation)
             actions = self._reply(observation)
             if policy.draws or not type(policy.policy).__module__.startswith("headless_eval."):
                 same = np.array_equal(actions, self._reply(observation))
                 policy.determinism = "checked" if same else "not given"
-            policy.set_variant(variant)
-            policy.infer(observation)
+            for variant in variants:
+                if variant is variants[-1] or getattr(variant.precision, "change", None):
+                    tried = f" at {variant.name}"
+                    policy.set_variant(variant)
+                    policy.infer(observation)
             policy.set_variant(Variant(Precision()))
         except UserError:
             raise
         except Exception as error:
             raise UserError(
-                f"the policy {policy.name} cannot act on what the suite {suite} shows it "
+                f"the policy {policy.name} cannot act on what the suite {suite} shows it{tried} "
                 f"({type(error).__name__}: {error})"
             ) from error
         if len(actions) < self.open_loop_horizon:

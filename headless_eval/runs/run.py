@@ -107,6 +107,9 @@ def _open(config: RunConfig, policy: LocalPolicy | None, console: Console) -> Ev
         )
     if config.packdir is not None:
         check_packdir(config.packdir)
+    for precision in config.precisions:
+        if precision.change is not None:
+            precision.change.check()
     evaluator = Evaluator(config, policy=policy)
     if config.videos != "none":
         find_ffmpeg()
@@ -135,7 +138,7 @@ def _prepare(evaluator: Evaluator, console: Console) -> Iterator[RunDirectory]:
                 run = directory.path if directory else None
                 policy.calibration = calibrate.calibration_for(evaluator, run, console, status)
             calibrated = perf_counter()
-            evaluator.rehearse(config.variants[-1])
+            evaluator.rehearse(config.variants)
         console.print(
             f"{policy.name} on {policy.device}: loaded in {loaded - began:.1f} s, "
             f"warmed up in {perf_counter() - calibrated:.1f} s",

@@ -42,3 +42,39 @@ def test_without_memory_for_one_it_is_an_error():
 
     with LocalPolicy(Starving(), "starving") as local, pytest.raises(torch.OutOfMemoryError):
         local.infer({"prompt": "go"}, np.zeros((4, 3), np.float32))
+
+
+class Linear(torch.nn.Module):
+    noise_shape = (4, 3)
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def infer(self, obs, noise):
+        return self.infer_batch([obs], noise[None])[0]
+
+    def infer_batch(self, observations, noise):
+        actions = self(torch.as_tensor(noise))
+        return [{"actions": one.numpy()} for one in actions]
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def test_a_change_whose_rows_depend_on_each_other_is_inferred_one_by_one(tmp_path, caplog):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def whole(model):\n    model.register_forward_hook(lambda module, args, output: output / output.abs().amax())"
+    )
+    noise = np.random.default_rng(0).standard_normal((5, 4, 3), np.float32)
+    with LocalPolicy(Linear(), "linear", max_batch=4) as local:
+        local.infer_batch([{"prompt": "go"}] * 5, noise)
+        assert local.batch == 4
+        local.set_precision(f"{path}:whole")
+        for one, reply in zip(noise, local.infer_batch([{"prompt": "go"}] * 5, noise), strict=True):
+            np.testing.assert_array_equal(reply["actions"], one / abs(one).max())
+        assert local.batch == 1
+        assert "rows of a batch depend on each other" in caplog.text
+        local.set_precision("float32")
+        assert local.batch == 4

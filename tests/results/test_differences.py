@@ -29,3 +29,11 @@ def test_hardware_differs_without_binding_and_new_entries_are_passed_over():
     (found,) = differences({"hardware": {"cpu": "a"}}, {"hardware": {"cpu": "b"}, "versions": {"torch": "3"}})
     assert not found.binding
     assert str(found) == "cpu: a then, b now"
+
+
+def test_changed_code_of_a_method_counts_and_its_place_does_not():
+    then = {"methods": {"mine_f": {"code": {"mine.py": 64 * "a"}, "file": "/here/mine.py"}}}
+    now = {"methods": {"mine_f": {"code": {"mine.py": 64 * "b"}, "file": "/there/mine.py"}}}
+    (found,) = differences(then, now)
+    assert found.binding
+    assert str(found) == "the method mine_f.code.mine.py: aaaaaaaaaaaa… then, bbbbbbbbbbbb… now"

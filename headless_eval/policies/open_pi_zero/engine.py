@@ -86,7 +86,7 @@ def make_engine(
         why = "it needs a CUDA GPU"
     elif find_spec("triton") is None:
         why = "on a GPU it needs triton"
-    elif handle is not None and (handle.hooked or handle.layers):
+    elif handle is not None and (handle.hooked or handle.layers or handle.needs_modules):
         why = "it computes neither quantized activations nor methods"
     if name == "compiled" and why is not None:
         raise UserError(f"the engine 'compiled' cannot be used here: {why}; leave --engine at auto")

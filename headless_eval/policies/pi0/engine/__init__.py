@@ -48,7 +48,7 @@ def make_engine(
         raise unknown("engine", name, ENGINES)
     if execution not in EXECUTIONS:
         raise unknown("execution", execution, EXECUTIONS)
-    if handle is not None and handle.linears_with_hooks:  # only the modules themselves call hooks
+    if handle is not None and handle.needs_modules:  # only the modules themselves call hooks
         if name not in ("auto", "eager"):
             raise UserError(f"the engine {name!r} does not compute {precision.name}; leave --engine at auto")
         name = "eager"
