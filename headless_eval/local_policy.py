@@ -2,9 +2,10 @@
 
 import hashlib
 import inspect
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -244,6 +245,11 @@ class LocalPolicy:
         """Return the present precision."""
         return self._precision
 
+    @property
+    def variant(self) -> Variant:
+        """Return the present variant: precision and settings."""
+        return Variant(self._precision, dict(self._settings))
+
     def set_precision(self, precision: Precision | Method | str) -> float:
         """Put the model into a precision, starting from the unquantized weights; resets the timing.
 
@@ -311,14 +317,23 @@ class LocalPolicy:
         return time.perf_counter() - begin
 
     def _configure(self, settings: dict[str, str | int | float]) -> None:
+        self.check_settings(settings)
         configure = getattr(self.policy, "configure", None)
-        known = list(inspect.signature(configure).parameters) if callable(configure) else []
-        for name in settings:
-            if name not in known:
-                raise unknown(f"setting of policy {self.name}", name, known)
         if callable(configure):
             configure(**settings)
         self._settings = settings
+
+    def check_settings(self, names: Iterable[str]) -> None:
+        """Refuse settings of variants that the policy does not have.
+
+        Raises:
+            UserError: the policy's ``configure`` has no argument of one of the names.
+        """
+        configure = getattr(self.policy, "configure", None)
+        known = list(inspect.signature(configure).parameters) if callable(configure) else []
+        for name in names:
+            if name not in known:
+                raise unknown(f"setting of policy {self.name}", name, known)
 
     def _restore(self) -> None:
         if self._precision.dtype == "float32":
@@ -329,6 +344,22 @@ class LocalPolicy:
             self._batching.check_as_before()
         self._handle, self._precision, self._activations_unproven = None, Precision(), False
         self.renew_engine()
+
+    @contextmanager
+    def kept_trainable(self) -> Iterator[None]:
+        """Infer under ``no_grad`` within the block, not in inference mode; to the same bits.
+
+        Tensors made in inference mode can never be trained with, and a model may keep some, such as a table of
+        positions that it makes when it is first called. Policies of a family keep none, and their engines need it.
+        """
+        if self._adapter.is_of_family:
+            yield
+            return
+        before, self._batching.no_gradients = self._batching.no_gradients, torch.no_grad
+        try:
+            yield
+        finally:
+            self._batching.no_gradients = before
 
     def renew_engine(self) -> None:
         """Let the policy rebuild its engine for the present weights, if it has one."""
@@ -419,7 +450,7 @@ class LocalPolicy:
             self.computing(),
             self.computed_by_module(),
             Recorder(self.module) as recorder,
-            torch.inference_mode(),
+            self._batching.no_gradients(),
         ):
             call()
         return recorder.calibration(fingerprint=self.fingerprint(), **facts)
@@ -500,13 +531,18 @@ class LocalPolicy:
             obs = ROBOTS.find(robot).example_observation()
         noise = None if self.noise_shape is None else np.zeros(self.noise_shape, np.float32)
         begin = time.perf_counter()
-        devices = [] if self._on_cpu else [self.device]
-        with self._batching.untimed(), torch.random.fork_rng(devices=devices):
+        with self._batching.untimed(), self._generators_kept():
             number = self._batching.threads * self._batching.size
             self._infer_all([obs] * number, [noise] * number, [0] * number)
         self.reset()
         self.warmup_seconds = time.perf_counter() - begin
         return self.warmup_seconds
+
+    def _generators_kept(self) -> AbstractContextManager[None]:
+        """Keep the state of torch's generators, which all threads share: only the main thread may turn it back."""
+        if threading.current_thread() is not threading.main_thread():
+            return nullcontext()
+        return torch.random.fork_rng(devices=[] if self._on_cpu else [self.device])
 
     def reset(self, slots: Sequence[int] | None = None, seeds: Sequence[int] | None = None) -> None:
         """Tell the policy that episodes begin.

@@ -168,6 +168,9 @@ Watch = Callable[[str, "Sequence[_Episode]"], AbstractContextManager[None]]
 class EpisodeTimeout(TimeoutError):
     """An episode took longer than its timeout."""
 
+    def __str__(self) -> str:
+        return super().__str__() or "a call did not return within the time limit of its episode"
+
 
 class _Clock:
     """Clock that adds all time to activities, and divides it among the episodes of each activity.

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings, refuse_commas
+from headless_eval.config.variants import variants_of
 from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
 from headless_eval.errors import UserError
 from headless_eval.policies.baselines import BASELINES
@@ -38,6 +39,11 @@ class PrecisionSettings(Settings):
     modes: Annotated[tuple[str, ...], flag("MODE ...")] = ("weights_only",)
     """What to quantize: weights_only, activations_only, both."""
 
+    variant: Annotated[
+        tuple[str, ...], flag("VARIANT ...", "--dtypes with --modes", hidden=("--variants",))
+    ] = ()
+    """Variants one by one instead, such as int8_both or float32+flow_steps=5."""
+
     include: Annotated[str, flag("REGEX", "all")] = ".*"
     """Quantize only modules whose name matches this regular expression."""
 
@@ -65,6 +71,10 @@ class PrecisionSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_commas(self, "dtypes", "modes")
+        if self.variant and (self.dtypes, self.modes) != (type(self).dtypes, type(self).modes):
+            raise UserError(
+                "--variant names precisions itself, such as int8_both: leave --dtypes and --modes out"
+            )
         precisions = self.precisions
         for name in ("bits", "calibration", "dry_run"):
             if getattr(self, name) and not any(precision.method for precision in precisions):
@@ -78,15 +88,24 @@ class PrecisionSettings(Settings):
 
     @property
     def precisions(self) -> list[Precision]:
-        """The configurations to run, float32 first."""
-        bits = tuple(_pair(text) for text in self.bits)
-        return configurations(self.dtypes, self.modes, Scope(self.include, self.exclude, bits))
+        """The precisions to run; float32 first, unless ``variant`` names them."""
+        if self.variant:
+            named = variants_of(self.variant, self._scope)
+            return [variant.precision for variant in named if isinstance(variant.precision, Precision)]
+        return configurations(self.dtypes, self.modes, self._scope)
 
     @property
     def variants(self) -> list[Variant]:
         """The variants to run, the baseline first, then float32."""
-        variants = [Variant(precision) for precision in self.precisions]
+        if self.variant:
+            variants = variants_of(self.variant, self._scope)
+        else:
+            variants = [Variant(precision) for precision in self.precisions]
         return sorted(variants, key=lambda variant: variant.name != self.baseline)
+
+    @property
+    def _scope(self) -> Scope:
+        return Scope(self.include, self.exclude, tuple(_pair(text) for text in self.bits))
 
     @property
     def needs_calibration(self) -> bool:
@@ -192,7 +211,8 @@ class RunConfig(
     """
 
     def __post_init__(self) -> None:
-        if self.policy in BASELINES and self.checkpoint is None and self.dtypes == type(self).dtypes:
+        default = self.dtypes == type(self).dtypes and not self.variant
+        if self.policy in BASELINES and self.checkpoint is None and default:
             object.__setattr__(self, "dtypes", ("float32",))
         super().__post_init__()
         if self.sequential is None:

@@ -58,6 +58,11 @@ class Adapter:
         self._slot: int | None = None  # the only slot, if there is only one
 
     @property
+    def is_of_family(self) -> bool:
+        """Return whether the policy prepares observations itself, as those of a family do."""
+        return self._prepares
+
+    @property
     def can_batch(self) -> bool:
         """Return whether the policy can infer several observations at once, padded by repetition."""
         if not self.stateless:

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,7 @@ class Batching:
         threads: number of batches at a time on a CPU. It is 1 for policies with a history.
 
     Attributes:
+        no_gradients: the context in which the policy computes, by default inference mode.
         size: the batch size; it is halved when the GPU's memory does not suffice.
         threads: number of batches at a time.
     """
@@ -69,6 +70,7 @@ class Batching:
             max_batch = _CPU_BATCH if on_cpu else _GPU_BATCH
         self.size = max_batch
         self.threads = threads if on_cpu and policy.stateless else 1
+        self.no_gradients: Callable[[], AbstractContextManager[Any]] = torch.inference_mode
         self._tried = max_batch == 1
         self._before: tuple[int, bool] | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -184,7 +186,7 @@ class Batching:
     def _infer_chunk(self, inputs: list[_Input]) -> list[dict[str, Any]]:
         begin = time.perf_counter()
         if self.size == 1:
-            with torch.inference_mode():
+            with self.no_gradients():
                 outputs = [self._policy.infer(inputs[0].prepared, inputs[0].noise, inputs[0].slot)]
         else:
             outputs = self._full_batch(inputs)
@@ -196,7 +198,7 @@ class Batching:
         rows = [*inputs, *[inputs[-1]] * (self.size - len(inputs))]
         noises = [row.noise for row in rows if row.noise is not None]
         noise = np.stack([np.asarray(one) for one in noises]) if noises else None
-        with torch.inference_mode():
+        with self.no_gradients():
             outputs = self._policy.infer_batch(
                 [row.prepared for row in rows], noise, [row.slot for row in rows]
             )

@@ -1,9 +1,11 @@
 """Watchdog for calls of the simulator or the policy that do not return.
 
-Nothing can end such a call within its own process: it may hang in a driver or in compiled code. So the watchdog
-only tells; what it calls journals the episodes as errors and replaces the process by a fresh one.
+Nothing can surely end such a call within its own process: it may hang in a driver or in compiled code. So the watchdog
+only tells; what it calls journals the episodes as errors and replaces the process by a fresh one. In a process that is
+somebody else's, ``interrupt`` ends the call if it runs Python.
 """
 
+import ctypes
 import math
 import sys
 import threading
@@ -22,8 +24,8 @@ class Watchdog:
 
     Args:
         limit: seconds that a call may last; infinite: nothing is watched.
-        on_hang: is called once, in the watchdog's thread, with the activity, the episodes that the call is for,
-            and the traceback of the thread that hangs. Should the call come back meanwhile, it waits.
+        on_hang: is called once for a call, in the watchdog's thread, with the activity, the episodes that the call is
+            for, and the traceback of the thread that hangs. Should the call come back meanwhile, it waits.
     """
 
     def __init__(self, limit: float, on_hang: Callable[[str, Sequence[Any], str], None]) -> None:
@@ -43,6 +45,11 @@ class Watchdog:
         finally:
             with self._lock:
                 self._call = None
+
+    def interrupt(self, error: type[Exception]) -> None:
+        """Raise an error in the watched thread as soon as it runs Python again."""
+        set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        set_error(ctypes.c_ulong(self._watched), ctypes.py_object(error))
 
     def __enter__(self) -> Self:
         if math.isfinite(self._limit):
@@ -65,4 +72,4 @@ class Watchdog:
                 frame = sys._current_frames().get(self._watched)
                 stack = "".join(traceback.format_stack(frame)) if frame else ""
                 self._on_hang(call[1], call[2], stack)
-                return
+                self._call = None

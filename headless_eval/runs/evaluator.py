@@ -22,6 +22,7 @@ from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.registry import trained_policies
 from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
+from headless_eval.runs.guest import evaluating, lent
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
 
 _log = logging.getLogger(__name__)
@@ -74,9 +75,10 @@ class Evaluator:
                 than the suite's.
         """
         if self._given is not None:
-            self.policy = self._given
+            self.policy = self._opened.enter_context(lent(self._given))
         else:
             self.policy = self._opened.enter_context(load(self.settings))
+        self._opened.enter_context(evaluating(self.policy.module))
         return self.policy
 
     def start_simulator(self) -> Simulator:
@@ -121,10 +123,11 @@ class Evaluator:
                 end the policy is as it was loaded.
 
         Raises:
-            UserError: the policy cannot use the suite's observations, returns too few actions, or returns actions
-                that the suite cannot execute; or a method of other code fails.
+            UserError: the policy lacks a setting of a variant, cannot use the suite's observations, returns too few
+                actions, or returns actions that the suite cannot execute; or a method of other code fails.
         """
         policy, suite = self.policy, self.settings.suite
+        policy.check_settings(name for one in variants for name in one.settings)
         task = self.tasks[0]
         self.simulator.reset(0, task, TrialSeed(self.settings.seed, task.id, 0))
         (observation,) = self.simulator.observe([0])
@@ -178,11 +181,8 @@ class Evaluator:
         )
 
     def close(self) -> None:
-        """Close the simulator and the policy; a given policy stays open, as it was loaded."""
+        """Close the simulator and the policy; a given policy stays open, as it was given."""
         self._opened.close()
-        if self._given is not None:
-            self._given.set_variant(Variant(Precision()))
-            self._given.calibration = self._given.packdir = None
 
     def __enter__(self) -> Self:
         return self

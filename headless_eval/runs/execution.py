@@ -1,5 +1,6 @@
 """Execution of a run: the episodes that its folder lacks, and what is written when they have ended."""
 
+import logging
 import os
 import resource
 import sys
@@ -23,6 +24,8 @@ from headless_eval.rollout.watchdog import Watchdog
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.progress import JsonProgress, RunProgress
 from headless_eval.runs.resume import remaining_trials
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,17 @@ class Execution:
         evaluator: with policy and simulator open.
         directory: of the run, open for writing.
         console: where progress is shown.
+        guest: whether the process is somebody else's: a call that hangs is then interrupted where that is possible,
+            instead of the process being replaced.
 
     Raises:
         UserError: the run's manifest or journal is damaged.
     """
 
-    def __init__(self, evaluator: Evaluator, directory: RunDirectory, console: Console) -> None:
+    def __init__(
+        self, evaluator: Evaluator, directory: RunDirectory, console: Console, *, guest: bool = False
+    ) -> None:
+        self._guest = guest
         self._evaluator, self._directory, self._config = evaluator, directory, evaluator.settings
         config, tasks = self._config, evaluator.tasks
         self._interval = max(1, round(evaluator.simulator.control_hz / config.video_fps))
@@ -94,6 +102,7 @@ class Execution:
             suppress(KeyboardInterrupt),
             Watchdog(config.episode_timeout, self._on_hang) as watchdog,
         ):
+            self._watchdog = watchdog
             for name, stop in self._stopping.stops.items() if self._stopping else ():
                 if stop.decision != "continue":
                     self._show_stop(name)
@@ -137,8 +146,15 @@ class Execution:
         return _EpisodeVideo(self._directory, trial, fps, self._config.videos)
 
     def _on_hang(self, activity: str, episodes: Sequence[Any], stack: str) -> None:
-        """Record the episodes of a hanging call as errors, and continue in a fresh process."""
+        """Record the episodes of a hanging call as errors, and continue in a fresh process.
+
+        As a guest, only interrupt the call, whose episodes then become errors as after any other exception.
+        """
         message = f"{activity} did not return within {self._config.episode_timeout:g} s"
+        if self._guest:
+            _log.error("%s: interrupting it. It hangs here:\n%s", message, stack)
+            self._watchdog.interrupt(EpisodeTimeout)
+            return
         error = {"type": EpisodeTimeout.__name__, "message": message, "traceback": stack}
         try:
             for episode in episodes:

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +15,15 @@ from rich.text import Text
 
 from headless_eval.config.run import RunConfig
 from headless_eval.config.stored import run_with
+from headless_eval.config.variants import settings_for
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.loop import TimeSpent
 from headless_eval.policies.registry import trained_on
+from headless_eval.quant.methods import Method
 from headless_eval.quant.packs import check_packdir
+from headless_eval.quant.precision import Precision
 from headless_eval.report import summarize_run
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
@@ -29,8 +33,9 @@ from headless_eval.runs import calibrate
 from headless_eval.runs.description import describe, print_plan
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.execution import Execution, Outcome
+from headless_eval.runs.guest import untouched
 from headless_eval.runs.progress import duration, print_event
-from headless_eval.runs.resume import check_unchanged, remaining_trials, whole_run
+from headless_eval.runs.resume import check_unchanged, remaining_trials, settings_of, whole_run
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import new_console
 from headless_eval.shared.text import plural
@@ -61,14 +66,27 @@ def run(config: RunConfig) -> int:
             return outcome.status
 
 
-def evaluate(policy: LocalPolicy | Any, **settings: Any) -> Run:
+def evaluate(
+    policy: LocalPolicy | Any,
+    *,
+    variants: Sequence[str | Precision | Method | Variant] | None = None,
+    **settings: Any,
+) -> Run:
     """Evaluate a policy from Python: what ``headless-eval run`` does, with nothing printed.
 
+    It may be called within a training loop and from any thread, and leaves the process as it was: signal handlers,
+    environment variables, torch's threads, gradient mode and autocast; on the main thread also the states of all random
+    generators. A given policy is put back as it was, to the bit: weights, training mode of each part, precision and
+    settings. Its weights must not be trained meanwhile.
+
     Args:
-        policy: a name or a folder as ``--policy`` takes it, a ``LocalPolicy``, or any object with ``infer(obs)``. A
-            ``LocalPolicy`` is left open, at float32.
+        policy: a name or a folder as ``--policy`` takes it, a ``LocalPolicy``, or any object with ``infer(obs)``. Its
+            model is evaluated in evaluation mode, without gradients. A ``LocalPolicy`` is left open.
+        variants: the variants to compare, instead of ``dtypes`` and ``modes``: ``Variant``, ``Precision`` and method
+            objects, or texts such as ``"int8_both"``, ``"duquant_w4a8"`` and ``"float32+flow_steps=5"``.
         settings: the other settings of a run, by the names of its flags: ``suite="droid", tasks=["1"], episodes=10,
-            dtypes=["float32", "int8"], videos="none", results="results/mine"``.
+            dtypes=["float32", "int8"], videos="none", results="results/mine"``. ``resume=DIR`` continues a run
+            with the settings that it has.
 
     Returns:
         The run, to read: ``path``, ``manifest``, ``records()``, the data frames ``episodes`` and ``summary``,
@@ -78,22 +96,28 @@ def evaluate(policy: LocalPolicy | Any, **settings: Any) -> Run:
         UserError: a setting is unknown or out of range, or the run cannot start.
         KeyboardInterrupt: interrupted; finished episodes are in the folder, and ``resume`` continues the run.
     """
+    if variants is not None:
+        settings |= settings_for(variants)
     given = None
     if not isinstance(policy, str | Path):
         given = policy if isinstance(policy, LocalPolicy) else LocalPolicy(policy, type(policy).__name__)
         settings["policy"] = given.name
     else:
         settings["policy"] = str(policy)
-    config = run_with({"quiet": True} | settings)
+    begun = settings.get("resume")
+    config = run_with({"quiet": True} | settings, None if begun is None else settings_of(Path(begun)))
     console = new_console(quiet=True)
     with ExitStack() as stack:
+        stack.enter_context(untouched())
         if given is not None and given is not policy:
             stack.enter_context(given)
         evaluator = stack.enter_context(_open(config, given, console))
         directory = stack.enter_context(_prepare(evaluator, console))
-        outcome = Execution(evaluator, directory, console).run()
+        outcome = Execution(evaluator, directory, console, guest=True).run()
     if outcome.status == 130:
-        raise KeyboardInterrupt(f"go on with: {command('run', '--resume', directory.path)}")
+        again = f"evaluate(policy, resume={str(directory.path)!r})"
+        again = command("run", "--resume", directory.path) if given is None else again
+        raise KeyboardInterrupt(f"go on with: {again}")
     return read_run(directory.path)
 
 
