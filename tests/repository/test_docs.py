@@ -3,15 +3,17 @@
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import torch
 from paths import ROOT
 
+import headless_eval
 from headless_eval.contracts.robots import ROBOTS
 
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("headless_eval/policies/bundled/*/*.md")]
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("headless_eval/policies/bundled/*/*.md")]
 )
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
@@ -76,3 +78,20 @@ def test_the_script_of_the_figures_explains_itself():
     command = [sys.executable, ROOT / "docs" / "figures.py", "--help"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "scenes.png" in said
+
+
+def test_the_site_shows_every_page():
+    pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
+    shown = set(re.findall(r"^ +- (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), flags=re.M))
+    assert shown == pages
+
+
+def test_the_reference_has_every_public_name():
+    text = (ROOT / "docs/reference/python.md").read_text("utf-8")
+    assert set(re.findall(r"^::: headless_eval\S*\.(\w+)$", text, flags=re.M)) == set(headless_eval.__all__)
+
+
+def test_every_extra_is_explained():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    explained = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/start.md").read_text("utf-8"), flags=re.M)
+    assert set(re.findall(r"`(\S+)`", " ".join(explained))) >= set(project["optional-dependencies"])
