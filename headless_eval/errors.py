@@ -6,7 +6,12 @@ class UserError(Exception):
 
     The message is one line that names what is wrong and what to do about it. The command line prints it
     without a traceback and exits with status 2.
+
+    Attributes:
+        details: lines that the command line prints above the message, such as a table; mostly empty.
     """
+
+    details = ""
 
 
 class CannotWrite(UserError):

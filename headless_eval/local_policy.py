@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headless_eval.contracts.compatibility import Declared
 from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
@@ -157,6 +158,15 @@ class LocalPolicy:
     def robot(self) -> str | None:
         """Return the name of the policy's robot; None if the policy does not declare it."""
         return self._adapter.robot
+
+    @property
+    def declared(self) -> Declared:
+        """Return what the policy declares of its interface, to compare it with a suite's.
+
+        Raises:
+            UserError: the policy's ``requires`` has an unknown key.
+        """
+        return self._adapter.declared
 
     @property
     def libraries(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ def doctor(settings: DoctorConfig) -> int:
         settings.device,
         settings.dtype,
         settings.robot,
+        settings.suite,
+        settings.policy_args,
     )
 
 

@@ -40,7 +40,9 @@ class Request:
         message = str(error)
         for ours, theirs in self.words.items():
             message = message.replace(ours, theirs)
-        return UserError(message)
+        explained = UserError(message)
+        explained.details = error.details
+        return explained
 
 
 def read(environment: Mapping[str, str]) -> Request | None:

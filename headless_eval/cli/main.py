@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return process.end(_run(words))
         return process.end(_carry_out(name, _settings(name, words)))
     except UserError as error:
+        if error.details:
+            print(error.details, file=sys.stderr)
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return process.end(2)
     except KeyboardInterrupt as interrupt:

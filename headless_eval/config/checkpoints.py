@@ -11,10 +11,20 @@ from headless_eval.shared.flags import Settings, flag
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig(DeviceSettings, CheckpointSettings, PolicySettings):
-    """Check a checkpoint before an evaluation; failed checks say how to correct the checkpoint.
+    """Check a policy before an evaluation; failed checks say how to correct it.
 
-    Exit status: 0 the checkpoint can be evaluated; 2 it cannot be evaluated.
+    A checkpoint's files are read; a policy of your own is loaded. With --suite, what policy and suite declare is
+    compared, too: robot, cameras, state, actions with their units, control rate, actions of a chunk.
+
+    Examples:
+      headless-eval doctor --checkpoint DIR --config pi05_droid
+      headless-eval doctor --policy ./my_policy.py:MyPolicy --suite droid
+
+    Exit status: 0 the policy can be evaluated; 2 it cannot be evaluated.
     """
+
+    suite: Annotated[str | None, flag("SUITE", "none")] = None
+    """Suite to compare the policy with."""
 
     dtype: WeightType = "float32"
     """Type that the weights are kept in."""

@@ -1,12 +1,13 @@
 """Adapter that gives any policy one interface: what it declares, with defaults, and how it is called."""
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from headless_eval.contracts.robots import IMAGE_SIZE
+from headless_eval.contracts.compatibility import Declared
+from headless_eval.contracts.robots import IMAGE_SIZE, ROBOTS, Robot
 from headless_eval.errors import UserError
 from headless_eval.policies.generators import SlotGenerators
 
@@ -76,18 +77,28 @@ class Adapter:
         return None if robot is None else str(robot)
 
     @property
+    def declared(self) -> Declared:
+        """Return what the policy declares of its interface.
+
+        Raises:
+            UserError: a requirement is unknown.
+        """
+        robot = getattr(self._policy, "robot", None)
+        return declared_of(robot if isinstance(robot, Robot) else self.robot, self._config, self._policy)
+
+    @property
     def robot_to_show(self) -> str | None:
         """Return the name of a robot whose observations the policy takes; None if unknown."""
         return self.robot or getattr(self._policy, "observation", None)
 
     @property
     def open_loop_horizon(self) -> int:
-        """Return the number of actions of a chunk to execute before replanning; 8 if not declared."""
+        """Return the number of actions of a chunk to execute before replanning; 8, or all, if not declared."""
         for source in (self._config, self._policy):
             horizon = getattr(source, "open_loop_horizon", None)
             if horizon is not None:
                 return int(horizon)
-        return _OPEN_LOOP_HORIZON
+        return min(_OPEN_LOOP_HORIZON, self.declared.requires.get("action_horizon", _OPEN_LOOP_HORIZON))
 
     @property
     def image_size(self) -> int:
@@ -186,6 +197,27 @@ class Adapter:
         model = getattr(self._config, "model", None)
         state_in_prompt = bool(getattr(model, "discrete_state_input", False))
         return not state_in_prompt or callable(getattr(self._policy, "batch_key", None))
+
+
+def declared_of(robot: Robot | str | None, config: Any, policy: Any = None) -> Declared:
+    """Return what a policy and its configuration declare of the interface.
+
+    Args:
+        robot: the policy's robot or its name.
+        config: the configuration, or None.
+        policy: the policy, or None if it is not loaded.
+
+    Raises:
+        UserError: a requirement is unknown.
+    """
+    stated = getattr(policy, "requires", None)
+    requires = dict(stated) if isinstance(stated, Mapping) else {}
+    horizon = getattr(getattr(config, "model", None), "action_horizon", None)
+    if horizon is not None:
+        requires.setdefault("action_horizon", horizon)
+    if isinstance(robot, str) and robot in ROBOTS:
+        robot = ROBOTS[robot]
+    return Declared(robot, requires)
 
 
 def _takes(function: Callable[..., Any] | None, argument: str) -> bool:

@@ -1,17 +1,24 @@
-"""The command ``doctor``: checks a checkpoint before an evaluation, and says what to do about what failed."""
+"""The command ``doctor``: checks a policy before an evaluation, and says what to do about what failed."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
+from headless_eval.contracts.compatibility import Declared
 from headless_eval.errors import UserError
+from headless_eval.local_policy import load_policy
+from headless_eval.policies.adapter import declared_of
 from headless_eval.policies.baselines import BASELINES
-from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING
+from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
 from headless_eval.policies.device import check_device
-from headless_eval.policies.registry import find_family, find_policy
+from headless_eval.policies.registry import find_claimant, find_family, find_policy
 from headless_eval.policies.trained_on import read_trained_on
+from headless_eval.runs.compatibility import check, table
 from headless_eval.shared.terminal import Listing, new_console
-from headless_eval.sims.registry import find_suite, find_tasks
+from headless_eval.sims.registry import Suite, find_suite, find_tasks
 
 _STYLES = {OK: "green", WARNING: "yellow", FAILED: "bold red", SKIPPED: "dim"}
 
@@ -25,18 +32,26 @@ def doctor(
     device: str,
     dtype: str,
     robot: str | None = None,
+    suite: str | None = None,
+    policy_args: Sequence[str] = (),
 ) -> int:
-    """Print a table of all checks.
+    """Print a table of all checks, and, with a suite, a table of what policy and suite declare.
 
     Returns:
         The exit status: 0 nothing failed, 2 something did.
 
     Raises:
-        UserError: the folder, configuration or device does not exist, or the policy's family has no checks.
+        UserError: the folder, configuration, suite or device does not exist, a policy of the user's own cannot be
+            loaded, or there is nothing to check.
     """
     check_device(device)
-    if checkpoint is None and policy in BASELINES:
-        raise UserError(f"the policy {policy!r} has no checkpoint: there is nothing to check")
+    compared = None if suite is None else find_suite(suite)
+    if checkpoint is None and find_claimant(policy) is not None:
+        if policy in BASELINES:
+            if compared is None:
+                raise UserError(f"the policy {policy!r} has no checkpoint: there is nothing to check")
+            robot = robot or compared.robot
+        return _examine_loaded(policy, compared, device=device, robot=robot, policy_args=tuple(policy_args))
     folder, name = find_policy(policy, checkpoint)
     family = find_family(folder, config, config_file)
     settings = family.read_config(folder, config, config_file, robot)
@@ -45,18 +60,60 @@ def doctor(
         raise UserError(f"no checks are known for a policy such as {name}")
     console = new_console()
     console.print(f"{name} as {settings.name}, {dtype} on {device}", highlight=False)
-    rows: list[list[str | Text]] = []
-    statuses = []
-    for check in examine(folder, settings, tokenizer, device, dtype, trained_prompt(folder)):
-        statuses.append(check.status)
-        rows.append([check.name, Text(check.status, _STYLES[check.status]), check.text])
-    console.print(Listing(("check", "result", "finding"), rows, 3))
-    failures, warnings = statuses.count(FAILED), statuses.count(WARNING)
+    checks = list(examine(folder, settings, tokenizer, device, dtype, trained_prompt(folder)))
+    console.print(_listing(checks))
+    horizon = getattr(settings, "open_loop_horizon", None) or settings.robot.open_loop_horizon
+    fits = _compare(console, name, declared_of(settings.robot, settings), compared, horizon)
+    failures, warnings = (sum(one.status == status for one in checks) for status in (FAILED, WARNING))
     if failures:
-        console.print(f"{failures} of {len(statuses)} checks failed: this checkpoint cannot be evaluated so.")
-        return 2
-    console.print("This checkpoint can be evaluated" + (f"; warnings: {warnings}." if warnings else "."))
-    return 0
+        console.print(f"{failures} of {len(checks)} checks failed: this checkpoint cannot be evaluated so.")
+    elif fits:
+        console.print("This checkpoint can be evaluated" + (f"; warnings: {warnings}." if warnings else "."))
+    return 0 if fits and not failures else 2
+
+
+def _examine_loaded(name: str, suite: Suite | None, **options: Any) -> int:
+    """Load a policy that has no folder, print what it is, and compare it with a suite; return the exit status."""
+    console = new_console()
+    with load_policy(name, **options) as policy:
+        facts = policy.describe()
+        code = ", ".join(f"{file} {sha256[:12]}…" for file, sha256 in facts.get("code", {}).items())
+        model = f"{facts['parameters']:,} parameters, {facts['dtype']} on {facts['device']}"
+        slots = "one episode" if policy.max_slots == 1 else "any number of episodes"
+        checks = [
+            Check("code", OK, f"{facts['class']}{f' ({code})' if code else ''}"),
+            Check("model", OK, model if policy.module else "no torch model: it runs at --dtypes float32"),
+            Check(
+                "history",
+                OK,
+                "none: observations are reordered" if policy.stateless else f"{slots} at a time",
+            ),
+        ]
+        console.print(_listing(checks))
+        fits = _compare(console, name, policy.declared, suite, policy.open_loop_horizon)
+    if fits:
+        console.print("This policy can be loaded." if suite is None else "This policy can be evaluated.")
+    return 0 if fits else 2
+
+
+def _listing(checks: Sequence[Check]) -> Listing:
+    rows: list[list[str | Text]] = [
+        [one.name, Text(one.status, _STYLES[one.status]), one.text] for one in checks
+    ]
+    return Listing(("check", "result", "finding"), rows, 3)
+
+
+def _compare(console: Console, name: str, policy: Declared, suite: Suite | None, horizon: int) -> bool:
+    """Print the comparison with a suite, and return whether both fit; True without a suite."""
+    if suite is None:
+        return True
+    try:
+        console.print(table(check(name, policy, suite, horizon), name, suite.name))
+    except UserError as error:
+        print(error.details)
+        console.print(f"It does not fit: {error}.", highlight=False, soft_wrap=True)
+        return False
+    return True
 
 
 def trained_prompt(folder: Path) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 
 from headless_eval.config.run import RunConfig
-from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator
 from headless_eval.contracts.variant import Variant
@@ -19,9 +18,9 @@ from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.loop import OnEpisode, TimeSpent, run_trials
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.options import LoadOptions
-from headless_eval.policies.registry import trained_policies
 from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
+from headless_eval.runs.compatibility import check
 from headless_eval.runs.guest import evaluating, lent
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
 
@@ -85,14 +84,19 @@ class Evaluator:
         """Start the suite's simulator for the loaded policy.
 
         Raises:
-            UserError: the policy is for another robot than the suite's, or the simulator cannot run on this machine.
+            UserError: policy and suite do not fit together, or the simulator cannot run on this machine.
         """
-        check_robot(self.suite, self.policy)
+        self._check()
         # Images at the policy's input size: rendering larger images would only cost time.
         self.simulator = self._opened.enter_context(
             open_simulator(self.suite, self.settings, self._slots_to_use(), self.policy.image_size)
         )
+        self._check(self.simulator.control_hz)
         return self.simulator
+
+    def _check(self, control_hz: float | None = None) -> None:
+        policy = self.policy
+        check(policy.name, policy.declared, self.suite, self.open_loop_horizon, control_hz)
 
     def _slots_to_use(self) -> int:
         most = self.policy.max_slots
@@ -224,24 +228,3 @@ def load(settings: RunConfig) -> LocalPolicy:
         robot = find_suite(settings.suite).robot
     options = asdict(LoadOptions.of(settings, robot=robot))
     return load_policy(settings.policy, checkpoint=settings.checkpoint, **options)
-
-
-def check_robot(suite: Suite, policy: LocalPolicy) -> None:
-    """Refuse a policy for another robot than the suite's.
-
-    Raises:
-        UserError: the policy is for another robot; the message names policies for the suite's.
-    """
-    robot = policy.robot or suite.robot
-    if robot != suite.robot:
-        bundled = [
-            f"--policy {name}"
-            for name, trained_on in trained_policies().items()
-            if find_suite(trained_on.suite).robot == suite.robot
-        ]
-        example = ROBOTS.find(suite.robot).example
-        ways = [*bundled, f"--checkpoint DIR --config {example or 'NAME'}", "--policy zero"]
-        raise UserError(
-            f"the policy {policy.name} is for the robot {robot}, the suite {suite.name} has {suite.robot}: name "
-            f"one for it: {', or '.join(ways)}"
-        )

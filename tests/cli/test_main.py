@@ -93,7 +93,6 @@ MISTAKES = {
     "nothing to check": (["doctor", "--policy", "zero"], "no checkpoint"),
     "nothing to round": (["sensitivity", "--policy", "zero"], "no model"),
     "engine that is not for here": (["profile", "--engine", "fused", "--repeats", "2"], "CUDA"),
-    "robot of another suite": (["sensitivity", "--suite", "libero_object"], "robot"),
     "report of nothing": (["report", "/no/such"], "/no/such"),
     "report without a folder": (["report"], "missing: DIR (folder of the run)"),
 }  # fmt: skip
