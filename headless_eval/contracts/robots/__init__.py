@@ -147,8 +147,8 @@ class Robot:
         return np.concatenate(parts).astype(np.float32)
 
     def is_seen_in(self, observation: Mapping[str, Any]) -> bool:
-        """Return whether an observation has all state groups of this robot."""
-        return all(group.key in observation for group in self.state)
+        """Return whether an observation has all state groups of this robot, with their dimensions."""
+        return all(np.size(observation.get(group.key, ())) == group.dims for group in self.state)
 
     def __str__(self) -> str:
         return self.name
