@@ -1,4 +1,4 @@
-"""The exceptions that reach a user as a single line."""
+"""The exceptions with a meaning for the whole program; those that reach a user do so as a single line."""
 
 
 class UserError(Exception):
@@ -14,8 +14,12 @@ class UserError(Exception):
     details = ""
 
 
-class CannotWrite(UserError):
-    """A run's folder takes no more, as on a full disk: the run stops, and what is not written counts as not run.
+class StopRun(UserError):
+    """The run cannot go on: it stops, the episodes that have ended are kept, and ``run --resume`` runs the others."""
+
+
+class CannotWrite(StopRun):
+    """A run's folder takes no more, as on a full disk: what is not written counts as not run.
 
     Args:
         what: cannot be written, such as ``"the journal"``.
@@ -24,3 +28,12 @@ class CannotWrite(UserError):
 
     def __init__(self, what: str, reason: str | None) -> None:
         super().__init__(f"{what} cannot be written: {reason}; free the disk and resume")
+
+
+class LostConnection(Exception):
+    """The connection to a policy's server broke in the middle of an episode, which says nothing about the policy.
+
+    The episode is an error, and its trial is repeated up to ``retries`` times even if ``run --retries`` allows fewer.
+    """
+
+    retries = 2

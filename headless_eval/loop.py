@@ -22,7 +22,7 @@ import numpy as np
 
 from headless_eval.contracts.simulator import MAX_ACTION, Simulator, StepResult
 from headless_eval.contracts.variant import Variant
-from headless_eval.errors import CannotWrite, UserError
+from headless_eval.errors import LostConnection, StopRun, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
 from headless_eval.rollout.trials import Trial
 
@@ -126,7 +126,8 @@ def run_trials(
         open_loop_horizon: number of actions of a chunk that are executed before the policy replans.
         open_video: starts the video of a trial, or returns None to record no video.
         frame_interval: control steps between two frames of a video.
-        retries: how often a trial that was an error is retried, after the other trials of its variant.
+        retries: how often a trial that was an error is retried, after the other trials of its variant; an error that is
+            a ``LostConnection`` may say a larger number.
         attempts: number of earlier attempts at trials, by ``Trial.key``.
         episode_timeout: seconds of wall-clock time after which an unfinished episode is an error.
         watch: context around every call of the simulator and the policy, with the activity's name and the call's
@@ -140,7 +141,8 @@ def run_trials(
 
     Raises:
         UserError: the policy does not support a variant.
-        CannotWrite: a video or the files of ``on_episode`` cannot be written; running episodes are not recorded.
+        StopRun: a video or the files of ``on_episode`` cannot be written, or the policy's server is gone; running
+            episodes are not recorded.
     """
     rollout = _Rollout(
         simulator,
@@ -361,7 +363,7 @@ class _Rollout:
             with self.clock("render", [episode]):
                 episode.video = self.open_video(episode.trial)
             self.film(episode)
-        except CannotWrite:
+        except StopRun:
             raise
         except Exception as fault:
             self.finish(episode, fault)
@@ -400,6 +402,8 @@ class _Rollout:
         try:
             with self.doing(activity, episodes):
                 return list(zip(episodes, call(episodes), strict=True))
+        except StopRun:
+            raise
         except Exception as fault:
             if len(episodes) > 1:
                 return [pair for episode in episodes for pair in self.together(activity, call, [episode])]
@@ -455,12 +459,13 @@ class _Rollout:
             try:
                 with self.clock("render", [episode]):
                     video = episode.video.finish(episode.status(fault))
-            except CannotWrite:
+            except StopRun:
                 raise
             except Exception as error:
                 fault = fault or error
         del self.active[episode.slot]
         self.attempts[episode.trial.key] += 1
-        if fault and self.attempts[episode.trial.key] <= self.retries:
+        retries = max(self.retries, fault.retries) if isinstance(fault, LostConnection) else self.retries
+        if fault and self.attempts[episode.trial.key] <= retries:
             self.pending.append(episode.trial)
         self.on_episode(episode.record(fault, video), episode.taken)

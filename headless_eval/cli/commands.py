@@ -71,6 +71,14 @@ GROUPS = {
             "export.command:export",
         ),
     },
+    "Other programs": {
+        "serve": Command(
+            "",
+            "offer a policy, at any precision, to clients of openpi's websocket protocol",
+            "config.serve:ServeConfig",
+            "runs.serve:serve",
+        ),
+    },
     "Checkpoints": {
         "doctor": Command(
             "",

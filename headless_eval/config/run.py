@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings, refuse_commas
 from headless_eval.config.variants import variants_of
-from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
+from headless_eval.contracts.variant import DEFAULT_BASELINE, UNQUANTIZED, Variant
 from headless_eval.errors import UserError
-from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.options import EngineSettings
+from headless_eval.policies.registry import float32_only
 from headless_eval.quant.precision import Precision, Scope, configurations
 from headless_eval.shared.flags import Settings, flag
 from headless_eval.shared.suggest import unknown
@@ -212,9 +212,13 @@ class RunConfig(
 
     def __post_init__(self) -> None:
         default = self.dtypes == type(self).dtypes and not self.variant
-        if self.policy in BASELINES and self.checkpoint is None and default:
+        reason = float32_only(self.policy) if self.checkpoint is None else None
+        if reason is not None and default:
             object.__setattr__(self, "dtypes", ("float32",))
         super().__post_init__()
+        rounded = [variant.name for variant in self.variants if variant.dtype != UNQUANTIZED]
+        if reason is not None and rounded:
+            raise UserError(f"{', '.join(rounded)} for the policy {self.policy}: {reason}")
         if self.sequential is None:
             return
         if not 0 < self.sequential < 1:

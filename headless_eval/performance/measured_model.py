@@ -13,10 +13,9 @@ from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.performance.costs import Costs, count
 from headless_eval.performance.random_weights import draw_weights
 from headless_eval.performance.workload import Workload, random_inputs
-from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.device import check_device
 from headless_eval.policies.options import LoadOptions
-from headless_eval.policies.registry import BUNDLED, check_engine, find_family, find_policy
+from headless_eval.policies.registry import BUNDLED, check_engine, find_family, find_policy, float32_only
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def measured_model_of(settings: ModelSettings, random_weights: bool = False) -> 
         raise UserError(
             f"--config {config} needs weights: add --checkpoint DIR, or --random-weights to draw them"
         )
-    if checkpoint is None and policy in BASELINES:
+    if checkpoint is None and float32_only(policy):
         raise UserError(
             f"the policy {policy!r} computes nothing that could be measured: name one with a model"
         )

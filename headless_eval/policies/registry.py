@@ -36,7 +36,8 @@ class Family(Protocol):
     commands doctor and convert, and ``new_model`` and ``new_policy``, for measuring models with random weights; see
     ``pi0.family``. A family whose policies are found by other texts than names and folders, such as addresses, has
     ``claims(text)``, which says so of a text, and may have ``absolute(text)``, the text that leads to the same policy
-    from any folder. ``about(name)`` describes one of ``policies`` in a few words.
+    from any folder. ``about(name)`` describes one of ``policies`` in a few words. ``float32_only`` says of a family
+    without weights in this process why its policies take no precision.
     """
 
     @property
@@ -150,6 +151,12 @@ def trained_on(policy: str | Path, checkpoint: str | Path | None = None) -> Trai
     if checkpoint is None and find_claimant(policy) is not None:
         return None
     return read_trained_on(find_policy(policy, checkpoint)[0])
+
+
+def float32_only(policy: str | Path) -> str | None:
+    """Return why a policy can be run at float32 only; None: it has weights here, or it does not exist."""
+    reason = getattr(find_claimant(policy), "float32_only", None)
+    return None if reason is None else str(reason)
 
 
 def check_engine(engine: str, execution: str) -> None:

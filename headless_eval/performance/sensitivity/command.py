@@ -32,7 +32,7 @@ from headless_eval.performance.sensitivity.observations import (
     save_observations,
 )
 from headless_eval.performance.sensitivity.plot import sensitivity_figure
-from headless_eval.policies.baselines import BASELINES
+from headless_eval.policies.registry import float32_only
 from headless_eval.quant.precision import Precision, Scope, configurations
 from headless_eval.report.statistics import wilson_interval
 from headless_eval.results import ERROR, EpisodeRecord
@@ -57,7 +57,7 @@ def sensitivity(config: SensitivityConfig) -> int:
     Raises:
         UserError: a flag is not valid for this policy.
     """
-    if config.checkpoint is None and config.policy in BASELINES:
+    if config.checkpoint is None and float32_only(config.policy):
         raise UserError(f"the policy {config.policy!r} has no model: there are no parts to round")
     run = RunConfig.of_flags(config)
     precisions = [one for one in configurations(config.dtypes, config.modes) if one.dtype != "float32"]

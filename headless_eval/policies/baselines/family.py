@@ -15,6 +15,7 @@ class Baselines:
     configs: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     executions: tuple[str, ...] = ()
+    float32_only = "it holds no torch model that could be rounded; run it at float32 only"
 
     @property
     def policies(self) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ def header(manifest: Mapping[str, Any], summary: Summary) -> Markup:
         tag("h1", title(manifest)),
         tag("p", *_between(" · ", [fact for fact in facts if fact]), class_="facts"),
     ]
+    if isinstance(_entry(manifest, "policy", "remote"), Mapping):
+        lines.append(tag("p", _about_server(manifest), class_="note"))
     if state:
         lines.append(
             tag("p", f"This run was {state}." if state != "still running" else "This run is still running.")
@@ -71,6 +73,21 @@ def header(manifest: Mapping[str, Any], summary: Summary) -> Markup:
     ]
     lines.append(tag("ul", *judged, class_="verdicts") if judged else tag("p", "No episode has run."))
     return join(*lines)
+
+
+def _about_server(manifest: Mapping[str, Any]) -> str:
+    """Return what a reader has to know of a run whose policy was on a server."""
+    asked = {
+        "checked": "Asked twice about the first observation, it gave the same actions.",
+        "not given": "Asked twice about the first observation, it gave other actions: rates repeat, episodes do not.",
+    }
+    return (
+        "The policy was on a server. This record has neither its weights nor its code: a verification can only ask "
+        "the server again. "
+        + asked.get(
+            str(_entry(manifest, "policy", "determinism")), "Whether it repeats its actions was not checked."
+        )
+    )
 
 
 def summary_table(summary: Summary) -> Markup:

@@ -1,0 +1,1 @@
+"""Policies on a server that speaks openpi's websocket protocol: ``--policy ws://host:port``."""
