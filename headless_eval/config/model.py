@@ -11,16 +11,23 @@ WeightType = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicySettings(ArgumentSettings):
+class PolicyChoice(Settings):
     """The choice of a policy."""
 
     GROUP: ClassVar[str] = GROUP
 
     policy: Annotated[str, flag("POLICY", free=True)] = "pi0-droid-tiny"
-    """Name, folder, or your own: module:attribute, ./file.py:attribute."""
+    """Name that `list` shows, folder, or your own: module:attribute, ./file.py:attribute."""
 
     checkpoint: Annotated[Path | None, flag("DIR", "the policy's", free=True)] = None
-    """openpi's or LeRobot's folder; open-pi-zero's file; or a cached address."""
+    """Checkpoint folder of openpi or LeRobot, open-pi-zero's file, or the address of one that `fetch` has cached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySettings(ArgumentSettings, PolicyChoice):
+    """The choice of a policy, and its arguments."""
+
+    GROUP: ClassVar[str] = GROUP
 
 
 @dataclass(frozen=True, kw_only=True)

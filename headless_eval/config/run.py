@@ -121,13 +121,13 @@ class EpisodeSettings(Settings):
     GROUP: ClassVar[str] = SimulationSettings.GROUP
 
     episodes: Annotated[int, flag(least=1, most=100_000)] = 5
-    """Episodes per task and configuration."""
+    """Episodes of each task at each precision; more show smaller differences."""
 
     max_steps: Annotated[int | None, flag("STEPS", "the tasks'", least=1)] = None
     """Control steps that an episode may take."""
 
     sequential: Annotated[float | None, flag("MARGIN", "off")] = None
-    """Stop a precision once shown worse, or not worse by MARGIN."""
+    """Stop a precision once it is shown worse than the baseline, or not worse by MARGIN (0.05: 5 points)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class OutputSettings(Settings):
     GROUP: ClassVar[str] = "Videos and results"
 
     videos: Annotated[VideoChoice, flag(free=True)] = "all"
-    """Which episodes to keep as H.264; errors count as failures here."""
+    """Which episodes to keep as videos (H.264); errors count as failures here."""
 
     video_fps: Annotated[float, flag("FPS", above=0, free=True)] = 5.0
     """Frames per second of the videos, which play in real time."""
@@ -195,15 +195,16 @@ class RunConfig(
 ):
     """Evaluate a policy at several numerical precisions, on the same episodes.
 
-    Every precision runs with the same initial states and the same flow-matching noise, so that configurations can be
-    compared in pairs. An episode is written to disk when it ends; Ctrl-C loses only the running episodes, and --resume
-    continues the run.
+    Every precision runs with the same initial states and the same flow-matching noise, so that precisions can be
+    compared in pairs. The results are a folder: report.html for the browser, tables, videos, and a journal to which an
+    episode is written when it ends. Ctrl-C loses only the running episodes, and --resume continues the run.
 
     Examples:
-      headless-eval run
-      headless-eval run --tasks scene_1 --episodes 100 --dtypes float32 int8 --modes weights_only both
+      headless-eval run                                       the bundled policy at the default precisions
+      headless-eval run --tasks 1 --episodes 100 --dtypes float32 int8 --modes weights_only both
       headless-eval run --dtypes float32 rtn_w4a8 smoothquant_w8a8 duquant_w4a8
-      headless-eval run --policy DIR --gpu 0 --slots 16 --videos failures --results results/mine
+      headless-eval run --policy ./my_policy.py:MyPolicy      an object with openpi's infer(obs)
+      headless-eval run --checkpoint DIR --config pi05_droid --gpu 0 --slots 16 --videos failures
       headless-eval run --resume results/mine
 
     Exit status: 0 all episodes ran; 1 some episodes were errors, which count as neither success nor failure; 2 a
