@@ -47,10 +47,10 @@ GROUPS = {
             "report.show:report",
         ),
         "compare": Command(
-            "A B",
-            "two runs side by side: rates, paired differences, where trajectories diverge",
+            "A B ...",
+            "runs, or variants of runs, side by side: rates, paired differences, where trajectories diverge",
             "config.results:CompareConfig",
-            "report.compare:print_comparison",
+            "report.compare_show:print_comparison",
         ),
         "gate": Command(
             "DIR",

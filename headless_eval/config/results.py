@@ -90,18 +90,23 @@ class VerifyConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig(Settings):
-    """Compare two runs of one suite: two simulators, two checkpoints, two versions.
+    """Compare runs of one suite: simulators, checkpoints, versions; or any variants of them.
 
-    Prints for each task and precision that both runs have: the success rates with intervals, the difference over the
-    episodes with the same seed, and the step at which the executed actions diverge; then the differences between the
-    manifests.
+    Prints the success rates with intervals, by task and precision; the differences over the same episodes, with
+    p-values after Holm's correction over all comparisons; for two runs the step at which the executed actions diverge;
+    then the differences between the manifests. DIR:VARIANT is one variant of a run, by its name or its dtype.
+
+    Examples:
+      headless-eval compare results/mujoco results/isaaclab
+      headless-eval compare results/step1000 results/step2000 results/step3000
+      headless-eval compare results/a:float32 results/b:int4_both
     """
 
-    run_a: Annotated[Path, flag("RUN_A", positional=True)]
-    """Folder of the first run."""
+    runs: Annotated[tuple[str, ...], flag("RUN[:VARIANT] ...", positional=True)] = ()
+    """Folders of runs, each with or without one of its variants."""
 
-    run_b: Annotated[Path, flag("RUN_B", positional=True)]
-    """Folder of the second run."""
+    with_first: bool = False
+    """Compare the others with the first only, which corrects for fewer comparisons."""
 
     json: bool = False
     """Print JSON."""

@@ -1,34 +1,29 @@
-"""Comparison of two runs: success rates, paired differences, and the step at which trajectories diverge.
+"""Comparison of runs: success rates, paired differences, and the step at which trajectories diverge.
 
-The runs are of one suite and may differ in simulator, checkpoint or version.
+The runs are of one suite and may differ in simulator, checkpoint or version; variants of one run may be compared, too.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from headless_eval.config.results import CompareConfig
 from headless_eval.errors import UserError
-from headless_eval.report.statistics import Interval, wilson_interval
-from headless_eval.report.summary import Comparison, compare, explain_scopes
-from headless_eval.report.tables import format_p, format_points
+from headless_eval.report.sides import Side
+from headless_eval.report.statistics import Interval, holm, wilson_interval
+from headless_eval.report.summary import Comparison, compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.differences import Difference, differences
-from headless_eval.shared.terminal import Listing, new_console
 
 APART = 0.05
 """A visible difference in an entry of an action: 3 degrees of a joint, a twentieth of the gripper's range."""
 
-_SHOWN_DIFFERENCES = 12
-
 
 @dataclass(frozen=True)
 class Rate:
-    """Success in one run.
+    """Success on one side.
 
     Args:
         successes: episodes that succeeded.
@@ -71,15 +66,15 @@ class Divergence:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """Two runs of one variant on one task, or on all tasks (``task`` is None).
+    """Two sides on one task, or on all tasks (``task`` is None).
 
     Args:
-        configuration: the variant's name.
+        configuration: the variant's name; of different variants both, ``float32 → int4_both``.
         task: the task's key.
-        a: success in the first run.
-        b: success in the second.
-        paired: the second against the first, over the episodes that ended without an error in both and have the
-            same seed; None without such episodes.
+        a: success of the first side.
+        b: success of the second.
+        paired: the second against the first, over the same episodes that ended without an error in both; None without
+            such episodes. ``p_holm`` is given for all tasks together: corrected over all comparisons that are made.
         divergence: the divergence of their trajectories.
     """
 
@@ -92,115 +87,126 @@ class ComparedRow:
 
 
 @dataclass(frozen=True)
-class ComparedRuns:
-    """Comparison of two runs: a row per task and variant that both have, and the differences of the manifests."""
+class ComparedPair:
+    """Comparison of two sides: a row per task and variant that both have, and the differences of the manifests."""
 
+    a: Side
+    b: Side
     rows: tuple[ComparedRow, ...]
     differences: tuple[Difference, ...]
 
 
-def compare_two(first: RunDirectory, second: RunDirectory) -> ComparedRuns:
+def compare_two(first: RunDirectory, second: RunDirectory) -> ComparedPair:
     """Compare two runs of one suite.
 
     Raises:
         UserError: the suites differ, or the runs share no variant and task.
     """
-    suites = first.manifest["suite"], second.manifest["suite"]
-    if suites[0] != suites[1]:
-        raise UserError(
-            f"{first.path} ran the suite {suites[0]}, {second.path} {suites[1]}: nothing compares"
-        )
-    left, right = _cells(first.records()), _cells(second.records())
-    shared = [cell for cell in left if cell in right]
-    if not shared:
-        raise UserError(f"{first.path} and {second.path} share no precision and task: nothing compares")
-    horizons = _horizon(first), _horizon(second)
-    horizon = horizons[0] if horizons[0] == horizons[1] else None
-    rows = []
-    for configuration in dict.fromkeys(configuration for configuration, _ in shared):
-        tasks = [task for name, task in shared if name == configuration]
-        for wanted in ([task] for task in tasks):
-            rows.append(_row(configuration, wanted, wanted[0], left, right, first, second, horizon))
-        if len(tasks) > 1:
-            rows.append(_row(configuration, tasks, None, left, right, first, second, horizon))
-    return ComparedRuns(tuple(rows), tuple(differences(first.manifest, second.manifest)))
+    sides = [Side(label, run, tuple(run.records())) for label, run in (("A", first), ("B", second))]
+    return compare_sides(sides)[0]
 
 
-def print_comparison(settings: CompareConfig) -> int:
-    """Compare the runs in two folders and print a table or JSON; return the exit status, 0.
+def compare_sides(sides: Sequence[Side], *, with_first: bool = False) -> list[ComparedPair]:
+    """Compare each side with each, p-values corrected over all comparisons.
+
+    Args:
+        sides: two or more, all of them runs or all of them variants.
+        with_first: compare the others with the first side only.
 
     Raises:
-        UserError: a folder holds no run, the suites differ, or the runs share no variant and task.
+        UserError: the suites differ, or no two sides share a variant and a task.
     """
-    first, second = RunDirectory.open(settings.run_a), RunDirectory.open(settings.run_b)
-    found = compare_two(first, second)
-    if settings.json:
-        print(json.dumps(_as_json(first, second, found), indent=2))
-        return 0
-    console = new_console()
-    console.print(f"A  {first.path}: {_what(first)}", highlight=False, soft_wrap=True)
-    console.print(f"B  {second.path}: {_what(second)}", highlight=False, soft_wrap=True)
-    console.print(_rates(found))
-    if any(row.divergence.pairs for row in found.rows):
-        console.print(_divergences(found))
-    else:
-        console.print(
-            "No episode with the same seed ended without an error in both: there are no actions to compare.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    shown = {row.configuration for row in found.rows}
-    scopes = {one.configuration: one.scope for one in first.records() if one.configuration in shown}
-    if scoped := explain_scopes(scopes):
-        console.print(scoped, highlight=False, markup=False, soft_wrap=True)
-    if found.differences:
-        console.print("What differs between A (then) and B (now):", highlight=False)
-    for difference in found.differences[:_SHOWN_DIFFERENCES]:
-        console.print(f"  {difference}", highlight=False, soft_wrap=True)
-    if len(found.differences) > _SHOWN_DIFFERENCES:
-        console.print(f"  and {len(found.differences) - _SHOWN_DIFFERENCES} more (--json lists them)")
-    return 0
+    first = sides[0].run
+    for run in (side.run for side in sides[1:]):
+        if run.manifest["suite"] != first.manifest["suite"]:
+            raise UserError(
+                f"{first.path} ran the suite {first.manifest['suite']}, {run.path} {run.manifest['suite']}: nothing "
+                "compares"
+            )
+    pairs = [(sides[0], side) for side in sides[1:]] if with_first else combinations(sides, 2)
+    found = [_compare(one, other) for one, other in pairs]
+    if not any(pair.rows for pair in found):
+        names = ", ".join(map(str, sides[:-1]))
+        what = "task" if sides[0].variant else "precision and task"
+        raise UserError(f"{names} and {sides[-1]} share no {what}: nothing compares")
+    return _judged_together(found)
+
+
+def overall(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
+    """Return of each variant the row of all its tasks together, or of its only task."""
+    return list({row.configuration: row for row in rows}.values())
+
+
+def _judged_together(pairs: Sequence[ComparedPair]) -> list[ComparedPair]:
+    """Complete the comparisons over all tasks, which are one family of hypotheses, by Holm's correction."""
+    family = {id(row): row.paired.p_value for pair in pairs for row in overall(pair.rows) if row.paired}
+    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
+
+    def judged(row: ComparedRow) -> ComparedRow:
+        if row.paired is None or id(row) not in adjusted:
+            return row
+        return replace(row, paired=replace(row.paired, p_holm=adjusted[id(row)]))
+
+    return [replace(pair, rows=tuple(map(judged, pair.rows))) for pair in pairs]
 
 
 _Cells = Mapping[tuple[str, str], list[EpisodeRecord]]
 
 
-def _cells(records: Sequence[EpisodeRecord]) -> _Cells:
+def _compare(one: Side, other: Side) -> ComparedPair:
+    both = None
+    if one.variant is not None and other.variant is not None:
+        both = one.variant if one.variant == other.variant else f"{one.variant} → {other.variant}"
+    left, right = _cells(one.records, both), _cells(other.records, both)
+    shared = [cell for cell in left if cell in right]
+    horizons = _horizon(one.run), _horizon(other.run)
+    horizon = horizons[0] if horizons[0] == horizons[1] else None
+    rows = []
+    for configuration in dict.fromkeys(configuration for configuration, _ in shared):
+        tasks = [task for name, task in shared if name == configuration]
+        for wanted in [[task] for task in tasks] + ([tasks] if len(tasks) > 1 else []):
+            ours = [record for task in wanted for record in left[configuration, task]]
+            theirs = [record for task in wanted for record in right[configuration, task]]
+            pairs = _same_episodes(ours, theirs)
+            actions = [(one.run.actions(a), other.run.actions(b)) for a, b in pairs]
+            row = ComparedRow(
+                configuration,
+                wanted[0] if len(wanted) == 1 else None,
+                rate(ours),
+                rate(theirs),
+                compare([b for _, b in pairs], [a for a, _ in pairs]),
+                _divergence(actions, horizon),
+            )
+            rows.append(row)
+    return ComparedPair(one, other, tuple(rows), tuple(differences(one.run.manifest, other.run.manifest)))
+
+
+def _cells(records: Sequence[EpisodeRecord], name: str | None) -> _Cells:
+    """Return records by variant and task; all under one name instead of the variant's, if there is one."""
     cells: dict[tuple[str, str], list[EpisodeRecord]] = {}
     for record in records:
-        cells.setdefault((record.configuration, record.task_key), []).append(record)
+        cells.setdefault((name or record.configuration, record.task_key), []).append(record)
     return cells
 
 
-def _row(
-    configuration: str,
-    tasks: Sequence[str],
-    name: str | None,
-    left: _Cells,
-    right: _Cells,
-    first: RunDirectory,
-    second: RunDirectory,
-    horizon: int | None,
-) -> ComparedRow:
-    ours = [record for task in tasks for record in left[configuration, task]]
-    theirs = [record for task in tasks for record in right[configuration, task]]
-    by_trial = {record.trial: record for record in theirs if record.status != ERROR}
-    pairs = [
-        (record, by_trial[record.trial])
+def _same_episodes(
+    ours: Sequence[EpisodeRecord], theirs: Sequence[EpisodeRecord]
+) -> list[tuple[EpisodeRecord, EpisodeRecord]]:
+    """Return the pairs of records of the same episode that both ended without an error: task, number and seed agree."""
+    by_episode = {_episode(record): record for record in theirs if record.status != ERROR}
+    return [
+        (record, by_episode[_episode(record)])
         for record in ours
-        if record.status != ERROR and record.trial in by_trial and by_trial[record.trial].seed == record.seed
+        if record.status != ERROR and _episode(record) in by_episode
     ]
-    return ComparedRow(
-        configuration,
-        name,
-        _rate(ours),
-        _rate(theirs),
-        compare([b for _, b in pairs], [a for a, _ in pairs]),
-        _divergence([(first.actions(a), second.actions(b)) for a, b in pairs], horizon),
-    )
 
 
-def _rate(records: Sequence[EpisodeRecord]) -> Rate:
+def _episode(record: EpisodeRecord) -> tuple[int, int, int]:
+    return record.task_id, record.episode, record.seed
+
+
+def rate(records: Sequence[EpisodeRecord]) -> Rate:
+    """Return the success of some records."""
     ended = [record for record in records if record.status != ERROR]
     successes, episodes = sum(record.success for record in ended), len(ended)
     return Rate(
@@ -245,108 +251,3 @@ def _horizon(run: RunDirectory) -> int | None:
     settings = run.manifest.get("settings")
     horizon = settings.get("open_loop_horizon") if isinstance(settings, Mapping) else None
     return horizon if isinstance(horizon, int) and horizon > 0 else None
-
-
-def _what(run: RunDirectory) -> str:
-    """Return a description of a run in a few words."""
-    manifest = run.manifest
-    simulator, policy = manifest.get("simulator") or {}, manifest.get("policy") or {}
-    words = [str(policy.get("name", "?")), "in", str(simulator.get("simulator", "?"))]
-    if simulator.get("physics"):
-        words.append(f"({simulator['physics']}, drawn by {simulator.get('renderer')})")
-    return " ".join([*words, f"on {policy.get('device', '?')}, seed {manifest.get('seed')}"])
-
-
-def _rates(found: ComparedRuns) -> Listing:
-    return _listing(
-        found.rows,
-        {
-            "A": "Successes of episodes, in brackets 95 % intervals after Wilson in percent.",
-            "B": "",
-            "B − A": "B − A: over the episodes with the same seed, percentage points, 95 % interval after Newcombe.",
-            "p": "p: McNemar's exact test.",
-        },
-        lambda row: [_shown_rate(row.a), _shown_rate(row.b), *_shown_difference(row.paired)],
-    )
-
-
-def _divergences(found: ComparedRuns) -> Listing:
-    return _listing(
-        found.rows,
-        {
-            "same": "Executed actions of the same episodes. Same: to the last bit.",
-            "first replan": "First replan: that of the first action that differs, median over the others.",
-            "close": f"Close: never by more than {APART:g} in an entry.",
-            "apart at": "Apart at: the first step with more, median over the others.",
-            "at most": "At most: the largest difference.",
-        },
-        lambda row: _shown_divergence(row.divergence),
-    )
-
-
-def _listing(
-    rows: Sequence[ComparedRow], legend: Mapping[str, str], cells: Callable[[ComparedRow], Sequence[str]]
-) -> Listing:
-    """Return a table in which a precision, with all its tasks together if they are several, is above its tasks."""
-    header = ["precision, task", *legend]
-    shown: list[list[str]] = []
-    sections = []
-    for configuration in dict.fromkeys(row.configuration for row in rows):
-        of = {row.task: row for row in rows if row.configuration == configuration}
-        whole = of.pop(None, None)
-        sections.append(len(shown))
-        shown.append([configuration, *(cells(whole) if whole else [""] * len(legend))])
-        shown += [[f"  {task}", *cells(row)] for task, row in of.items()]
-    return Listing(header, shown, legend=legend, sections=sections[1:])
-
-
-def _shown_rate(rate: Rate) -> str:
-    if rate.interval is None:
-        return "–" + (f", {rate.errors} errors" if rate.errors else "")
-    low, high = rate.interval
-    errors = f", {rate.errors} errors" if rate.errors else ""
-    return f"{rate.successes}/{rate.episodes} [{100 * low:.0f}, {100 * high:.0f}]{errors}"
-
-
-def _shown_difference(paired: Comparison | None) -> tuple[str, str]:
-    if paired is None:
-        return "no pair", ""
-    low, high = paired.interval
-    return (
-        f"{format_points(paired.difference)} [{format_points(low)}, {format_points(high)}]",
-        format_p(paired.p_value),
-    )
-
-
-def _shown_divergence(divergence: Divergence) -> tuple[str, ...]:
-    if not divergence.pairs:
-        return ("–",) * 5
-    replan = "–" if divergence.first_replan is None else f"{divergence.first_replan:g}"
-    step = "–" if divergence.apart_step is None else f"step {divergence.apart_step:g}"
-    return (
-        f"{divergence.identical}/{divergence.pairs}",
-        replan,
-        f"{divergence.close}/{divergence.pairs}",
-        step,
-        f"{divergence.largest:.2g}",
-    )
-
-
-def _as_json(first: RunDirectory, second: RunDirectory, found: ComparedRuns) -> dict[str, Any]:
-    return {
-        "a": str(first.path),
-        "b": str(second.path),
-        "suite": first.manifest["suite"],
-        "rows": [_jsonable(asdict(row)) for row in found.rows],
-        "differences": [
-            {"section": one.section, "name": one.name, "a": one.then, "b": one.now}
-            for one in found.differences
-        ],
-    }
-
-
-def _jsonable(value: Any) -> Any:
-    """Return a value with all tuples (intervals) within it as lists."""
-    if isinstance(value, dict):
-        return {key: _jsonable(entry) for key, entry in value.items() if key not in ("p_holm", "detectable")}
-    return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Two runs beside each other."""
+"""Runs, and variants of runs, beside each other."""
 
 import json
 import shutil
@@ -8,7 +8,10 @@ from run_cases import nudge, tamper
 
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
-from headless_eval.report.compare import compare_two
+from headless_eval.report.compare import compare_sides, compare_two
+from headless_eval.report.sides import find_sides
+from headless_eval.report.statistics import holm
+from headless_eval.report.summary import summarize
 from headless_eval.results import RunDirectory
 
 
@@ -130,3 +133,76 @@ def test_what_does_not_compare_is_one_line(finished, copy, tmp_path, capsys):
         compared(finished, copy)
     assert main(["compare", str(finished), str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def flipped(folder, target, *episodes):
+    """Copy a run with other results in some episodes of scene 1."""
+    shutil.copytree(folder, target)
+    journal = target / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        if line["task_id"] == 1 and line["episode"] in episodes:
+            line.update(success=not line["success"], status="failure" if line["success"] else "success")
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return target
+
+
+def test_many_runs_are_compared_each_with_each(finished, tmp_path, capsys):
+    runs = [finished, flipped(finished, tmp_path / "one", 0), flipped(finished, tmp_path / "all", 0, 1, 2)]
+    pairs = compare_sides(find_sides(list(map(str, runs))))
+    assert [(pair.a.label, pair.b.label) for pair in pairs] == [("A", "B"), ("A", "C"), ("B", "C")]
+    whole = [next(row for row in pair.rows if row.task is None).paired for pair in pairs]
+    assert [abs(one.difference) for one in whole] == pytest.approx([1 / 6, 3 / 6, 2 / 6])
+    assert [one.p_holm for one in whole] == holm([one.p_value for one in whole])
+    assert all(row.paired.p_holm is None for pair in pairs for row in pair.rows if row.task is not None)
+
+    with_first = compare_sides(find_sides(list(map(str, runs))), with_first=True)
+    assert [(pair.a.label, pair.b.label) for pair in with_first] == [("A", "B"), ("A", "C")]
+
+    assert main(["compare", *map(str, runs)]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{label}  {path}" in out for label, path in zip("ABC", runs, strict=True))
+    assert next(line.split()[:5] for line in out.splitlines() if "B − A" in line) == [
+        "float32,",
+        "B",
+        "−",
+        "A",
+        "6",
+    ]
+    assert "Holm's correction over 3 comparisons" in out
+    assert "…" not in out
+    assert main(["compare", *map(str, runs), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert list(said["sides"]) == ["A", "B", "C"]
+    assert [pair["b"] for pair in said["pairs"]] == [str(runs[1]), str(runs[2]), str(runs[2])]
+
+
+def test_any_variant_is_compared_with_any(run_folder, tmp_path, capsys):
+    other = shutil.copytree(run_folder, tmp_path / "other:run")
+    names = [f"{run_folder}:float32", f"{other}:int8"]  # by its dtype; and the folder's name has a colon
+    (pair,) = compare_sides(find_sides(names))
+    assert [row.configuration for row in pair.rows] == ["float32 → int8_both"] * 3
+    within = summarize("droid", RunDirectory.open(run_folder).records()).row("int8_both").comparison
+    found = pair.rows[-1].paired
+    assert (found.pairs, found.gained, found.lost) == (within.pairs, within.gained, within.lost)
+    assert main(["compare", *names]) == 0
+    assert f"B  {other}, int8_both" in capsys.readouterr().out
+    # Beside a variant, a run stands for all of its variants.
+    sides = find_sides([f"{other}:float32", str(run_folder)])
+    assert [side.variant for side in sides] == ["float32", *RunDirectory.open(run_folder).variants]
+    assert main(["compare", f"{other}:float32", str(run_folder), "--with-first"]) == 0
+    assert "E − A" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["{run}"], "there is 1"),
+        (["{run}:int9", "{run}"], "unknown variant of .*int9"),
+        (["{run}:float32", "/no/such/run:float32"], "holds no run"),
+        (["{run}:boolean_weights_only", "{run}:int7_both"], "did you mean"),
+    ],
+)
+def test_sides_that_are_not_there_are_named(run_folder, names, words):
+    with pytest.raises(UserError, match=words):
+        find_sides([name.format(run=run_folder) for name in names])

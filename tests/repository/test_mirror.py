@@ -23,6 +23,7 @@ ELSEWHERE = {
     "policies/pi0/engine/": "every engine is compared with the eager model: test_engine.py in each engine's folder",
     "policies/pi0/family.py": "used by every load: tests/policies/test_registry.py",
     "quant/methods/duquant.py": "tested with the other methods: tests/quant/test_methods.py",
+    "report/compare_show.py": "prints the comparison: tests/report/test_compare.py",
     "report/page/drawings.py": "shown by the page and by the plots: tests/report/page/test_page.py",
     "report/page/sections.py": "the same: tests/report/page/test_page.py",
     "runs/evaluator.py": "opened by every run: tests/runs/test_run.py",
