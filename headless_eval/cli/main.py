@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from headless_eval.cli import duquant_environment
 from headless_eval.cli.commands import COMMANDS, PROGRAM, load, overview
-from headless_eval.cli.parse import UnknownWords, first_value, parse, refuse_empty
+from headless_eval.cli.parse import UnknownWords, first_value, given_names, parse, refuse_empty
 from headless_eval.errors import UserError
 from headless_eval.shared import process
 from headless_eval.shared.suggest import unknown
@@ -57,44 +57,98 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Start a run, with the settings of environment variables, or continue a run."""
+    """Start a run or a matrix of runs, with the settings of a file and of environment variables, or continue one."""
     if any(word.partition("=")[0] == "--resume" for word in words):
-        return _carry_out("run", _settings("run", words, _settings_to_resume(words)))
+        return _resume(words)
     from headless_eval.config.run import RunConfig
 
     request = duquant_environment.read(os.environ) or duquant_environment.Request()
-    config = _settings("run", words, RunConfig(**request.settings) if request.settings else None)
-    if request.dtype is not None and request.dtype not in (
-        precision.dtype for precision in config.precisions
-    ):
-        raise UserError(
-            f"the environment variables {duquant_environment.PREFIX}... ask for {request.dtype}, which --dtypes "
-            "lacks: add it, or unset them"
-        )
+    planned = _planned(words, RunConfig(**request.settings) if request.settings else None)
+    for _, _, config in planned:
+        if request.dtype not in (None, *(precision.dtype for precision in config.precisions)):
+            raise UserError(
+                f"the environment variables {duquant_environment.PREFIX}... ask for {request.dtype}, which --dtypes "
+                "lacks: add it, or unset them"
+            )
     if request.debug:
         logging.basicConfig(format="%(message)s")
         logging.getLogger("headless_eval.quant").setLevel(logging.INFO)
     try:
-        return _carry_out("run", config)
+        return _carry_out_planned(planned)
     except UserError as error:
         raise request.explain(error) from error
 
 
-def _settings_to_resume(words: list[str]) -> Any:
-    """Return the stored settings of the run that ``--resume`` names; they are the defaults of the flags.
+def _planned(words: list[str], default: Any) -> list[tuple[str, dict[str, Any], Any]]:
+    """Return the settings of each run that a command line and perhaps a file describe.
+
+    Returns:
+        Label, the settings that the other runs do not share, and all settings; the label of the only run is empty.
+    """
+    if not any(word.partition("=")[0] == "--from" for word in words):
+        return [("", {}, _settings("run", words, default))]
+    file, suite = first_value(words, "--from"), first_value(words, "--suite")
+    if file is None:
+        raise UserError(f"--from needs a value; see {PROGRAM} run --help")
+    from headless_eval.config import settings_file
+    from headless_eval.config.run import RunConfig
+    from headless_eval.config.simulation import parts
+
+    path = Path(file)
+    values = settings_file.read_settings(path)
+    given = given_names(RunConfig, words, parts(suite or settings_file.suites_of(values)[0]))
+    found = settings_file.combinations(path, values, given, suite)
+    return [(one.label, dict(one.axes), _settings("run", words, default, one.values)) for one in found]
+
+
+def _carry_out_planned(planned: list[tuple[str, dict[str, Any], Any]]) -> int:
+    """Start the only run or the matrix; or tell about its power, or write its settings."""
+    config = planned[0][2]
+    if config.save_settings is not None:
+        if len(planned) > 1:
+            raise UserError("--save-settings writes the settings of one run, and --from describes several")
+        from headless_eval.config.settings_file import save
+
+        save(config, config.save_settings)
+        return 0
+    if config.power is not None:
+        from headless_eval.runs.power import print_power
+
+        for _, _, one in planned:
+            print_power(one)
+        return 0
+    if len(planned) == 1:
+        return _carry_out("run", config)
+    from headless_eval.runs.matrix import Cell, run_matrix
+
+    return run_matrix([Cell(*one) for one in planned])
+
+
+def _resume(words: list[str]) -> int:
+    """Continue a run or a matrix with its stored settings, which are the defaults of the flags.
 
     Flags that are given again are compared with the stored settings. DuQuant's variables are ignored on resume.
     """
     folder = first_value(words, "--resume")
     if folder is None:
         raise UserError(f"--resume needs a value; see {PROGRAM} run --help")
-    from headless_eval.runs.resume import settings_of
+    if first_value(words, "--from") is not None:
+        raise UserError(
+            "--resume and --from: a run is continued with its own settings; leave one of them out"
+        )
+    from headless_eval.runs.resume import is_matrix, settings_of
 
-    return settings_of(Path(folder))
+    if is_matrix(Path(folder)):
+        from headless_eval.runs.matrix import resume_matrix
+
+        return resume_matrix(Path(folder), lambda kept: _settings("run", words, kept))
+    return _carry_out_planned([("", {}, _settings("run", words, settings_of(Path(folder))))])
 
 
-def _settings(name: str, words: list[str], default: Any = None) -> Any:
-    """Return a command's settings from its words.
+def _settings(
+    name: str, words: list[str], default: Any = None, below: Mapping[str, Any] | None = None
+) -> Any:
+    """Return a command's settings from its words; ``default`` and ``below`` as of ``parse``.
 
     Raises:
         UserError: the words are not valid, or a flag belongs to another suite's simulator.
@@ -105,11 +159,11 @@ def _settings(name: str, words: list[str], default: Any = None) -> Any:
     from headless_eval.config.simulation import parts
     from headless_eval.sims.registry import find_suite, of_another_suite
 
-    suite = _suite(cls, words, default)
+    suite = str((below or {}).get("suite") or "") or _suite(cls, words, default)
     another = f"{program} {'--suite NAME' if hasattr(cls, 'suite') else 'DIR'} --help"
     notes = {"Simulator": f" (of the suite {suite}; another's: {another})"}
     try:
-        return parse(cls, words, program, default=default, parts=parts(suite), notes=notes)
+        return parse(cls, words, program, default=default, parts=parts(suite), notes=notes, below=below)
     except UnknownWords as error:
         options = (word.partition("=")[0] for word in error.words)
         sim = first_value(words, "--sim")

@@ -3,6 +3,7 @@
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
@@ -44,6 +45,7 @@ def parse(
     default: T | None = None,
     parts: Mapping[str, type] | None = None,
     notes: Mapping[str, str] | None = None,
+    below: Mapping[str, Any] | None = None,
 ) -> T:
     """Return a settings dataclass with the values of a command line; ``--help`` prints the help and exits.
 
@@ -57,19 +59,21 @@ def parse(
         default: the settings for flags that are not given; by default the dataclass's defaults.
         parts: the dataclass of each field that is annotated as a part, by the field's name.
         notes: texts beside the headings of groups of flags in the help, by heading.
+        below: values by field for flags that are not given, such as those of a file; they come before ``default``.
 
     Raises:
         UserError: a word is neither flag nor value, a value is missing, or a value is not valid.
     """
     settings = with_parts(cls, parts)
     if any(word in ("-h", "--help") for word in words):
-        shown = build(cls, {}, parts, default) if default is not None else None
+        shown = build(cls, below or {}, parts, default) if default is not None or below else None
         present = {} if shown is None else {setting.name: value for setting, value in flat(shown)}
         print(_help(settings, program, description or cls.__doc__ or "", present, notes or {}))
         sys.stdout.flush()
         raise SystemExit(0)
     try:
         given = {setting.name: _read(setting, values) for setting, values in _split(settings, words)}
+        given = {**(below or {}), **given}
         missing = [setting for setting in settings if setting.required and setting.name not in given]
         if missing and default is None:
             raise UserError(f"missing: {', '.join(map(_wanted, missing))}")
@@ -77,6 +81,15 @@ def parse(
         error.args = (f"{error}; see {program} --help",)
         raise
     return build(cls, given, parts, default)
+
+
+def given_names(cls: type, words: Sequence[str], parts: Mapping[str, type] | None = None) -> set[str]:
+    """Return the fields that a command line gives; words that are neither flag nor value are left for ``parse``."""
+    found = set()
+    with suppress(UserError):
+        for setting, _ in _split(with_parts(cls, parts), words):
+            found.add(setting.name)
+    return found
 
 
 def first_value(words: Sequence[str], option: str) -> str | None:

@@ -183,8 +183,36 @@ class RunningSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanSettings(Settings):
+    """Where a run's settings come from and go to, and what is told instead of running.
+
+    Raises:
+        UserError: the drop is out of range, or settings of a file are given to a run that has its own.
+    """
+
+    GROUP: ClassVar[str] = "Settings and plan"
+
+    from_: Annotated[Path | None, flag("FILE", "none", stated=False, free=True)] = None
+    """TOML file of settings; flags win; lists make several runs."""
+
+    save_settings: Annotated[Path | None, flag("FILE", "off", stated=False, free=True)] = None
+    """Write the settings as such a file and stop."""
+
+    power: Annotated[float | None, flag("DROP", "off", stated=False, free=True)] = None
+    """Tell how many episodes show this drop (0.05: 5 points); stop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.power is not None and not 0 < self.power <= 1:
+            raise UserError(
+                f"--power is {self.power:g}; it must be above 0 and at most 1 (0.05 for 5 points)"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig(
     # The help shows them from the last to the first.
+    PlanSettings,
     RunningSettings,
     OutputSettings,
     PrecisionSettings,
@@ -205,6 +233,8 @@ class RunConfig(
       headless-eval run --dtypes float32 rtn_w4a8 smoothquant_w8a8 duquant_w4a8
       headless-eval run --policy ./my_policy.py:MyPolicy      an object with openpi's infer(obs)
       headless-eval run --checkpoint DIR --config pi05_droid --gpu 0 --slots 16 --videos failures
+      headless-eval run --from run.toml                       settings of a file; --save-settings writes it
+      headless-eval run --tasks scene_1 --power 0.05          how many episodes show a drop of 5 points
       headless-eval run --resume results/mine
 
     Exit status: 0 all episodes ran; 1 some episodes were errors, which count as neither success nor failure; 2 a

@@ -3,7 +3,7 @@
 All other files of a run are derived from ``journal.jsonl`` and ``manifest.json`` and can be rebuilt.
 """
 
-from headless_eval.results.directory import RunDirectory
+from headless_eval.results.directory import RunDirectory, default_folder
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
 
-__all__ = ["ERROR", "FAILURE", "SUCCESS", "EpisodeRecord", "RunDirectory", "describe_error"]
+__all__ = ["ERROR", "FAILURE", "SUCCESS", "EpisodeRecord", "RunDirectory", "default_folder", "describe_error"]

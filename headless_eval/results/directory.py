@@ -54,7 +54,7 @@ class RunDirectory:
         Raises:
             UserError: the folder holds a run already, the path is a file, or it cannot be written.
         """
-        folder = _default_folder() if path is None else Path(path)
+        folder = default_folder() if path is None else Path(path)
         try:
             if folder.exists() and not folder.is_dir():
                 raise UserError(f"{folder} is not a folder: choose another folder")
@@ -79,7 +79,7 @@ class RunDirectory:
         Raises:
             UserError: the folder holds a run already or cannot be written; nothing is changed then.
         """
-        folder = _default_folder() if path is None else Path(path)
+        folder = default_folder() if path is None else Path(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             cls.check(folder)
@@ -285,7 +285,8 @@ def _held(folder: Path) -> list[str]:
     return [] if held == [_JOURNAL] and (folder / _JOURNAL).stat().st_size == 0 else held
 
 
-def _default_folder() -> Path:
+def default_folder() -> Path:
+    """Return the folder for new results, ``results/<YYYYmmdd_HHMMSS>``, which does not exist yet."""
     now = datetime.now().strftime("%Y%m%d_%H%M%S")
     folder = Path("results") / now
     count = 2

@@ -14,6 +14,14 @@ from headless_eval.results.differences import differences
 from headless_eval.rollout.trials import make_trials
 from headless_eval.sims.registry import find_suite, find_tasks
 
+MATRIX = "matrix.json"
+"""The list of the runs of a matrix, in its folder."""
+
+
+def is_matrix(folder: Path) -> bool:
+    """Return whether a folder is a matrix's, which is resumed as a whole."""
+    return (folder / MATRIX).is_file()
+
 
 def settings_of(folder: Path) -> RunConfig:
     """Return a run's settings from its manifest.

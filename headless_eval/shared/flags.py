@@ -91,8 +91,8 @@ class Setting(NamedTuple):
 
     @property
     def option(self) -> str:
-        """Return the flag's name on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        """Return the flag's name on the command line; a field named like a keyword ends with ``_``: ``from_``."""
+        return f"--{self.name.rstrip('_').replace('_', '-')}"
 
     @property
     def many(self) -> bool:

@@ -143,7 +143,20 @@ def test_what_a_run_does_not_take_is_refused(values, sentence):
 def test_settings_that_no_result_depends_on_say_so():
     assert free_settings("droid") == {
         *("slots", "videos", "video_fps", "results", "quiet", "log_json", "retries", "episode_timeout"),
-        *("resume", "force", "dry_run", "calibration", "packdir", "gpu", "policy", "checkpoint", "config"),
+        *(
+            "resume",
+            "force",
+            "from_",
+            "save_settings",
+            "power",
+            "dry_run",
+            "calibration",
+            "packdir",
+            "gpu",
+            "policy",
+            "checkpoint",
+            "config",
+        ),
         *("config_file", "tokenizer", "robot", "isaac_assets"),
     }
     assert "libero_assets" in free_settings("libero_10")

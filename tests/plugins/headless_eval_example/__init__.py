@@ -1,1 +1,1 @@
-"""A robot, a policy with a history, and a quantization method, each found by an entry point."""
+"""A robot, a policy with a history, a suite, and a quantization method, each found by an entry point."""

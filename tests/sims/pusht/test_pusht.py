@@ -3,9 +3,11 @@
 It is installed beside this package's libraries: ``pip install 'headless-eval[pusht]'``.
 """
 
+import re
 import sys
 
 import pytest
+from paths import ROOT
 
 from headless_eval import UserError, evaluate
 from headless_eval.sims.registry import find_suite
@@ -34,3 +36,18 @@ class TestPushT:
         assert [record.actions_sha256 for record in one] == [record.actions_sha256 for record in three]
         assert {record.steps for record in one} == {40}
         assert all("coverage" in record.metrics for record in one)
+
+    def test_the_suite_of_the_documentation_runs(self, tmp_path):
+        page = (ROOT / "docs" / "bring_your_own.md").read_text("utf-8")
+        (example,) = (text for text in re.findall(r"```python\n(.*?)```", page, re.S) if "GymSuite(" in text)
+        (tmp_path / "push_t.py").write_text(example)
+        settings = {"episodes": 1, "max_steps": 8, "videos": "none"}
+        suites = ("pusht", f"{tmp_path / 'push_t.py'}:SUITE")
+        runs = [
+            evaluate("zero", **settings, suite=suite, results=tmp_path / f"{i}")
+            for i, suite in enumerate(suites)
+        ]
+        assert runs[1].manifest["suite"] == "push_t"
+        ours, theirs = (run.records()[0] for run in runs)
+        assert ours.actions_sha256 == theirs.actions_sha256
+        assert ours.status == theirs.status == "failure"
