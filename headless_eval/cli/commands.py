@@ -46,6 +46,12 @@ GROUPS = {
             "config.results:ReportConfig",
             "report.show:report",
         ),
+        "view": Command(
+            "DIR",
+            "one page that lists all runs below a folder, to be filtered, with links to their reports",
+            "config.results:ViewConfig",
+            "report.view:view",
+        ),
         "compare": Command(
             "A B ...",
             "runs, or variants of runs, side by side: rates, paired differences, where trajectories diverge",

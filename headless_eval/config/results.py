@@ -113,6 +113,20 @@ class CompareConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewConfig(Settings):
+    """Write a page that lists all runs below a folder, newest first, with links to their reports.
+
+    The page is one file, which needs no server. Runs that are incomplete or cannot be read are listed as such.
+    """
+
+    directory: Annotated[Path, flag("DIR", positional=True)]
+    """Folder below which the runs are."""
+
+    output: Annotated[Path | None, flag("FILE", "DIR/index.html", hidden=("--out",))] = None
+    """File to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateConfig(Settings):
     """Fail if a precision drops success significantly: for continuous integration.
 

@@ -17,7 +17,7 @@ from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
-from headless_eval.results.journal import JournalWriter, read_journal
+from headless_eval.results.journal import JournalWriter, is_being_written, read_journal
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.results.stopping import Stopping, stopping_of
 from headless_eval.shared.files import replacing, try_folder
@@ -129,6 +129,11 @@ class RunDirectory:
     def baseline(self) -> str:
         """The name of the variant that the others are compared with; it need not have run."""
         return str(self._manifest.get("baseline", DEFAULT_BASELINE))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process of this machine is writing to the folder."""
+        return self._journal is not None or is_being_written(self.path / _JOURNAL)
 
     def append(self, record: EpisodeRecord, actions: np.ndarray | None = None) -> None:
         """Add an episode to the journal; the record is on disk when this returns.

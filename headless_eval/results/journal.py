@@ -25,6 +25,26 @@ def read_journal(path: Path) -> Iterator[EpisodeRecord]:
     yield from records
 
 
+def is_being_written(path: Path) -> bool:
+    """Return whether a process of this machine has a journal open for writing; False if it cannot be read.
+
+    The lock that a writer would have is taken for a moment.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
 class JournalWriter:
     """Writer of a journal, with a lock against other processes.
 

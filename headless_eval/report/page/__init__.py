@@ -34,12 +34,12 @@ def write_page(
     Raises:
         OSError: the file cannot be written; it is then unchanged.
     """
-    style, script = _read("page.css"), _read("page.js")
+    style, script = asset("page.css"), asset("page.js")
     with replacing(path) as file:
         file.write(
-            Template(_read("template.html")).substitute(
+            Template(asset("template.html")).substitute(
                 title=escape(f"{sections.title(manifest)}: success by precision"),
-                policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+                policy=f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; "
                 "media-src 'self' file:; base-uri 'none'; form-action 'none'",
                 style=style,
                 script=script,
@@ -57,10 +57,11 @@ def write_page(
         )
 
 
-def _read(name: str) -> str:
+def asset(name: str) -> str:
+    """Return the text of a file beside this module."""
     return files(__name__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def source_hash(text: str) -> str:
     """Return the hash by which a content security policy knows an inline style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headless_eval.config.results import ViewConfig
 from headless_eval.contracts.simulator import Task
 from headless_eval.report import build
+from headless_eval.report.view import view
 from headless_eval.results import EpisodeRecord
 from headless_eval.rollout.video import VideoWriter
 
@@ -423,3 +425,41 @@ def test_100_000_episodes_stay_usable(
     assert page.count == "1 to 50 of 5,000 (100,000 in all)"
     assert max(seconds.values()) < 3
     assert page.run("return document.querySelectorAll('#table tr.row').length") == 50
+
+
+def test_the_list_of_runs_is_filtered(browser: Any, folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("videos"))
+    manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
+    manifest["policy"] = {"name": "another"}
+    (tmp_path / "two" / "manifest.json").write_text(json.dumps(manifest))
+    assert view(ViewConfig(directory=tmp_path)) == 0
+    browser.get(f"file://{tmp_path}/index.html")
+
+    def shown() -> list[str]:
+        found: list[str] = browser.execute_script(
+            "return [...document.querySelectorAll('#runs tbody tr')].filter(row => !row.hidden)"
+            ".map(row => row.querySelector('th a').textContent)"
+        )
+        return sorted(found)
+
+    def choose(name: str, value: str) -> None:
+        browser.execute_script(
+            "const it = document.getElementById(arguments[0]); it.value = arguments[1];"
+            "it.dispatchEvent(new Event('input', { bubbles: true }));",
+            name,
+            value,
+        )
+
+    assert shown() == ["one", "two"]
+    choose("by-policy", "another")
+    assert shown() == ["two"]
+    choose("by-policy", "")
+    choose("by-precision", "boolean_both")
+    assert shown() == ["one", "two"]
+    lines = browser.find_elements("css selector", ".rates li")
+    assert {line.get_attribute("data-precision") for line in lines if line.is_displayed()} == {"boolean_both"}
+    choose("by-text", "nothing like it")
+    assert shown() == []
+    assert browser.find_element("id", "count").text == "0 of 2 runs"
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

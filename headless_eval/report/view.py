@@ -1,0 +1,134 @@
+"""The command ``view``: a page that lists all runs below a folder."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from headless_eval.config.results import ViewConfig
+from headless_eval.errors import UserError
+from headless_eval.report.page.overview import MARK, write_overview
+from headless_eval.results import ERROR, SUCCESS, RunDirectory
+from headless_eval.shared.text import plural
+
+_JOURNAL, _MANIFEST, _REPORT = "journal.jsonl", "manifest.json", "report.html"
+_LEFT_OUT = {"videos", "actions"}
+
+
+class VariantCount(NamedTuple):
+    """Episodes of one variant: those that succeeded, those that ended in success or failure, and errors."""
+
+    name: str
+    successes: int
+    episodes: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run as the list shows it.
+
+    Args:
+        path: its folder.
+        began: ISO 8601 time in UTC; of a run that cannot be read, when its folder was last changed.
+        status: the manifest's ``finished``, ``running``, ``interrupted`` or ``failed``; ``killed`` if it says running
+            and no process of this machine writes to the folder; ``incomplete`` if the run finished without some of its
+            episodes; ``broken`` if the folder cannot be read.
+        problem: why it cannot be read; empty for others.
+        suite: the suite's name; empty if unknown.
+        policy: the policy's name; empty if unknown.
+        variants: counts by variant, in order.
+        planned: number of episodes that the run has.
+        has_report: whether its page is there.
+    """
+
+    path: Path
+    began: str
+    status: str
+    problem: str = ""
+    suite: str = ""
+    policy: str = ""
+    variants: tuple[VariantCount, ...] = ()
+    planned: int = 0
+    has_report: bool = False
+
+    @property
+    def ended(self) -> int:
+        """Return the number of episodes that ended, errors included."""
+        return sum(one.episodes + one.errors for one in self.variants)
+
+
+def view(settings: ViewConfig) -> int:
+    """Write the page, and print how many runs it lists and where it is; returns the exit status, 0.
+
+    Raises:
+        UserError: there is no such folder, there is no run below it, or the page cannot be written or would replace
+            another file.
+    """
+    folder = settings.directory
+    output = folder / "index.html" if settings.output is None else settings.output
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: name one below which runs are")
+    runs = list_runs(folder)
+    if not runs:
+        raise UserError(f"there is no run below {folder}: a run's folder holds {_MANIFEST} and {_JOURNAL}")
+    try:
+        if output.exists() and MARK not in output.read_text(encoding="utf-8", errors="replace")[:4000]:
+            raise UserError(f"{output} is there and is no list of runs: choose another file with --output")
+        write_overview(output, folder, runs)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}") from None
+    broken = sum(run.status == "broken" for run in runs)
+    print(f"{plural(len(runs), 'run')}{f', {broken} of them broken' if broken else ''}")
+    print(output)
+    return 0
+
+
+def list_runs(folder: Path) -> list[ListedRun]:
+    """Return all runs below a folder, the newest first."""
+    found = [_listed(path) for path in _folders(folder)]
+    return sorted(found, key=lambda run: (run.began, str(run.path)), reverse=True)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders of runs: those with a journal, or with a manifest and results."""
+    for place, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if name not in _LEFT_OUT and not name.startswith("."))
+        if _JOURNAL in files or {_MANIFEST, "results.json"} <= set(files):
+            yield Path(place)
+
+
+def _listed(path: Path) -> ListedRun:
+    try:
+        run = RunDirectory.open(path)
+        records = run.records()
+    except UserError as error:
+        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        return ListedRun(path, changed, "broken", str(error), has_report=(path / _REPORT).is_file())
+    manifest = run.manifest
+    counts = Counter((record.configuration, record.status) for record in records)
+    variants = []
+    for name in run.variants:
+        mine = {status: number for (of, status), number in counts.items() if of == name}
+        errors = mine.pop(ERROR, 0)
+        variants.append(VariantCount(name, mine.get(SUCCESS, 0), sum(mine.values()), errors))
+    policy, episodes = manifest.get("policy"), manifest.get("episodes")
+    planned = len(variants) * len(manifest["tasks"]) * (episodes if isinstance(episodes, int) else 0)
+    status = str(manifest.get("status"))
+    if status == "running" and not run.is_running:
+        status = "killed"
+    elif status == "finished" and len(records) < planned and run.stopping() is None:
+        status = "incomplete"
+    return ListedRun(
+        path,
+        str(manifest.get("started_at") or ""),
+        status,
+        suite=str(manifest["suite"]),
+        policy=str(policy.get("name") or "") if isinstance(policy, dict) else "",
+        variants=tuple(variants),
+        planned=planned,
+        has_report=(path / _REPORT).is_file(),
+    )
