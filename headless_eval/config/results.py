@@ -22,6 +22,9 @@ class ReportConfig(Settings):
     detect: Annotated[float | None, flag("DROP")] = None
     """Also print how many episodes would show this drop (0.05: 5 points)."""
 
+    track: Annotated[tuple[str, ...], flag("TRACKER ...", "none")] = ()
+    """Send rates, page and videos to wandb, mlflow, trackio or tensorboard."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.detect is not None and not 0 < self.detect <= 1:

@@ -147,6 +147,16 @@ class OutputSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackingSettings(Settings):
+    """Where a run is sent to, beside its folder."""
+
+    GROUP: ClassVar[str] = OutputSettings.GROUP
+
+    track: Annotated[tuple[str, ...], flag("TRACKER ...", "none", free=True)] = ()
+    """Also send rates, page and videos to wandb, mlflow, trackio or tensorboard."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunningSettings(Settings):
     """How a run is carried out and what it prints.
 
@@ -214,6 +224,7 @@ class RunConfig(
     # The help shows them from the last to the first.
     PlanSettings,
     RunningSettings,
+    TrackingSettings,
     OutputSettings,
     PrecisionSettings,
     EpisodeSettings,

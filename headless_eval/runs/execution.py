@@ -17,6 +17,7 @@ from headless_eval.errors import UserError
 from headless_eval.loop import EpisodeTimeout, TimeSpent, Video
 from headless_eval.report import build, summarize_run
 from headless_eval.report.summary import Summary
+from headless_eval.report.trackers.tracking import Tracking
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
 from headless_eval.rollout.trials import Trial, make_trials
 from headless_eval.rollout.video import VideoWriter
@@ -79,6 +80,7 @@ class Execution:
         self._shown = {record.trial for record in before}
         self._quantized = dict(directory.manifest.get("quantized") or {})
         self._ended = 0
+        self._tracking = Tracking(config.track, directory, console.status)
         self._progress: RunProgress | JsonProgress
         if config.log_json:
             self._progress = JsonProgress(len(self._trials), before)
@@ -129,6 +131,7 @@ class Execution:
         if self._stopping is None or self._stopping.wanted(record.trial):
             self._shown.add(record.trial)
             self._progress.update(record)
+            self._tracking.update(record)
         for name in self._stopping.add(record) if self._stopping else ():
             self._show_stop(name)
 
@@ -194,6 +197,7 @@ class Execution:
             with suppress(UserError):
                 directory.finish(2, "failed")
             raise
+        self._tracking.finish(directory, summary)
         return Outcome(status, summary, spent, self._ended, len(self._trials))
 
 

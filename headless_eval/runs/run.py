@@ -27,6 +27,7 @@ from headless_eval.quant.precision import Precision
 from headless_eval.report import summarize_run
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
+from headless_eval.report.trackers import find_trackers
 from headless_eval.results import RunDirectory
 from headless_eval.rollout.video import find_ffmpeg
 from headless_eval.runs import calibrate
@@ -129,6 +130,7 @@ def _open(config: RunConfig, policy: LocalPolicy | None, console: Console) -> Ev
         raise UserError(
             "--results and --resume name two folders: a run goes on in its own; leave --results out"
         )
+    find_trackers(config.track)
     if config.packdir is not None:
         check_packdir(config.packdir)
     for precision in config.precisions:
