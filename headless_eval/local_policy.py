@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +28,9 @@ from headless_eval.quant.hashing import add_tensor
 from headless_eval.quant.methods import Method
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.suggest import unknown
+
+_DEPTH = 4  # objects within objects in which a policy's model is looked for
+_ENTRIES = 1000  # of containers; larger ones hold data
 
 __all__ = ["LocalPolicy", "Timing", "list_policies", "load_policy"]
 
@@ -474,18 +478,40 @@ class LocalPolicy:
             callable(getattr(self.policy, name, None)) for name in ("sample", "action_scales")
         )
 
-    def sample(self, inputs: Sequence[Any], **settings: Any) -> Tensor:
+    def sample(self, inputs: Any, **settings: Any) -> Tensor:
         """Return the output of the model, computed by the present engine, without input and output transforms.
 
+        A policy that does not offer this is asked for replies to observations, each the first of an episode of its own:
+        in one batch of exactly their number if it can be batched, else one after another on the caller's thread.
+
         Args:
-            inputs: the model's inputs on its device; their form depends on the policy.
+            inputs: the model's inputs on its device, whose form depends on the policy; or an object with
+                ``observations`` and ``noise``.
             settings: settings of this inference, such as ``flow_steps``.
 
         Returns:
             Actions in the model's own units, float32 (number, horizon, action_dim).
         """
-        result: Tensor = self.policy.sample(inputs, **settings)
-        return result
+        if self.has_measurable_model:
+            result: Tensor = self.policy.sample(inputs, **settings)
+            return result
+        adapter, number = self._adapter, len(inputs.observations)
+        noises = [None] * number if inputs.noise is None else list(inputs.noise)
+        adapter.reset(None)
+        prepared = [adapter.prepare(observation) for observation in inputs.observations]
+        with self._batching.no_gradients():
+            if adapter.can_batch:
+                replies = list(adapter.infer_batch(prepared, inputs.noise, range(number)))
+            else:
+                replies = []
+                for slot, (one, noise) in enumerate(zip(prepared, noises, strict=True)):
+                    slot = 0 if adapter.max_slots == 1 else slot
+                    adapter.reset([slot], [0])
+                    replies.append(adapter.infer(one, noise, slot))
+                    # A policy may reuse the memory of its replies.
+                    replies[-1] = {"actions": torch.as_tensor(replies[-1]["actions"]).clone()}
+        actions = [torch.as_tensor(reply["actions"]).float().cpu() for reply in replies]
+        return torch.stack([chunk[None] if chunk.ndim == 1 else chunk for chunk in actions])
 
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Return scale and offset that normalise actions: (actions - offset) / scale, as in training.
@@ -663,14 +689,42 @@ def _find_module(policy: Any) -> nn.Module | None:
     """Return the policy's torch model: all its modules together, so that a precision reaches all of them."""
     if isinstance(policy, nn.Module):
         return policy
-    attributes = getattr(policy, "__dict__", {})
-    modules = {name: value for name, value in attributes.items() if isinstance(value, nn.Module)}
-    if len(set(modules.values())) > 1:
-        return nn.ModuleDict(modules)
-    if modules:
-        return next(iter(modules.values()))
-    for name in ("policy", "_policy"):  # wrappers, such as a recorder
-        inner = attributes.get(name)
-        if inner is not None and inner is not policy:
-            return _find_module(inner)
-    return None
+    modules = dict(_modules_in(policy, _DEPTH, {id(policy)}))
+    if len(modules) > 1:
+        return nn.ModuleDict({name.replace(".", "_"): module for name, module in modules.items()})
+    return next(iter(modules.values()), None)
+
+
+def _modules_in(thing: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules among a thing's attributes or entries, and within them, each once, by dotted names.
+
+    Args:
+        thing: an object, or a dict, list or tuple of objects.
+        depth: how many objects within objects are looked into. Of this package's policies only the attributes are: the
+            engines within them keep copies of weights, which are no further models.
+        seen: the ids of what was looked into.
+    """
+    if type(thing).__module__.startswith("headless_eval."):
+        depth = 1
+    if isinstance(thing, Mapping | list | tuple) and len(thing) > _ENTRIES:
+        return
+    if isinstance(thing, Mapping):
+        inner = [(str(key), value) for key, value in thing.items()]
+    elif isinstance(thing, list | tuple):
+        inner = [(str(index), value) for index, value in enumerate(thing)]
+    else:
+        inner = list(getattr(thing, "__dict__", {}).items())
+    fresh = [(name, value) for name, value in inner if id(value) not in seen]
+    for name, value in fresh:
+        if isinstance(value, nn.Module) and id(value) not in seen:
+            seen.add(id(value))
+            yield name, value
+    for name, value in fresh:
+        if (
+            depth > 1
+            and id(value) not in seen
+            and not isinstance(value, type | ModuleType | nn.Module | Tensor)
+        ):
+            seen.add(id(value))
+            for path, module in _modules_in(value, depth - 1, seen):
+                yield f"{name}.{path}", module

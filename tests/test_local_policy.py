@@ -534,6 +534,29 @@ def test_the_model_is_found_wherever_it_is():
         assert local.infer({})["actions"].shape == (1, 2)
 
 
+def test_a_model_is_found_wherever_a_policy_keeps_it():
+    def linear():
+        return torch.nn.Linear(2, 2)
+
+    class Agent:
+        def __init__(self, **parts):
+            self.__dict__.update(parts)
+
+        def infer(self, obs):
+            return {"actions": [[0.0]]}
+
+    net = linear()
+    agent = Agent(inner=Agent(net=net, again=net), data=[0] * 2000, module=torch, kind=Agent)
+    agent.inner.outer = agent  # a circle
+    assert LocalPolicy(agent, "one").module is net
+    several = Agent(
+        head=linear(), encoders={"left": linear(), "right": [linear()]}, _policy=Agent(body=linear())
+    )
+    names = {name.rpartition(".")[0] for name, _ in LocalPolicy(several, "several").module.named_parameters()}
+    assert names == {"head", "encoders_left", "encoders_right_0", "_policy_body"}
+    assert LocalPolicy(Agent(), "none").module is None
+
+
 def test_what_is_no_policy():
     with pytest.raises(UserError, match="has no infer"):
         LocalPolicy(object(), "nothing")

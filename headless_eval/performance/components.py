@@ -1,6 +1,7 @@
-"""Components of a π0 model (vision, language, expert), by the names of its modules."""
+"""Components of a model, by the names of its modules: of π0 (vision, language, expert), and of any other model."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -42,12 +43,39 @@ COMPONENTS = (
 )
 """Disjoint components. Norms include the residual additions of their layers; a last norm belongs to its reader."""
 
-_PATTERNS = [(component, re.compile(component.pattern)) for component in COMPONENTS]
+
+def components_of(modules: Iterable[str]) -> tuple[Component, ...]:
+    """Return the components of a model: π0's if it is built as π0 is, else a component for each of its own parts.
+
+    An own part is a stack of layers (a module with numbered children), or what else a child of the model contains.
+
+    Args:
+        modules: the names of the model's modules.
+    """
+    names = [name for name in modules if name]
+    if any(component_of(name) != "other" for name in names):
+        return COMPONENTS
+    # Numbered children within numbered children belong to the outermost stack.
+    numbered = (re.match(r"(.*?)\.?\b\d+(\.|$)", name) for name in names)
+    stacks = list(dict.fromkeys(found[1] for found in numbered if found))
+    layers = [Component(stack or "layers", _in_stack(stack)) for stack in stacks]
+    rest = []
+    for child in dict.fromkeys(name.partition(".")[0] for name in names):
+        if not child.isdigit() and child not in stacks:
+            inside = [_in_stack(stack, "[0-9]+") for stack in stacks if stack.startswith(f"{child}.")]
+            outside = f"(?!{'|'.join(inside)})" if inside else ""
+            rest.append(Component(child, rf"{outside}^{re.escape(child)}(\.|$)"))
+    return (*layers, *rest)
 
 
-def component_of(module: str) -> str:
-    """Return the name of a module's component; ``other`` for the model's own code."""
-    return next((component.name for component, pattern in _PATTERNS if pattern.search(module)), "other")
+def _in_stack(stack: str, number: str = r"\d+") -> str:
+    """Return the regular expression of the modules in a stack of layers; empty: the model itself is the stack."""
+    return "^" + (re.escape(stack) + r"\." if stack else "") + number + r"(\.|$)"
+
+
+def component_of(module: str, components: Iterable[Component] = COMPONENTS) -> str:
+    """Return the name of a module's component; ``other`` for code outside the components."""
+    return next((one.name for one in components if re.search(one.pattern, module)), "other")
 
 
 def layer_of(module: str) -> int | None:

@@ -94,13 +94,16 @@ def random_inputs(config: Sizes, workload: Workload, seed: int = 0) -> Inputs:
     return Inputs(views, *(np.stack(part) for part in rest))
 
 
-def _sample(config: Sizes, workload: Workload, random: np.random.Generator) -> tuple:
-    size, coarse = config.siglip.image_size, 8
+def coarse_picture(size: int, random: np.random.Generator) -> np.ndarray:
+    """Draw a picture of coarse random blocks, uint8 (size, size, 3)."""
+    coarse = 8
     block = -(-size // coarse)
-    images = []
-    for _ in range(workload.views):
-        blocks = random.integers(0, 256, (coarse, coarse, 3), np.uint8)
-        images.append(blocks.repeat(block, axis=0).repeat(block, axis=1)[:size, :size])
+    blocks = random.integers(0, 256, (coarse, coarse, 3), np.uint8)
+    return blocks.repeat(block, axis=0).repeat(block, axis=1)[:size, :size]
+
+
+def _sample(config: Sizes, workload: Workload, random: np.random.Generator) -> tuple:
+    images = [coarse_picture(config.siglip.image_size, random) for _ in range(workload.views)]
     tokens = random.integers(0, config.vocab_size, config.max_token_len)
     mask = np.arange(config.max_token_len) < workload.prompt_tokens
     state = random.standard_normal(getattr(config, "state_dim", config.action_dim)).astype(np.float32)

@@ -17,6 +17,7 @@ from headless_eval.performance.cases import make_cases
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.formatting import markdown, percent, scientific, significant, size
 from headless_eval.performance.measured_model import MeasuredModel, measured_model_of, prompt_tokens
+from headless_eval.performance.measured_policy import MeasuredPolicy
 from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.result_files import new_folder, write_csv, write_json
 from headless_eval.performance.timing import threads
@@ -57,9 +58,11 @@ def bench(config: BenchConfig) -> int:
         for number in config.views or (measured.views,)
         for batch in config.batch
     ]
-    cases = make_cases(
-        config.compute, configurations(config.dtypes, config.modes), config.executions, config.all_engines
-    )
+    engines = measured.engines or config.all_engines
+    if config.engines and engines != config.engines:
+        raise UserError(f"the policy {measured.name} is measured as a whole: leave out --engines")
+    precisions = configurations(config.dtypes, config.modes)
+    cases = make_cases(config.compute, precisions, config.executions, engines)
     before, earlier = _earlier(config.results) if config.append else ([], {})
     console = new_console()
     chip = Chip(torch.device(config.device))
@@ -97,9 +100,8 @@ def bench(config: BenchConfig) -> int:
     return int(any(row.status.startswith("failed") for row in order.values()))
 
 
-def _title(measured: MeasuredModel) -> str:
-    model = measured.config.model
-    return f"{measured.name}: horizon {model.action_horizon}, {model.num_steps} flow steps"
+def _title(measured: MeasuredModel | MeasuredPolicy) -> str:
+    return f"{measured.name}: {measured.sizes}"
 
 
 def _legend(rows: Sequence[Row], chip: Chip, config: BenchConfig) -> dict[str, str]:
@@ -143,7 +145,11 @@ def _listing(rows: Sequence[Row], title: str, legend: dict[str, str]) -> Listing
 
 
 def _write(
-    folder: Path, rows: Sequence[Row], chip: Chip, measured: MeasuredModel, legend: dict[str, str]
+    folder: Path,
+    rows: Sequence[Row],
+    chip: Chip,
+    measured: MeasuredModel | MeasuredPolicy,
+    legend: dict[str, str],
 ) -> None:
     write_csv(folder / "bench.csv", rows)
     content = {"model": measured.name, "config": measured.config, "chip": chip.describe(), "rows": list(rows)}

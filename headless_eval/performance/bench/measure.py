@@ -14,10 +14,11 @@ from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.costs import Limit, limit_of
 from headless_eval.performance.measured_model import MeasuredModel
+from headless_eval.performance.measured_policy import MeasuredPolicy, Observations
 from headless_eval.performance.memory import MemoryMark, free_unused
 from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.timing import Stopwatch, summarize, wall
-from headless_eval.performance.workload import Inputs, Workload, random_inputs
+from headless_eval.performance.workload import Inputs, Workload
 from headless_eval.policies.device import memory_free
 from headless_eval.quant.precision import Precision
 
@@ -97,7 +98,7 @@ class _Ready:
     """A case and a workload after warm-up, with the measured times of its repetitions."""
 
     policy: LocalPolicy
-    inputs: Inputs
+    inputs: Inputs | Observations
     row: Row
     device_ms: list[float] = field(default_factory=list)
     wall_ms: list[float] = field(default_factory=list)
@@ -120,7 +121,7 @@ class Bench:
 
     def __init__(
         self,
-        measured: MeasuredModel,
+        measured: MeasuredModel | MeasuredPolicy,
         device: str,
         chip: Chip,
         repeats: int,
@@ -170,7 +171,7 @@ class Bench:
         try:
             with self._measured.load(self._device_name) as policy:
                 for key, number in most.items():
-                    inputs = random_inputs(self._measured.config.model, Workload(number, *key))
+                    inputs = self._measured.inputs(Workload(number, *key))
                     rows = [inputs.rows(row, row + 1) for row in range(number)]
                     self._references[key] = np.concatenate([self._sample(policy, row) for row in rows])
         except (torch.OutOfMemoryError, MemoryError):  # without a reference no error is computed
@@ -224,7 +225,7 @@ class Bench:
     def _enter(self, policy: LocalPolicy, precision: Precision, workload: Workload) -> float:
         """Put the policy into a precision with its own engine; return the time in seconds."""
         if precision.method is not None and precision.method.needs_calibration:
-            inputs = random_inputs(self._measured.config.model, workload)
+            inputs = self._measured.inputs(workload)
             policy.calibration = policy.record_calls(lambda: self._sample(policy, inputs))
         if precision.dtype == "float32":
             _, ms = wall(self._device, policy.renew_engine)
@@ -235,7 +236,7 @@ class Bench:
     def _first(
         self, policy: LocalPolicy, case: Case, workload: Workload, row: Row, before: float, mark: MemoryMark
     ) -> _Ready:
-        inputs = random_inputs(self._measured.config.model, workload)
+        inputs = self._measured.inputs(workload)
         actions, ms = wall(self._device, lambda: self._sample(policy, inputs))
         peak = mark.peak()
         for _ in range(2):
@@ -287,7 +288,7 @@ class Bench:
                 chunks_per_s=1e3 * one.row.batch / times.median,
             )
 
-    def _sample(self, policy: LocalPolicy, inputs: Inputs) -> np.ndarray:
+    def _sample(self, policy: LocalPolicy, inputs: Inputs | Observations) -> np.ndarray:
         """Return the actions of a batch, from host to host."""
         with torch.inference_mode():
             return policy.sample(inputs.arguments(self._device)).cpu().numpy()
@@ -305,10 +306,13 @@ class Bench:
 
     def limit(self, case: Case, workload: Workload) -> Limit:
         """Return the roofline's times of a case."""
-        sizes = self._measured.config.model
         speeds = self._chip.speeds(case.products)
         return limit_of(
-            self._measured.costs(workload), speeds, sizes.num_steps, case.weight_bytes, case.value_bytes
+            self._measured.costs(workload),
+            speeds,
+            self._measured.num_steps,
+            case.weight_bytes,
+            case.value_bytes,
         )
 
 

@@ -13,9 +13,10 @@ from torch import nn
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.cases import Case, relative_errors
 from headless_eval.performance.chip import Chip
-from headless_eval.performance.components import component_of, layer_of
+from headless_eval.performance.components import layer_of
 from headless_eval.performance.costs import Cost
 from headless_eval.performance.measured_model import MeasuredModel
+from headless_eval.performance.measured_policy import MeasuredPolicy
 from headless_eval.performance.memory import MemoryMark, free_unused
 from headless_eval.performance.profile import kernel_trace
 from headless_eval.performance.profile.host_clock import time_spans
@@ -28,7 +29,7 @@ from headless_eval.performance.profile.tensor_errors import (
 from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.spans import PREFIX, QUANTIZER, SETUP, STEP, Span, watched
 from headless_eval.performance.timing import Stopwatch, Times, processor, summarize
-from headless_eval.performance.workload import Workload, random_inputs
+from headless_eval.performance.workload import Workload
 from headless_eval.quant.precision import Precision
 
 QUANTIZERS, INPUTS, OUTPUTS = "quantizers", "input transforms", "output transforms"
@@ -138,7 +139,7 @@ class Profiler:
 
     def __init__(
         self,
-        measured: MeasuredModel,
+        measured: MeasuredModel | MeasuredPolicy,
         device: str,
         workload: Workload,
         chip: Chip,
@@ -147,7 +148,7 @@ class Profiler:
     ) -> None:
         self._measured, self._device_name, self._device = measured, device, torch.device(device)
         self._workload, self._chip, self._repeats, self._work = workload, chip, repeats, work
-        self._inputs = random_inputs(measured.config.model, workload)
+        self._inputs = measured.inputs(workload)
         work.say("float32 eager, the reference")
         with measured.load(device) as policy:
             self._reference, self._actions = self._look(policy)
@@ -261,7 +262,7 @@ class Profiler:
 
     def _time_parts(self, policy: LocalPolicy, times: Times) -> dict[str, float]:
         """Separate flow steps from the rest by inferences with a single step, if only the total time is known."""
-        steps = self._measured.config.model.num_steps
+        steps = self._measured.num_steps
         if steps == 1:
             return {}
         one_step = self._time(self._inference(policy, num_steps=1)).median
@@ -289,6 +290,8 @@ class Profiler:
     def _time_transforms(self, policy: LocalPolicy) -> dict[str, float]:
         """Return the milliseconds of the input transforms and of the output transforms."""
         inner = policy.policy
+        if isinstance(self._measured, MeasuredPolicy):  # they are within its modules' own code
+            return {}
         obs = [inner.config.robot.example_observation()] * self._workload.batch
         data = [inner.prepare(one) for one in obs]
 
@@ -308,7 +311,6 @@ class Profiler:
     def _modules(
         self, case: Case, spans: dict[Span, float], rounded: Snapshot, weights: dict[str, int]
     ) -> list[ModuleRow]:
-        sizes = self._measured.config.model
         costs = {cost.module: cost for cost in self._measured.costs(self._workload)}
         speeds = self._chip.speeds(case.products)
         of_weights, of_values = (
@@ -324,7 +326,7 @@ class Profiler:
         rows = []
         for name in weights:
             cost = costs.get(name)
-            runs = sizes.num_steps if cost and cost.part == STEP else 1
+            runs = self._measured.num_steps if cost and cost.part == STEP else 1
             flops, size = _totals(cost, runs, case, rounded.numbers.get(name, 0))
             time = times.get(name)
             if not (cost or time or name in rounded.outputs):
@@ -332,7 +334,7 @@ class Profiler:
             rows.append(
                 ModuleRow(
                     module=name,
-                    component=component_of(name),
+                    component=self._measured.component(name),
                     layer=layer_of(name),
                     part=parts.get(name) or (cost.part if cost else ""),
                     ms=time.get("code", 0.0) if time else None,

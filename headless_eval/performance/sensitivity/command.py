@@ -12,6 +12,7 @@ from headless_eval.config.run import RunConfig
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
+from headless_eval.performance.components import Component, components_of
 from headless_eval.performance.formatting import markdown, percent, scientific, significant
 from headless_eval.performance.progress_bar import ProgressBar
 from headless_eval.performance.result_files import new_folder, write_csv, write_json
@@ -70,10 +71,9 @@ def sensitivity(config: SensitivityConfig) -> int:
         work = stack.enter_context(ProgressBar(console, 1.0))
         work.say("loading the policy")
         policy = evaluator.load_policy()
-        if not policy.has_measurable_model:
-            raise UserError(
-                f"the policy {policy.name} has no model of a known family: there are no parts to round"
-            )
+        if policy.module is None:
+            raise UserError(f"the policy {policy.name} holds no torch model: there are no parts to round")
+        components = components_of(name for name, _ in policy.module.named_modules())
         if config.observations is None or config.success:
             evaluator.start_simulator()
         seen, origin = _observations(config, evaluator, work)
@@ -85,14 +85,14 @@ def sensitivity(config: SensitivityConfig) -> int:
         title = f"{policy.name}: one part rounded at a time, {len(seen)} observations {origin}"
         effects: list[PartEffect] = []
         try:
-            advice = _measure(config, policy, precisions, seen, work, effects)
+            advice = _measure(config, policy, precisions, seen, work, effects, components)
         except KeyboardInterrupt:  # what there is is kept
             _write(folder, title, effects, ["Interrupted."])
             raise
         faults = 0
         if config.success:
             effects, faults = _add_success(config, evaluator, precisions, effects, advice, work)
-    lines = [_advice_line(one, advice, effects, config) for one in precisions]
+    lines = [_advice_line(one, advice, effects, config, components) for one in precisions]
     note = (
         "error: root mean square difference of the action chunks to float32, relative to theirs, in normalised "
         "units; largest change: of an action, in the robot's own units; same noise. The tolerance is on actions, not "
@@ -150,6 +150,7 @@ def _measure(
     seen: Sequence[RecordedObservation],
     work: ProgressBar,
     effects: list[PartEffect],
+    components: Sequence[Component],
 ) -> dict[str, list[PartEffect]]:
     """Add the effect of every part to a list; return the measured sets of parts for the advice, by precision."""
     parts = parts_of(policy.module, config.by)
@@ -161,7 +162,7 @@ def _measure(
             work.say(f"{precision.name}: {part.name}")
             effects.append(measuring.measure(precision, part))
             work.advance()
-        single = _candidates(effects, precision, config)
+        single = _candidates(effects, precision, config, components)
         work.say(f"{precision.name}: what may be rounded together")
         advice[precision.name] = list(
             advise(single, config.tolerance, lambda part: measuring.measure(precision, part))  # noqa: B023
@@ -172,9 +173,13 @@ def _measure(
 
 
 def _candidates(
-    effects: Sequence[PartEffect], precision: Precision, config: SensitivityConfig
+    effects: Sequence[PartEffect],
+    precision: Precision,
+    config: SensitivityConfig,
+    components: Sequence[Component],
 ) -> list[PartEffect]:
-    return [one for one in effects if one.precision == precision.name and is_candidate(one, config.by)]
+    measured = [one for one in effects if one.precision == precision.name]
+    return [one for one in measured if is_candidate(one, config.by, components)]
 
 
 def _add_success(
@@ -233,8 +238,9 @@ def _advice_line(
     advice: dict[str, list[PartEffect]],
     effects: Sequence[PartEffect],
     config: SensitivityConfig,
+    components: Sequence[Component],
 ) -> str:
-    single = _candidates(effects, precision, config)
+    single = _candidates(effects, precision, config, components)
     tried = advice[precision.name]
     within = f"within {percent(config.tolerance)} of float32's actions"
     if not tried or tried[-1].error is None or tried[-1].error > config.tolerance:

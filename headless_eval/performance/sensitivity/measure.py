@@ -8,15 +8,13 @@ import numpy as np
 
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
-from headless_eval.performance.components import COMPONENTS
+from headless_eval.performance.components import Component, components_of
 from headless_eval.quant.precision import Precision, Scope
 from headless_eval.rollout.recording import RecordedObservation
 
 ALL = "all"
 AND, UNION = " + ", "|"
 """Separator of the names, and of the regular expressions, of parts that are rounded together."""
-
-_HAVE_LAYERS = {component.name: component.has_layers for component in COMPONENTS}
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def parts_of(module: Any, by: str) -> list[Part]:
     """Return the parts to round one at a time: ``component``, ``layer`` or ``both``; first the whole model."""
     parts = [Part(ALL, None, ".*")]
     names = [name for name, _ in module.named_modules() if name]
-    for component in COMPONENTS:
+    for component in components_of(names):
         inside = [name for name in names if _matches(component.pattern, name)]
         if inside and (by != "layer" or not component.has_layers):
             parts.append(Part(component.name, None, component.pattern))
@@ -93,9 +91,9 @@ class Sensitivity:
         self._observations = [one.observation for one in seen]
         noises = [one.noise for one in seen if one.noise is not None]
         self._noise = np.stack(noises) if len(noises) == len(seen) else None
-        self._scale, offset = policy.action_scales(self._observations)
         policy.set_precision(Precision())
         self._reference = self._infer()
+        self._scale, offset = self._scales()
         self._normal = (self._reference - offset) / self._scale
         assert policy.module is not None
         self._sizes = {
@@ -130,9 +128,25 @@ class Sensitivity:
             largest=float(np.abs(difference).max()),
         )
 
+    def _scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and offset of actions: the policy's own, else standard deviation and mean of float32's."""
+        if self._policy.has_measurable_model:
+            return self._policy.action_scales(self._observations)
+        spread = self._reference.std(axis=(0, 1))
+        return np.where(spread > 0, spread, 1.0), self._reference.mean(axis=(0, 1))
+
     def _infer(self) -> np.ndarray:
-        self._policy.reset()  # each observation counts as the first of an episode
-        replies = self._policy.infer_batch(self._observations, self._noise, range(len(self._observations)))
+        """Return the action chunks (number, horizon, dims); each observation counts as the first of an episode."""
+        if self._policy.max_slots == 1:
+            return np.concatenate([self._ask([index]) for index in range(len(self._observations))])
+        return self._ask(range(len(self._observations)))
+
+    def _ask(self, rows: Sequence[int]) -> np.ndarray:
+        slots = range(len(rows))
+        self._policy.reset()
+        self._policy.reset(slots, list(rows))
+        noise = None if self._noise is None else self._noise[list(rows)]
+        replies = self._policy.infer_batch([self._observations[row] for row in rows], noise, slots)
         return np.stack([reply["actions"] for reply in replies]).astype(np.float64)
 
     def _share(self, scope: Scope) -> float:
@@ -164,13 +178,17 @@ def advise(
         fitting.pop()
 
 
-def is_candidate(effect: PartEffect, by: str) -> bool:
-    """Return whether the advice considers a part; these parts are disjoint and together form the model."""
-    if effect.component not in _HAVE_LAYERS:
+def is_candidate(effect: PartEffect, by: str, components: Sequence[Component]) -> bool:
+    """Return whether the advice considers a part of a model with these components.
+
+    The parts that it considers are disjoint and together form the model.
+    """
+    have_layers = {component.name: component.has_layers for component in components}
+    if effect.component not in have_layers:
         return False
     if by != "layer":
         return effect.layer is None
-    return effect.layer is not None or not _HAVE_LAYERS[effect.component]
+    return effect.layer is not None or not have_layers[effect.component]
 
 
 def part_name(effect: PartEffect) -> str:

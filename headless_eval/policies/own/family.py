@@ -135,7 +135,7 @@ def _options(name: str, options: LoadOptions, known: Mapping[str, inspect.Parame
     taken = {}
     for field in fields(LoadOptions):
         value = getattr(options, field.name)
-        changed = value != field.default
+        changed = value != field.default and (field.name, value) != ("engine", "eager")
         if field.name == "policy_args" or not (changed or field.name == "device"):
             continue
         if field.name in known:

@@ -7,9 +7,9 @@ from headless_eval.cli.main import main
 
 
 def test_what_memory_does_not_do_for_is_a_row_and_the_rest_goes_on(random_flags, tmp_path, monkeypatch):
-    from headless_eval.performance.bench import measure as bench
+    from headless_eval.performance import measured_model
 
-    draw = bench.random_inputs
+    draw = measured_model.random_inputs
 
     def full(config, workload, *rest):
         if workload.batch == 7:
@@ -18,7 +18,7 @@ def test_what_memory_does_not_do_for_is_a_row_and_the_rest_goes_on(random_flags,
             raise RuntimeError("an illegal access")
         return draw(config, workload, *rest)
 
-    monkeypatch.setattr(bench, "random_inputs", full)
+    monkeypatch.setattr(measured_model, "random_inputs", full)
     flags = ["--dtypes", "float32", "--engines", "eager", "--repeats", "2", "--batch", "7", "5", "2"]
     assert main(["bench", *random_flags, *flags, "--results", str(tmp_path / "b")]) == 1
     seven, five, two = rows(tmp_path / "b" / "bench.csv")
