@@ -294,7 +294,7 @@ class LocalPolicy:
         if self.module is None:
             raise UserError(
                 f"policy {self.name!r} holds no torch model, so it cannot be put into {precision.name}: "
-                "run it at float32 only"
+                "run it at float32 only (--dtypes float32)"
             )
         self._precision = precision
         try:
