@@ -158,7 +158,7 @@ def to_text(config: RunConfig) -> str:
         lines.append(
             f"# {setting.name} =" if value is None else f"{setting.name} = {_literal(setting, value)}"
         )
-    groups = ["\n".join((f"## {group}", "", *lines)) for group, lines in reversed(blocks.items())]
+    groups = ["\n".join((f"## {group}", "", *lines)) for group, lines in blocks.items()]
     return "\n\n".join((*groups, *tables)) + "\n"
 
 
