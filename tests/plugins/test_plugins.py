@@ -1,6 +1,10 @@
 """A package of another author, with entry points alone, is used like what this package brings."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -46,3 +50,56 @@ def test_the_suite_runs_with_the_packages_policy_and_method_and_is_resumed_and_v
     assert {record["actions_sha256"] for record in again} == {record["actions_sha256"] for record in records}
     assert call("verify", "run", "--all")[0] == 0
     assert call("report", "run")[0] == 0
+
+
+def test_a_run_with_random_numbers_is_interrupted_resumed_verified_and_reported(installed, call, tmp_path):
+    pytest.importorskip("gymnasium", reason="gymnasium is not installed: pip install 'headless-eval[gym]'")
+    words = [
+        "--suite",
+        "plane",
+        "--policy",
+        "point-steady",
+        "--policy-args",
+        "jitter=0.1",
+        "--episodes",
+        "60",
+    ]
+    words += ["--dtypes", "float32", "pow2_w8a8_all", "--videos", "none", "--results", "run", "--quiet"]
+    journal = tmp_path / "run" / "journal.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headless_eval", "run", *words], cwd=tmp_path, env=installed
+    )
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    done = len(journal.read_text().splitlines())
+    assert 0 < done < 120
+    status, output = call("run", "--resume", "run", "--slots", "2", "--quiet")
+    assert status == 0, output
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len({(record["configuration"], record["episode"]) for record in records}) == len(records) == 120
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["policy"]["determinism"] == "checked"
+    assert manifest["policy"]["origin"]["distribution"] == "headless-eval-example"
+    status, output = call("verify", "run", "--sample", "20")
+    assert status == 0, output
+    assert "the same: 20 trials, every action to the last bit" in output
+    status, output = call("report", "run")
+    assert status == 0
+    assert "pow2_w8a8_all" in output
+
+
+def test_policy_and_method_are_benched_and_the_policy_is_checked_against_suites(call, tmp_path):
+    words = ["--policy", "point-steady", "--dtypes", "float32", "pow2_w8a8_all", "--repeats", "3"]
+    status, output = call("bench", *words, "--results", "bench")
+    assert status == 0, output
+    rows = {
+        row["precision"]: row for row in json.loads((tmp_path / "bench" / "bench.json").read_text())["rows"]
+    }
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert 0 < rows["pow2_w8a8_all"]["error"] < 0.1
+    assert call("doctor", "--policy", "point-steady", "--suite", "plane")[0] == 0
+    status, output = call("run", "--policy", "point-steady", "--dtypes", "float32", "--videos", "none")
+    assert status == 2
+    assert output.count("DIFFERS") == 5
