@@ -72,7 +72,7 @@ GROUPS = {
         ),
         "export": Command(
             "DIR",
-            "the episodes as one table, CSV or Parquet; with --lerobot OUT as a LeRobot dataset",
+            "the episodes as one table, as a LeRobot dataset (--lerobot), or one for Rerun (--rerun)",
             "config.results:ExportConfig",
             "export.command:export",
         ),

@@ -155,7 +155,7 @@ class GateConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig(Settings):
-    """Write runs as one long table with a row per trial, or a run's rollouts as a LeRobot dataset."""
+    """Write runs as one long table with a row per trial, rollouts as a LeRobot dataset, or an episode for Rerun."""
 
     directories: Annotated[tuple[Path, ...], flag("DIR [DIR ...]", positional=True)] = ()
     """Folders of the runs."""
@@ -174,13 +174,27 @@ class ExportConfig(Settings):
     configuration: Annotated[tuple[str, ...], flag("NAME ...", "the baseline")] = ()
     """Configurations whose episodes the LeRobot dataset contains."""
 
+    rerun: Annotated[Path | None, flag("FILE.rrd", "none")] = None
+    """File for Rerun instead: cameras, state and actions of an episode."""
+
+    episode: Annotated[str | None, flag("TASK:NUMBER", "the first")] = None
+    """Episode for Rerun, such as scene_1:3, of --configuration or the first variant."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lerobot is None and self.configuration:
-            raise UserError("--configuration goes with --lerobot only: a table has all configurations")
-        if self.lerobot is None:
-            return
-        if self.output is not None or self.format is not None:
-            raise UserError("--lerobot writes a dataset and no table: leave --output and --format out")
-        if len(self.directories) != 1:
-            raise UserError("--lerobot takes the folder of one run")
+        if self.lerobot is not None and self.rerun is not None:
+            raise UserError("--lerobot and --rerun both given: choose one")
+        option = "--lerobot" if self.lerobot is not None else "--rerun"
+        if self.lerobot is None and self.rerun is None:
+            if self.configuration:
+                raise UserError(
+                    "--configuration goes with --lerobot or --rerun only: a table has all configurations"
+                )
+        elif self.output is not None or self.format is not None:
+            raise UserError(f"{option} writes no table: leave --output and --format out")
+        elif len(self.directories) != 1:
+            raise UserError(f"{option} takes the folder of one run")
+        if self.episode is not None and self.rerun is None:
+            raise UserError("--episode goes with --rerun only")
+        if self.rerun is not None and len(self.configuration) > 1:
+            raise UserError("--rerun shows an episode of one configuration: name one")

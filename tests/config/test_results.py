@@ -18,7 +18,10 @@ RUN = Path("run")
         (lambda: VerifyConfig(directories=(RUN,), all=True, sample=3), "choose one"),
         (lambda: ExportConfig(directories=(RUN,), configuration=("float32",)), "--configuration goes with"),
         (lambda: ExportConfig(directories=(RUN, RUN), lerobot=Path("out")), "the folder of one run"),
-        (lambda: ExportConfig(directories=(RUN,), lerobot=Path("out"), format="csv"), "and no table"),
+        (lambda: ExportConfig(directories=(RUN,), lerobot=Path("out"), format="csv"), "no table"),
+        (lambda: ExportConfig(directories=(RUN,), lerobot=Path("out"), rerun=Path("out")), "choose one"),
+        (lambda: ExportConfig(directories=(RUN,), rerun=Path("out"), configuration=("a", "b")), "name one"),
+        (lambda: ExportConfig(directories=(RUN,), episode="1:0"), "--episode goes with --rerun"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(make, sentence):
