@@ -237,7 +237,7 @@ def test_actions_that_are_not_whole_are_named(copy, tmp_path, capsys):
         (["{run}", "{run}", "--lerobot", "{out}"], "one run"),
         (["{run}", "--lerobot", "{out}", "--format", "csv"], "leave --output and --format out"),
         (["{run}", "--lerobot", "{out}", "--configuration", "int8"], "int8"),
-        (["{run}", "--configuration", "float32"], "--lerobot only"),
+        (["{run}", "--configuration", "float32"], "--lerobot or --rerun only"),
     ],
 )
 def test_mistakes_are_one_line(arguments, word, run, tmp_path, capsys):
