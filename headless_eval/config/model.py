@@ -20,7 +20,7 @@ class PolicyChoice(Settings):
     """Name that `list` shows, folder, or your own: module:attribute, ./file.py:attribute."""
 
     checkpoint: Annotated[Path | None, flag("DIR", "the policy's", free=True)] = None
-    """Checkpoint folder of openpi or LeRobot, open-pi-zero's file, or the address of one that `fetch` has cached."""
+    """Checkpoint of openpi or LeRobot (folder, fetched address), or open-pi-zero's file."""
 
 
 @dataclass(frozen=True, kw_only=True)
