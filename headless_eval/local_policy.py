@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -23,14 +22,12 @@ from headless_eval.policies.batching import Batching, Timing, one_thread
 from headless_eval.policies.device import check_device
 from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.registry import DEFAULT, check_engine, list_policies, open_policy
-from headless_eval.quant import Calibration, Handle, Recorder, quantize_
+from headless_eval.quant import Calibration, Recorder
 from headless_eval.quant.hashing import add_tensor
 from headless_eval.quant.methods import Method
+from headless_eval.quant.model import ModelHandle, find_model
 from headless_eval.quant.precision import Precision
 from headless_eval.shared.suggest import unknown
-
-_DEPTH = 4  # objects within objects in which a policy's model is looked for
-_ENTRIES = 1000  # of containers; larger ones hold data
 
 __all__ = ["LocalPolicy", "Timing", "list_policies", "load_policy"]
 
@@ -133,7 +130,8 @@ class LocalPolicy:
         self.policy = policy
         self.name = name
         self._origin = dict(origin or {})
-        self.module = module if module is not None else _find_module(policy)
+        self._model = find_model(policy, module)
+        self.module: nn.Module | None = getattr(self._model, "module", None)
         self.config = getattr(policy, "config", None)
         self.noise_shape = self._adapter.noise_shape
         self.calibration: Calibration | None = None
@@ -144,9 +142,11 @@ class LocalPolicy:
         self._batching = Batching(
             self._adapter, name, on_cpu=self._on_cpu, max_batch=max_batch, threads=threads
         )
+        if self._model is not None:
+            self._batching.no_gradients = self._model.inference
         self._precision = Precision()
         self._settings: dict[str, str | int | float] = {}
-        self._handle: Handle | None = None
+        self._handle: ModelHandle | None = None
         self._activations_unproven = False
         self._closed = False
 
@@ -154,7 +154,7 @@ class LocalPolicy:
 
     @property
     def device(self) -> torch.device:
-        """Return the model's device; the CPU for a policy without a model."""
+        """Return the torch model's device; the CPU for a policy without one."""
         first = next(self.module.parameters(), None) if self.module is not None else None
         return torch.device("cpu") if first is None else first.device
 
@@ -175,7 +175,8 @@ class LocalPolicy:
     @property
     def libraries(self) -> tuple[str, ...]:
         """Return the distributions whose versions actions can depend on."""
-        return ("torch", *getattr(self.policy, "libraries", ()))
+        computes = () if self._model is None else self._model.libraries
+        return tuple(dict.fromkeys(("torch", *computes, *getattr(self.policy, "libraries", ()))))
 
     @property
     def open_loop_horizon(self) -> int:
@@ -210,31 +211,26 @@ class LocalPolicy:
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of the model's unquantized weights and buffers, at any precision.
 
-        The hash covers names, types, shapes and bytes, sorted by name. None for a policy without a torch model.
+        The hash covers names, types, shapes and bytes, sorted by name. None for a policy without a model.
         """
-        if self.module is None:
+        if self._model is None:
             return None
-        if self._handle is None:
-            named: Iterable[tuple[str, Any]] = self.module.state_dict(keep_vars=True).items()
-        else:
-            named = self._handle.state(self.module)
         digest = hashlib.sha256()
-        for name, tensor in sorted(named, key=lambda item: item[0]):
-            if isinstance(tensor, Tensor):
-                add_tensor(digest, f"{name} {tensor.dtype}", tensor)
+        for label, tensor in sorted(self._model.state(), key=lambda item: item[0]):
+            add_tensor(digest, label, tensor)
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
         """Return the description of the policy for a run's manifest; JSON types only."""
-        parameters = list(self.module.parameters()) if self.module is not None else []
+        model = self._model
         return {
             "name": self.name,
             "class": f"{type(self.policy).__module__}.{type(self.policy).__qualname__}",
             "config": getattr(self.config, "name", None),
-            "parameters": sum(parameter.numel() for parameter in parameters),
+            "parameters": 0 if model is None else model.num_parameters,
             "fingerprint": self.fingerprint(),
-            "device": str(self.device),
-            "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})) or None,
+            "device": "cpu" if model is None else model.device,
+            "dtype": None if model is None else ", ".join(model.dtypes) or None,
             "noise_shape": None if self.noise_shape is None else list(self.noise_shape),
             "open_loop_horizon": self.open_loop_horizon,
             "batch": self._batching.size,
@@ -275,7 +271,7 @@ class LocalPolicy:
             The time that this took, in seconds.
 
         Raises:
-            UserError: the policy holds no torch model, the scope matches no module, or the text is not a precision. In
+            UserError: the policy holds no model, the scope matches no module, or the text is not a precision. In
                 the first two cases the policy is then at float32.
         """
         if isinstance(precision, str):
@@ -291,16 +287,16 @@ class LocalPolicy:
         return time.perf_counter() - begin
 
     def _quantize(self, precision: Precision) -> None:
-        if self.module is None:
+        if self._model is None:
             raise UserError(
-                f"policy {self.name!r} holds no torch model, so it cannot be put into {precision.name}: "
-                "run it at float32 only (--dtypes float32)"
+                f"policy {self.name!r} holds no torch model, nor one in JAX, so it cannot be put into "
+                f"{precision.name}: run it at float32 only (--dtypes float32)"
             )
         self._precision = precision
         try:
             if not getattr(self.policy, "rounds_itself", False):
-                self._handle = quantize_(
-                    self.module, precision, calibration=self.calibration, packdir=self.packdir
+                self._handle = self._model.enter(
+                    precision, calibration=self.calibration, packdir=self.packdir
                 )
                 self._activations_unproven = bool(self._handle.hooked)
                 if precision.change is not None:
@@ -366,7 +362,7 @@ class LocalPolicy:
         Tensors made in inference mode can never be trained with, and a model may keep some, such as a table of
         positions that it makes when it is first called. Policies of a family keep none, and their engines need it.
         """
-        if self._adapter.is_of_family:
+        if self._adapter.is_of_family or self.module is None:
             yield
             return
         before, self._batching.no_gradients = self._batching.no_gradients, torch.no_grad
@@ -408,12 +404,8 @@ class LocalPolicy:
 
         Methods keep weights in another basis; here the difference from the unquantized weights is the rounding error.
         """
-        if self.module is None:
-            return
-        if self._handle is None:
-            yield from self.module.named_parameters()
-        else:
-            yield from self._handle.effective_parameters(self.module)
+        if self._model is not None:
+            yield from self._model.effective_parameters()
 
     @property
     def packed_bytes(self) -> dict[str, int]:
@@ -424,11 +416,7 @@ class LocalPolicy:
     @property
     def stored_bytes(self) -> int:
         """Return the size in bytes of the model's stored parameters, packed if the method packs them."""
-        if self.module is None:
-            return 0
-        if self._handle is None:
-            return sum(parameter.nbytes for parameter in self.module.parameters())
-        return self._handle.stored_bytes(self.module)
+        return 0 if self._model is None else self._model.stored_bytes
 
     def record_inputs(
         self, observations: Sequence[dict[str, Any]], noises: Sequence[np.ndarray | None], **facts: Any
@@ -683,48 +671,3 @@ class LocalPolicy:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _find_module(policy: Any) -> nn.Module | None:
-    """Return the policy's torch model: all its modules together, so that a precision reaches all of them."""
-    if isinstance(policy, nn.Module):
-        return policy
-    modules = dict(_modules_in(policy, _DEPTH, {id(policy)}))
-    if len(modules) > 1:
-        return nn.ModuleDict({name.replace(".", "_"): module for name, module in modules.items()})
-    return next(iter(modules.values()), None)
-
-
-def _modules_in(thing: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules among a thing's attributes or entries, and within them, each once, by dotted names.
-
-    Args:
-        thing: an object, or a dict, list or tuple of objects.
-        depth: how many objects within objects are looked into. Of this package's policies only the attributes are: the
-            engines within them keep copies of weights, which are no further models.
-        seen: the ids of what was looked into.
-    """
-    if type(thing).__module__.startswith("headless_eval."):
-        depth = 1
-    if isinstance(thing, Mapping | list | tuple) and len(thing) > _ENTRIES:
-        return
-    if isinstance(thing, Mapping):
-        inner = [(str(key), value) for key, value in thing.items()]
-    elif isinstance(thing, list | tuple):
-        inner = [(str(index), value) for index, value in enumerate(thing)]
-    else:
-        inner = list(getattr(thing, "__dict__", {}).items())
-    fresh = [(name, value) for name, value in inner if id(value) not in seen]
-    for name, value in fresh:
-        if isinstance(value, nn.Module) and id(value) not in seen:
-            seen.add(id(value))
-            yield name, value
-    for name, value in fresh:
-        if (
-            depth > 1
-            and id(value) not in seen
-            and not isinstance(value, type | ModuleType | nn.Module | Tensor)
-        ):
-            seen.add(id(value))
-            for path, module in _modules_in(value, depth - 1, seen):
-                yield f"{name}.{path}", module
