@@ -127,7 +127,7 @@ class EpisodeSettings(Settings):
     """Control steps that an episode may take."""
 
     sequential: Annotated[float | None, flag("MARGIN", "off")] = None
-    """Stop a precision once it is shown worse than the baseline, or not worse by MARGIN (0.05: 5 points)."""
+    """Stop precisions shown worse, or not worse by MARGIN (0.05: 5 points)."""
 
 
 @dataclass(frozen=True, kw_only=True)
