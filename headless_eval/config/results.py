@@ -131,9 +131,13 @@ class ViewConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig(Settings):
-    """Fail if a precision drops success significantly: for continuous integration.
+    """Pass only if no precision drops success by more than is allowed: for continuous integration.
 
-    Exit status: 0 no precision does; 1 a precision does, or the run is incomplete or has errors; 2 nothing to judge.
+    A precision passes if the 95 % interval of its paired difference lies within the allowed drop, fails if it lies
+    beyond, and is inconclusive otherwise; the gate then says how many episodes would decide.
+
+    Exit status: 0 all pass; 1 a precision fails or is inconclusive, or the run is incomplete or has errors; 2 nothing
+    to judge.
     """
 
     directory: Annotated[Path, flag("DIR", positional=True)]

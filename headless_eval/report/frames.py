@@ -35,7 +35,7 @@ ALL_TASKS = "all"
 SUMMARY_COLUMNS = (
     *("configuration", "dtype", "mode", "task", "episodes", "successes", "errors"),
     *("rate", "rate_low", "rate_high", "pairs", "gained", "lost"),
-    *("difference", "difference_low", "difference_high", "p", "p_holm", "detectable"),
+    *("difference", "difference_low", "difference_high", "p", "p_mid", "p_holm", "detectable"),
 )
 """The columns of ``summary_frame``."""
 
@@ -108,6 +108,7 @@ def summary_frame(summary: Summary) -> DataFrame:
                 "difference_low": less,
                 "difference_high": more,
                 "p": one.p_value if one else None,
+                "p_mid": one.p_mid if one else None,
                 "p_holm": one.p_holm if one else None,
                 "detectable": one.detectable if one else None,
             }
@@ -116,7 +117,7 @@ def summary_frame(summary: Summary) -> DataFrame:
     kinds |= dict.fromkeys(("episodes", "successes", "errors", "pairs"), "int64")
     kinds |= dict.fromkeys(("gained", "lost"), "Int64")
     shares = ("rate", "rate_low", "rate_high", "difference", "difference_low", "difference_high")
-    kinds |= dict.fromkeys((*shares, "p", "p_holm", "detectable"), "float64")
+    kinds |= dict.fromkeys((*shares, "p", "p_mid", "p_holm", "detectable"), "float64")
     return DataFrame(rows, columns=list(SUMMARY_COLUMNS)).astype(kinds)
 
 

@@ -3,7 +3,7 @@
 The model: each pair is lost (only the baseline succeeds) with one probability and gained (only the other variant
 succeeds) with another, independently of all other pairs. Then the number of unequal pairs is binomial, and given this
 number, the number of lost pairs is binomial too. The power is exact, summed over both (Duffy, "Asymptotic and exact
-power for the McNemar test and its analogue with R controls per case", Biometrics 40 (1984) 1007-1015).
+power for the McNemar test and its analogue with R controls per case", Biometrics 40 (1984) 1005-1015).
 
 The rate of gained pairs has to be assumed: closed loops are chaotic, so a variant without any effect on success still
 loses and gains some episodes. Here this rate is taken as known, and a drop adds to the losses: lost = gained + drop.

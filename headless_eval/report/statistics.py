@@ -92,6 +92,24 @@ def mcnemar_exact(b: int, c: int) -> float:
     return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
 
 
+@lru_cache(maxsize=4096)
+def mcnemar_midp(b: int, c: int) -> float:
+    """Return the two-sided mid-p value that two proportions on the same trials are equal.
+
+    The exact p-value less half the probability of what was observed, in each tail: more powerful than the exact test,
+    and nearly always within its nominal level. Fagerland, Lydersen, Laake, BMC Medical Research Methodology 13 (2013)
+    91.
+
+    Args:
+        b: trials where only the first succeeds.
+        c: trials where only the second succeeds.
+    """
+    from scipy.stats import binom
+
+    observed = float(binom.pmf(min(b, c), b + c, 0.5)) if b + c else 0.0
+    return mcnemar_exact(b, c) - (observed / 2 if b == c else observed)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p-values, in the given order; all may be compared with the same level.
 

@@ -10,6 +10,7 @@ from headless_eval.report.statistics import (
     Interval,
     holm,
     mcnemar_exact,
+    mcnemar_midp,
     newcombe_paired_interval,
     wilson_interval,
 )
@@ -24,6 +25,7 @@ class Comparison:
 
     Args:
         pairs: number of pairs.
+        both: episodes that succeed for both.
         gained: episodes that succeed for the variant and fail for the baseline.
         lost: episodes that fail for the variant and succeed for the baseline.
         difference: success rate of the variant minus that of the baseline, over these pairs.
@@ -36,6 +38,7 @@ class Comparison:
     """
 
     pairs: int
+    both: int
     gained: int
     lost: int
     difference: float
@@ -45,9 +48,17 @@ class Comparison:
     detectable: float | None = None
 
     @property
+    def p_mid(self) -> float:
+        """McNemar's mid-p value; decisions are made by the exact test."""
+        return mcnemar_midp(self.gained, self.lost)
+
+    @property
     def gain_rate(self) -> float:
-        """The rate of gained pairs for the computation of power: (gained + 1/2) / (pairs + 1)."""
-        return (self.gained + 0.5) / (self.pairs + 1)
+        """The rate of gained pairs for the computation of power: (gained + 1/2) / (pairs + 1).
+
+        0 if the baseline succeeds in all pairs, since then there is nothing to gain.
+        """
+        return (self.gained + 0.5) / (self.pairs + 1) if self.both + self.lost < self.pairs else 0.0
 
     @property
     def decided(self) -> str | None:
@@ -230,6 +241,7 @@ def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord])
         return None
     return Comparison(
         pairs=pairs,
+        both=both,
         gained=gained,
         lost=lost,
         difference=(gained - lost) / pairs,

@@ -53,18 +53,16 @@ class SequentialTest:
         self.alpha, self.margin = alpha, margin
         self.decision: Decision = "continue"
         self.pairs = 0
-        self._against_equal = np.zeros_like(_STAKES)
-        self._against_drop = np.zeros_like(_STAKES)
+        self._on_loss = _Bet(0.0)
+        self._on_no_loss = None if margin is None else _Bet(-margin)
 
     def update(self, success_reference: bool, success_other: bool) -> Decision:
         """Take one pair (same task and episode) and return the decision so far."""
         self.pairs += 1
         drop = int(success_reference) - int(success_other)
-        if drop:
-            self._against_equal += np.log1p(_STAKES * drop)
-        if self.margin is not None:
-            # A lost pair takes the whole largest stake: the odds are worse than even by the margin.
-            self._against_drop += np.log1p(_STAKES / (1 - self.margin) * (self.margin - drop))
+        self._on_loss.settle(drop)
+        if self._on_no_loss is not None:
+            self._on_no_loss.settle(-drop)
         if self.decision == "continue":
             if self.evidence_worse >= 1 / self.alpha:
                 self.decision = "worse"
@@ -75,16 +73,76 @@ class SequentialTest:
     @property
     def evidence_worse(self) -> float:
         """The wealth (e-value) against "no drop", now."""
-        return _mean_exp(self._against_equal)
+        return self._on_loss.wealth
 
     @property
     def evidence_not_worse(self) -> float:
         """The wealth (e-value) against "a drop of ``margin`` or more", now; 1 without a margin."""
-        return _mean_exp(self._against_drop)
+        return 1.0 if self._on_no_loss is None else self._on_no_loss.wealth
 
 
-def _mean_exp(logarithms: np.ndarray) -> float:
-    """Return the mean of exponentials; infinite only where a float cannot hold it."""
-    highest = float(logarithms.max())
-    with np.errstate(over="ignore"):
-        return float(np.exp(highest) * np.exp(logarithms - highest).mean())
+class MarginTest:
+    """Sequential test on which side of a margin the drop of the success rate lies, fed pair by pair.
+
+    ``within`` is wrong with probability at most alpha if the expected drop is ``margin`` or more at every pair;
+    ``beyond`` is wrong with probability at most alpha if it is more than ``margin`` at no pair. A decision is final.
+
+    Args:
+        alpha: the accepted probability of a wrong decision of either kind.
+        margin: the allowed drop of the success rate, from 0 to below 1.
+
+    Attributes:
+        decision: ``within``, ``beyond``, or ``continue`` before a decision.
+        pairs: the number of pairs taken.
+    """
+
+    def __init__(self, alpha: float, margin: float) -> None:
+        self.alpha, self.margin = alpha, margin
+        self.decision: Literal["continue", "within", "beyond"] = "continue"
+        self.pairs = 0
+        self._within, self._beyond = _Bet(-margin), _Bet(margin)
+
+    def update(self, success_reference: bool, success_other: bool, times: float = 1) -> None:
+        """Take one pair (same task and episode); or, to look ahead, so many equal pairs, of which parts are allowed."""
+        self.pairs += 1
+        drop = int(success_reference) - int(success_other)
+        self._within.settle(-drop, times)
+        self._beyond.settle(drop, times)
+        if self.decision == "continue":
+            if self.evidence_within >= 1 / self.alpha:
+                self.decision = "within"
+            elif self.evidence_beyond >= 1 / self.alpha:
+                self.decision = "beyond"
+
+    @property
+    def evidence_within(self) -> float:
+        """The wealth (e-value) against "a drop of ``margin`` or more", now."""
+        return self._within.wealth
+
+    @property
+    def evidence_beyond(self) -> float:
+        """The wealth (e-value) against "a drop of ``margin`` or less", now."""
+        return self._beyond.wealth
+
+
+class _Bet:
+    """Wealth of a bettor who stakes on numbers in -1 to 1 being above ``mean`` on average.
+
+    The odds are fair if the numbers' expectation is ``mean``. A number -1 takes the whole of the largest stake.
+    """
+
+    def __init__(self, mean: float) -> None:
+        self._mean = mean
+        self._logarithms = np.zeros_like(_STAKES)
+
+    def settle(self, number: int, times: float = 1) -> None:
+        """Pay out one bet, or so many equal bets."""
+        if number != self._mean:
+            self._logarithms += times * np.log1p(_STAKES / (1 + self._mean) * (number - self._mean))
+
+    @property
+    def wealth(self) -> float:
+        """The mean over all stakes; infinite only where a float cannot hold it."""
+        highest = float(self._logarithms.max())
+        with np.errstate(over="ignore"):
+            return float(np.exp(highest) * np.exp(self._logarithms - highest).mean())

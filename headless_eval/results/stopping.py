@@ -62,6 +62,7 @@ class Stopping:
 
     Attributes:
         alpha: 0.05 divided by the number of variants that are compared with the baseline.
+        pairs: of each compared variant, the outcomes that its test was fed: success of the baseline and of the variant.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Stopping:
         self._attempts: Counter[Trial] = Counter()
         self._outcomes: dict[Trial, bool | None] = {}
         self._last: dict[str, tuple[int, int]] = {}
+        self.pairs: dict[str, list[tuple[bool, bool]]] = {name: [] for name in compared}
 
     def order(self, trial: Trial) -> tuple[int, int, int]:
         """Return a sort key for trials: by variant, episode and task."""
@@ -140,6 +142,7 @@ class Stopping:
             one, two = self._outcomes[reference], self._outcomes[other]
             if one is None or two is None:
                 continue
+            self.pairs[name].append((one, two))
             if self._tests[name].update(one, two) != "continue":
                 self._last[name] = episode, task
                 return True

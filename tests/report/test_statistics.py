@@ -5,7 +5,13 @@ from itertools import product
 import pytest
 from scipy.stats import norm
 
-from headless_eval.report.statistics import holm, mcnemar_exact, newcombe_paired_interval, wilson_interval
+from headless_eval.report.statistics import (
+    holm,
+    mcnemar_exact,
+    mcnemar_midp,
+    newcombe_paired_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +86,21 @@ def test_newcombe_refuses_impossible_counts() -> None:
 )
 def test_mcnemar(b: int, c: int, p: float) -> None:
     assert mcnemar_exact(b, c) == pytest.approx(p, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [
+        # Fagerland, Lydersen, Laake, BMC Medical Research Methodology 13 (2013) 91: both worked examples.
+        (1, 7, 0.039),
+        (6, 16, 0.035),
+        # By hand: exact 1, less half of C(6, 3) / 2^6.
+        (3, 3, 1 - 20 / 64 / 2),
+        (0, 0, 1.0),
+    ],
+)
+def test_mcnemar_midp(b: int, c: int, p: float) -> None:
+    assert mcnemar_midp(b, c) == pytest.approx(p, abs=5e-4)
 
 
 def test_holm_as_in_textbooks() -> None:
