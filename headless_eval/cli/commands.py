@@ -48,13 +48,13 @@ GROUPS = {
         ),
         "view": Command(
             "DIR",
-            "one page that lists all runs below a folder, to be filtered, with links to their reports",
+            "one page that lists all runs below a folder, with filters and links",
             "config.results:ViewConfig",
             "report.view:view",
         ),
         "compare": Command(
             "A B ...",
-            "runs, or variants of runs, side by side: rates, paired differences, where trajectories diverge",
+            "runs, or variants of runs, side by side: rates, paired differences, divergence",
             "config.results:CompareConfig",
             "report.compare_show:print_comparison",
         ),

@@ -34,8 +34,8 @@ class Family(Protocol):
 
     The module imports no torch before a policy is opened. A family may also have ``examine`` and ``convert``, for the
     commands doctor and convert, and ``new_model`` and ``new_policy``, for measuring models with random weights; see
-    ``pi0.family``. A family whose policies are found by other texts than names and folders, such as addresses, has
-    ``claims(text)``, which says so of a text, and may have ``absolute(text)``, the text that leads to the same policy
+    ``pi0.family``. A family whose policies are found by other texts than names and folders has ``schemes``, what these
+    texts begin with, or ``claims(text)``, which says so of a text; and may have ``absolute(text)``, the text that leads to the same policy
     from any folder. ``about(name)`` describes one of ``policies`` in a few words. ``float32_only`` says of a family
     without weights in this process why its policies take no precision.
     """
@@ -120,11 +120,12 @@ def open_policy(
 def find_claimant(policy: str | Path) -> Family | None:
     """Return the family that knows a policy by a name or a text of its own; None: ``policy`` has to be a folder."""
     text = str(policy)
-    for _, family in FAMILIES.items():
-        claims = getattr(family, "claims", None)
-        if text in family.policies or (claims is not None and claims(text)):
-            return family
-    return None
+    families = [family for _, family in FAMILIES.items()]
+    # A scheme is more than what merely looks like a place in code.
+    by_scheme = [family for family in families if text.startswith(getattr(family, "schemes", ()))]
+    by_claim = [family for family in families if hasattr(family, "claims") and family.claims(text)]
+    by_name = [family for family in families if text in family.policies]
+    return next(iter([*by_name, *by_scheme, *by_claim]), None)
 
 
 def about_policy(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from headless_eval.config.run import RunConfig
 from headless_eval.config.stored import run_settings, to_table
 from headless_eval.errors import UserError
+from headless_eval.policies.registry import find_claimant, find_policy
 from headless_eval.results import ERROR, RunDirectory
 from headless_eval.results.differences import differences
 from headless_eval.rollout.trials import make_trials
@@ -109,22 +110,24 @@ def remaining_trials(run: RunDirectory, retries: int) -> RemainingTrials:
 
 
 def whole_run(config: RunConfig) -> RunDirectory | None:
-    """Return the run that settings continue if all its episodes are there and it is finished; neither policy nor
-    simulator is needed to tell.
+    """Return the run that settings continue if all its episodes are there and it is finished.
+
+    Neither policy nor simulator is opened to tell.
 
     Returns:
-        None if episodes are still to run, files that derive from the journal are missing, or settings that results
-        depend on have changed.
+        None if episodes are still to run, or settings that results depend on have changed.
 
     Raises:
-        UserError: the folder holds no run, or a damaged one.
+        UserError: the folder holds no run, or a damaged one, or there is no such policy.
     """
     if config.resume is None:
         return None
     run = RunDirectory.open(config.resume)
     settings = {"settings": to_table(config), "suite": run.manifest.get("suite")}
-    if run.manifest.get("status") != "finished" or not (run.path / "report.html").is_file():
+    if run.manifest.get("status") != "finished":
         return None
+    if find_claimant(config.policy) is None and config.checkpoint is None:
+        find_policy(config.policy)
     if differences({"settings": run.manifest.get("settings"), "suite": settings["suite"]}, settings):
         return None
     tasks = find_tasks(find_suite(config.suite).load_tasks(), config.tasks)

@@ -24,7 +24,7 @@ from headless_eval.policies.registry import trained_on
 from headless_eval.quant.methods import Method
 from headless_eval.quant.packs import check_packdir
 from headless_eval.quant.precision import Precision
-from headless_eval.report import summarize_run
+from headless_eval.report import build
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
 from headless_eval.report.trackers import find_trackers
@@ -248,8 +248,10 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
 
 
 def _show_whole(directory: RunDirectory, config: RunConfig, console: Console) -> int:
-    """Print the results of a run that has all its episodes; return its exit status."""
-    summary = summarize_run(directory)
+    """Make anew what derives from a run that has all its episodes, and print its results; return its exit status."""
+    with RunDirectory.open(directory.path, write=True) as writable:
+        writable.clean()
+        summary = build(writable)
     outcome = Outcome(int(summary.errors > 0), summary, TimeSpent(), 0, len(directory.records()))
     console.print("all episodes are there: nothing is left to run", highlight=False)
     _show(outcome, directory, config, console)

@@ -33,10 +33,7 @@ class LeRobotFamily:
     configs: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     executions: tuple[str, ...] = ()
-
-    def claims(self, text: str) -> bool:
-        """Return whether a text is ``lerobot:DIR``."""
-        return text.startswith(SCHEME)
+    schemes = (SCHEME,)
 
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
         """Return whether a TOML file names this family, or ``config.json`` a type that no other family reads."""

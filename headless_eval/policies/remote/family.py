@@ -17,14 +17,11 @@ class Remote:
     configs: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     executions: tuple[str, ...] = ()
+    schemes = tuple(f"{scheme}://" for scheme in SCHEMES)
     float32_only = (
         "the weights are on a server, which computes at a precision of its own (headless-eval serve --dtypes "
         "offers any); name float32 here, which stands for the server as it is"
     )
-
-    def claims(self, text: str) -> bool:
-        """Return whether a text is an address of this family."""
-        return text.partition("://")[0] in SCHEMES and "://" in text
 
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
         """Return False, because policies on a server have no folders."""

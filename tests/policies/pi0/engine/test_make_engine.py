@@ -63,7 +63,7 @@ def test_a_policy_makes_its_engine_anew_with_every_precision():
         load_policy(execution="native")
     with pytest.raises(UserError, match="unknown engine"):
         load_policy(engine="fast")
-    with pytest.raises(UserError, match="nor engine"):
+    with pytest.raises(UserError, match="flow steps or engine"):
         load_policy("zero", engine="eager")
 
 
