@@ -35,9 +35,9 @@ class Family(Protocol):
     The module imports no torch before a policy is opened. A family may also have ``examine`` and ``convert``, for the
     commands doctor and convert, and ``new_model`` and ``new_policy``, for measuring models with random weights; see
     ``pi0.family``. A family whose policies are found by other texts than names and folders has ``schemes``, what these
-    texts begin with, or ``claims(text)``, which says so of a text; and may have ``absolute(text)``, the text that leads to the same policy
-    from any folder. ``about(name)`` describes one of ``policies`` in a few words. ``float32_only`` says of a family
-    without weights in this process why its policies take no precision.
+    texts begin with, or ``claims(text)``, which says so of a text; and may have ``absolute(text)``, the text that leads
+    to the same policy from any folder. ``about(name)`` describes one of ``policies`` in a few words. ``float32_only``
+    says of a family without weights in this process why its policies take no precision.
     """
 
     @property
