@@ -16,6 +16,21 @@ from paths import ROOT
 from headless_eval.results import RunDirectory
 
 PACKAGE = ROOT / "headless_eval"
+OPTIONAL = (
+    *(
+        "fsspec",
+        "gymnasium",
+        "huggingface_hub",
+        "jax",
+        "pyarrow",
+        "rerun",
+        "selenium",
+        "tensorboard",
+        "tensorstore",
+    ),
+    *("torchao", "websockets", "zstandard"),
+)
+"""Modules of extras."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
@@ -47,9 +62,11 @@ def test_the_wheel_evaluates_without_the_repository(tmp_path):
     python = environment / "bin/python"
     install = [*pip, "--python", python, "install", "-q", "--no-deps", "--no-index", built]
     subprocess.run(install, env=variables, check=True)
-    # The dependencies are those of this environment. A path file does not run the path files that lie there, so that
-    # the repository is not found.
+    # The dependencies are those of this environment, without what comes with extras. A path file does not run the path
+    # files that lie there, so that the repository is not found.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    hide = f"import sys\nsys.modules.update(dict.fromkeys({OPTIONAL}))\n"  # None: cannot be imported
+    (packages / "sitecustomize.py").write_text(hide)
     (work := tmp_path / "work").mkdir()
     settings = "--tasks 1 --episodes 1 --dtypes float32 --videos none --results mine"
     said = subprocess.run(
