@@ -5,7 +5,7 @@ from headless_eval.config.train import TrainConfig
 
 def cli_main(settings: TrainConfig) -> int:
     """Train as ``headless-eval train`` does; returns the exit status."""
-    from headless_eval.training.train import run
+    from headless_eval.training import act, train
 
-    run(settings)
+    act.run(settings) if settings.policy == act.NAME else train.run(settings)
     return 0

@@ -11,7 +11,7 @@ from headless_eval.policies.open_pi_zero.config import CONFIGS
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.export import instruction_tokens
 from headless_eval.training.recipes import TRAINABLE, make_recipe
-from headless_eval.training.train import Trainer
+from headless_eval.training.train import FlowTrainer
 
 SETTINGS = TrainConfig(steps=3, batch=4, flow_samples=4, device="cpu", no_compile=True)
 INSTRUCTIONS = ["put carrot on plate", "stack the green block on the yellow block", "pick coke can"]
@@ -56,7 +56,7 @@ def test_a_trained_policy_runs(name, tmp_path):
     config = _small(name)
     tokenizer, tokens = instruction_tokens(config, INSTRUCTIONS, tmp_path / "tokenizer.model")
     assert tokens[..., 1].sum(1).max() < config.model.max_token_len
-    trainer = Trainer(SETTINGS, config, data, tokens)
+    trainer = FlowTrainer(SETTINGS, config, data, tokens)
     assert all(np.isfinite(float(trainer.train_step(0.0))) for _ in range(2))
     trainer.export(tmp_path / "policy", tokenizer)
     size = sum(file.stat().st_size for file in (tmp_path / "policy").glob("*.safetensors"))
@@ -76,7 +76,7 @@ def test_the_labels_are_what_the_policy_turns_back_into_the_actions(tmp_path):
     block, data = _demonstrations(tmp_path)
     config = _small("open-pi-zero-tiny-beta")
     tokenizer, tokens = instruction_tokens(config, INSTRUCTIONS, tmp_path / "tokenizer.model")
-    trainer = Trainer(SETTINGS, config, data, tokens)
+    trainer = FlowTrainer(SETTINGS, config, data, tokens)
     trainer.export(tmp_path / "policy", tokenizer)
     with load_policy(tmp_path / "policy") as policy:
         inner = policy.policy
@@ -100,10 +100,10 @@ def test_samplers_differ_in_their_times_alone(tmp_path):
     for sampler in ("uniform", "beta"):
         config = _small(f"open-pi-zero-tiny-{sampler}")
         _, tokens = instruction_tokens(config, INSTRUCTIONS, tmp_path / "tokenizer.model")
-        trainer = Trainer(SETTINGS, config, data, tokens)
+        trainer = FlowTrainer(SETTINGS, config, data, tokens)
         given = []
         trainer._loss = lambda *arguments, of=trainer, kept=given: (
-            kept.append(arguments) or of._raw_loss(*arguments)
+            kept.append(arguments) or of.loss(*arguments)
         )
         for _ in range(2):
             trainer.train_step(0.0)

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from safetensors.numpy import save_file
 from training_cases import random_observations
 
@@ -14,7 +13,7 @@ from headless_eval.policies.pi0.config import CONFIGS
 from headless_eval.sims.droid.scenes import SCENES
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.export import instruction_tokens
-from headless_eval.training.train import Trainer, fit
+from headless_eval.training.train import FlowTrainer
 
 CONFIG = CONFIGS["pi0-droid-tiny"]
 
@@ -31,7 +30,7 @@ def test_absolute_actions_of_fewer_dimensions_are_kept_and_filled_up(tmp_path):
     assert not data.actions[..., 7].any()
     config = CONFIGS["pi0-libero-tiny"]
     tokenizer, tokens = instruction_tokens(config, ["pick up the milk"], tmp_path / "tokenizer.model")
-    trainer = Trainer(SETTINGS, config, data, tokens)
+    trainer = FlowTrainer(SETTINGS, config, data, tokens)
     assert np.isfinite(float(trainer.train_step(0.5)))
     trainer.export(tmp_path / "policy", tokenizer)
     observation = {
@@ -48,25 +47,7 @@ def _trainer(data, folder, settings=SETTINGS):
     _, tokens = instruction_tokens(
         CONFIG, [scene.instruction for scene in SCENES], folder / "tokenizer.model"
     )
-    return Trainer(settings, CONFIG, data, tokens)
-
-
-def test_a_resumed_training_goes_on_where_it_stopped(data, folder):
-    console = Console(quiet=True)
-    whole = _trainer(data, folder)
-    for step in range(3):
-        whole.train_step(step / 3)
-    halted = _trainer(data, folder)
-    halted.train_step(0.0)
-    halted.save(folder / "training.safetensors")
-    resumed = _trainer(data, folder)
-    resumed.load(folder / "training.safetensors")
-    fit(resumed, console, lambda: None)
-    assert resumed.step == whole.step == 3
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
-    for name, value in whole.average.items():
-        assert torch.equal(value, resumed.average[name]), name
+    return FlowTrainer(settings, CONFIG, data, tokens)
 
 
 def test_the_loss_falls_on_one_batch(data, folder):
@@ -112,9 +93,3 @@ def test_bad_settings_are_one_line(flags, said, tmp_path, capsys, monkeypatch):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert said in error
-
-
-def test_a_folder_with_another_training_is_refused(tmp_path, capsys):
-    (tmp_path / "settings.json").write_text('{"policy": "another"}')
-    assert main(["train", "--results", str(tmp_path), "--device", "cpu"]) == 2
-    assert "name another --results" in capsys.readouterr().err

@@ -81,24 +81,37 @@ def load(config: LeRobotConfig, device: str, flow_steps: int | None = None) -> L
     return Loaded(module, preprocess, postprocess, version)
 
 
+def require(what: str) -> str:
+    """Import LeRobot; return its version.
+
+    Args:
+        what: why it is needed, for the message: ``"act is a policy of LeRobot"``.
+
+    Raises:
+        UserError: it is missing or cannot be imported.
+    """
+    try:
+        import lerobot.policies
+    except ImportError as error:
+        if sys.version_info < (3, 12) or getattr(error, "name", None) == "lerobot":
+            raise UserError(
+                f"{what}, which is missing here: in an environment of Python 3.12 or newer run "
+                f"{install('headless-eval[lerobot]')}; scripts/run_headless.sh makes one for LeRobot's policies"
+            ) from None
+        raise UserError(f"LeRobot cannot be imported ({_line(error)}): install it anew") from None
+    version: str = lerobot.__version__
+    return version
+
+
 def check_type(config: LeRobotConfig) -> str:
     """Import LeRobot, and check that it knows the type; return LeRobot's version.
 
     Raises:
         UserError: LeRobot is missing, or it does not know the type.
     """
-    try:
-        import lerobot.policies
-        from lerobot.configs import PreTrainedConfig
-    except ImportError as error:
-        if sys.version_info < (3, 12) or getattr(error, "name", None) == "lerobot":
-            raise UserError(
-                f"{config.name} is a policy of LeRobot ({config.type}), whose package is missing here: "
-                "scripts/run_headless.sh makes an environment with it (CKPT=DIR), or in Python 3.12 and newer run "
-                f"{install('headless-eval[lerobot]')}"
-            ) from None
-        raise UserError(f"LeRobot cannot be imported ({_line(error)}): install it anew") from None
-    version: str = lerobot.__version__
+    version = require(f"{config.name} is a policy of the type {config.type} and needs LeRobot's package")
+    from lerobot.configs import PreTrainedConfig
+
     known = sorted(PreTrainedConfig.get_known_choices())
     if config.type not in known:
         raise UserError(

@@ -2,14 +2,13 @@
 
 Types whose ``predict_action_chunk`` depends on one observation alone are asked for whole chunks. Others keep a history
 or a queue of actions of an episode and are asked for one action at every control step with ``select_action``, as in
-LeRobot's own evaluation. What is random in them is drawn from torch's generator, seeded from the trial's noise.
+LeRobot's own evaluation; what is random in them is drawn from the process's generators, which ``LocalPolicy`` seeds.
 """
 
 import copy
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +21,6 @@ from headless_eval.policies.lerobot.config import LeRobotConfig
 from headless_eval.policies.lerobot.package import Loaded, load
 from headless_eval.policies.stated_features import STATE
 
-_SEED_SHAPE = (4,)  # of the noise that only seeds a generator
 _NOISY = ("pi0", "pi05", "smolvla")  # flow matching from a noise that can be given
 _SLOTS = ("act", "diffusion", "multi_task_dit", "tdmpc", "vqbet")
 """Types whose memory of an episode lies in attributes of the policy itself, so that every slot can have its own."""
@@ -184,22 +182,17 @@ class EpisodePolicy(LeRobotPolicy):
 
     stateless = False
     open_loop_horizon = 1
-    noise_shape = _SEED_SHAPE
     way = "single actions, one episode at a time"
 
-    def infer(self, obs: dict[str, Any], noise: np.ndarray | None = None) -> dict[str, Any]:
+    def infer(self, obs: dict[str, Any]) -> dict[str, Any]:
         """Return ``actions``, float32 (1, action_dims).
-
-        Args:
-            obs: with the robot's keys.
-            noise: seeds what LeRobot draws at random; None: it is drawn from torch's present state.
 
         Raises:
             UserError: a part of the observation is missing or has another shape than the robot's.
         """
         batch = self._batch([obs])
         model: Any = self.module
-        with torch.inference_mode(), _seeded(self.module, noise):
+        with torch.inference_mode():
             action = model.select_action(self._prepared(dict(batch)))
         return {"actions": self._finished(action, batch)}
 
@@ -226,14 +219,13 @@ class SlotPolicy(EpisodePolicy):
     def infer_batch(
         self,
         observations: Sequence[dict[str, Any]],
-        noise: np.ndarray | None = None,
         slots: Sequence[int] | None = None,
     ) -> list[dict[str, Any]]:
         """Return the reply to each observation, one after another, each with the memory of its slot."""
         replies = []
         for row, obs in enumerate(observations):
             self._memory.use(0 if slots is None else slots[row])
-            replies.append(self.infer(obs, None if noise is None else noise[row]))
+            replies.append(self.infer(obs))
             self._memory.keep()
         return replies
 
@@ -291,24 +283,6 @@ def _relative_step(loaded: Loaded) -> Any:
         and getattr(step, "enabled", False)
     ]
     return found[0] if found else None
-
-
-def seed_of(noise: np.ndarray) -> int:
-    """Return the seed of torch's generator that a noise determines."""
-    digest = hashlib.sha256(np.ascontiguousarray(noise, np.float32).tobytes()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
-
-
-@contextmanager
-def _seeded(module: nn.Module, noise: np.ndarray | None) -> Iterator[None]:
-    """Let torch draw within the block what a noise determines, and continue as before after the block."""
-    if noise is None:
-        yield
-        return
-    device = next(module.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_of(noise))
-        yield
 
 
 def _picture(obs: Mapping[str, Any], key: str, size: tuple[int, int] | None) -> Tensor:

@@ -130,7 +130,7 @@ def test_which_folders_and_texts_belong_to_the_family(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"package is missing here: scripts/run_headless.sh .*headless-eval\[lerobot\]"),
+        ({}, r"type act and needs LeRobot's package, which is missing here: .*headless-eval\[lerobot\]"),
         ({"dtype": "bfloat16"}, "keep the types that they were saved in"),
         ({"engine": "eager"}, "leave out --tokenizer, --engine"),
     ],

@@ -3,7 +3,6 @@
 import json
 import os
 
-import numpy as np
 import pytest
 from lerobot_policies import observation
 
@@ -24,7 +23,8 @@ def test_global_state_is_left_as_it_was(folders, monkeypatch):
     with load_policy(checkpoint=folders["diffusion"]) as policy:
         torch.manual_seed(3)
         before = torch.get_rng_state()
-        policy.infer(observation(1), np.ones(4, np.float32))
+        policy.reset([0], seeds=[1])
+        policy.infer(observation(1))
         assert torch.equal(torch.get_rng_state(), before)
     assert constants.HF_HUB_OFFLINE is False
     assert "HF_HUB_OFFLINE" not in os.environ

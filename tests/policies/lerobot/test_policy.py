@@ -13,10 +13,9 @@ pytest.importorskip("lerobot")
 import torch  # noqa: E402
 
 from headless_eval import Precision, UserError, load_policy  # noqa: E402
-from headless_eval.policies.lerobot.policy import seed_of  # noqa: E402
 
 
-def ask_lerobot(folder, observations, noises=None):
+def ask_lerobot(folder, observations, seed=0):
     """Return the actions of one episode, as LeRobot's own evaluation asks for them."""
     from lerobot.configs import PreTrainedConfig
     from lerobot.policies import get_policy_class, make_pre_post_processors
@@ -25,10 +24,9 @@ def ask_lerobot(folder, observations, noises=None):
     policy = get_policy_class(config.type).from_pretrained(folder)
     before, after = make_pre_post_processors(config, pretrained_path=str(folder))
     policy.reset()
+    torch.manual_seed(seed)
     actions = []
-    for index, obs in enumerate(observations):
-        if noises is not None:
-            torch.manual_seed(seed_of(noises[index]))
+    for obs in observations:
         keys = [name.replace("observation.images.", "observation/") for name in CAMERAS]
         state = [obs["observation/joint_position"], obs["observation/gripper_position"]]
         batch = {
@@ -74,18 +72,16 @@ def test_every_slot_has_its_own_memory(kind, folders, tmp_path):
     else:
         folder = folders["diffusion"]
     episodes = [[observation(100 * slot + step) for step in range(6)] for slot in range(2)]
-    noises = np.random.default_rng(0).standard_normal((2, 6, 4), np.float32)
-    wanted = [ask_lerobot(folder, episode, noise) for episode, noise in zip(episodes, noises, strict=True)]
+    wanted = [ask_lerobot(folder, episode, seed) for seed, episode in enumerate(episodes, 7)]
     with load_policy(checkpoint=folder) as policy:
         assert (policy.max_slots, policy.open_loop_horizon, policy.stateless) == (None, 1, False)
         policy.warmup()
-        policy.reset([0, 1])
+        policy.reset([0, 1], seeds=[7, 8])
         together = [
-            policy.infer_batch([episode[step] for episode in episodes], noises[:, step], [0, 1])
-            for step in range(6)
+            policy.infer_batch([episode[step] for episode in episodes], slots=[0, 1]) for step in range(6)
         ]
-        policy.reset([0])
-        again = [policy.infer_batch([episodes[0][step]], noises[:1, step], [0]) for step in range(6)]
+        policy.reset([0], seeds=[7])
+        again = [policy.infer_batch([episodes[0][step]], slots=[0]) for step in range(6)]
     for slot in range(2):
         actions = np.stack([replies[slot]["actions"][0] for replies in together])
         np.testing.assert_allclose(actions, wanted[slot], atol=1e-4)
@@ -98,22 +94,20 @@ def test_types_not_known_to_keep_their_memory_apart_get_one_slot(folders, monkey
     monkeypatch.setattr("headless_eval.policies.lerobot.policy._SLOTS", ())
     with load_policy(checkpoint=folders["diffusion"]) as policy:
         assert policy.max_slots == 1
-        noise = np.ones((1, 4), np.float32)
-        first = [policy.infer_batch([observation(step)], noise, [0])[0]["actions"] for step in range(3)]
-        policy.reset([0])
-        np.testing.assert_array_equal(
-            policy.infer_batch([observation(0)], noise, [0])[0]["actions"], first[0]
-        )
+        policy.reset([0], seeds=[7])
+        first = [policy.infer_batch([observation(step)], slots=[0])[0]["actions"] for step in range(3)]
+        policy.reset([0], seeds=[7])
+        again = policy.infer_batch([observation(0)], slots=[0])[0]["actions"]
+        np.testing.assert_array_equal(again, first[0])
 
 
 @pytest.mark.parametrize("kind", ["act", "diffusion"])
 def test_precisions_change_the_module_and_leave_it_as_it_was(kind, folders):
     with load_policy(checkpoint=folders[kind]) as policy:
-        noise = None if policy.noise_shape is None else np.ones(policy.noise_shape, np.float32)
 
         def act():
-            policy.reset()
-            return policy.infer(observation(1), noise)["actions"]
+            policy.reset([0], seeds=[7])
+            return policy.infer_batch([observation(1)], slots=[0])[0]["actions"]
 
         exact, weights = act(), policy.fingerprint()
         for dtype, mode, least in (("int8", "both", 1e-4), ("int4", "weights_only", 1e-3)):
