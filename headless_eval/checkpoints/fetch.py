@@ -1,5 +1,7 @@
-"""Downloads of published checkpoints into openpi's cache."""
+"""Downloads of published checkpoints into openpi's cache, and of hub ids into Hugging Face's."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +14,27 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from headless_eval.checkpoints.hub import Repository, is_hub_id
 from headless_eval.checkpoints.locate import cached_path
 from headless_eval.errors import UserError
+from headless_eval.shared.files import replacing
 from headless_eval.shared.program import install
+from headless_eval.shared.terminal import new_console
 
 _BLOCK = 8 * 2**20
 _LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "hf": "huggingface_hub"}
 
 
 def fetch(address: str, target: Path | None = None) -> Path:
-    """Download a folder or file to openpi's cache, continuing an earlier download that broke off.
+    """Download a folder, a file or a repository of the hub, continuing an earlier download that broke off.
 
     An unfinished file is called ``NAME.partial``; it gets its name when it has its whole length. Files that already
     have that length are kept.
 
     Args:
-        address: such as ``gs://openpi-assets/checkpoints/pi05_droid``.
-        target: where the copy goes; by default ``cached_path(address)``.
+        address: such as ``gs://openpi-assets/checkpoints/pi05_droid``; or a hub id, ``owner/name``, which goes to the
+            cache of Hugging Face's library.
+        target: where the copy of an address goes; by default ``cached_path(address)``.
 
     Returns:
         The path of the copy.
@@ -36,10 +42,13 @@ def fetch(address: str, target: Path | None = None) -> Path:
     Raises:
         UserError: the address is empty or cannot be reached, its library is missing, or the copy cannot be written.
     """
+    if is_hub_id(address):
+        return _fetch_repository(address)
     protocol, separator, rest = address.partition("://")
     if not separator or not rest.strip("/"):
         raise UserError(
-            f"{address!r} is no address: give one such as gs://openpi-assets/checkpoints/pi05_droid"
+            f"{address!r} is no address: give one such as gs://openpi-assets/checkpoints/pi05_droid, or a hub id such "
+            "as lerobot/pi05_base"
         )
     target = target or cached_path(address)
     filesystem, root = _open(address, protocol)
@@ -49,21 +58,53 @@ def fetch(address: str, target: Path | None = None) -> Path:
         raise UserError(f"cannot list {address}: {_reason(error)}") from None
     if not files:
         raise UserError(f"there is nothing at {address}")
+    _copy_all(filesystem, files, root, target, address)
+    return target
+
+
+def _fetch_repository(name: str) -> Path:
+    """Download a repository of the hub to where Hugging Face's library looks for it; return the snapshot's folder."""
+    repository = Repository(name)
+    if not repository.files:
+        raise UserError(f"there is nothing in {name}")
+    snapshot = repository.folder / "snapshots" / repository.revision
+    # No unfinished snapshot: what is there counts as a checkpoint.
+    target = snapshot if snapshot.is_dir() else repository.folder / f"{repository.revision}.partial"
+    _copy_all(repository, repository.files, "", target, name)
+    if target != snapshot:
+        snapshot.parent.mkdir(exist_ok=True)
+        target.replace(snapshot)
+    main = repository.folder / "refs" / "main"
+    main.parent.mkdir(exist_ok=True)
+    with replacing(main) as file:
+        file.write(repository.revision)
+    return snapshot
+
+
+def _copy_all(filesystem: Any, files: Mapping[str, int], root: str, target: Path, name: str) -> None:
+    """Copy files below a root into a folder, with a progress bar.
+
+    Raises:
+        UserError: a file would lie outside the folder, or the copy broke off or cannot be written.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        task = progress.add_task(Path(rest).name, total=sum(files.values()))
+    with Progress(*columns, TimeRemainingColumn(), console=new_console(stderr=True)) as progress:
+        task = progress.add_task(name.rstrip("/").rpartition("/")[2], total=sum(files.values()))
         for path, size in files.items():
             relative = path[len(root) :].lstrip("/")
             to = target / relative if relative else target
-            if to.resolve() != target.resolve() and target.resolve() not in to.resolve().parents:
-                raise UserError(f"{address} names a file outside its folder ({relative}): not copied")
+            # Links are not followed: those in Hugging Face's cache lead out of the snapshot.
+            inside = (
+                Path(os.path.normpath(target.absolute())) in Path(os.path.normpath(to.absolute())).parents
+            )
+            if relative and not inside:
+                raise UserError(f"{name} names a file outside its folder ({relative}): not copied")
             try:
                 _copy(filesystem, path, to, size, lambda count: progress.advance(task, count))
             except (OSError, RuntimeError) as error:
                 raise UserError(
                     f"copying {path} broke off ({_reason(error)}): the same command continues it"
                 ) from None
-    return target
 
 
 def _open(address: str, protocol: str) -> tuple[Any, str]:

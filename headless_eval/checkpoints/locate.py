@@ -58,7 +58,10 @@ def find_checkpoint(checkpoint: Path | str) -> Path:
         snapshot = _snapshot(repository)
         if snapshot is not None:
             return snapshot
-        raise UserError(f"no checkpoint at {folder}: neither a folder nor, at {repository}, a cached hub id")
+        raise UserError(
+            f"no checkpoint at {folder}: neither a folder nor, at {repository}, a cached hub id; one of the hub is "
+            f"downloaded by headless-eval fetch {name}"
+        )
     raise UserError(f"no checkpoint at {folder}: it has to be a folder")
 
 

@@ -54,10 +54,15 @@ class ConvertConfig(CheckpointSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig(Settings):
-    """Copy a checkpoint into openpi's cache ($OPENPI_DATA_HOME); the only command that uses the network.
+    """Download a checkpoint; no run downloads anything.
 
-    Complete files are kept, and incomplete files are continued.
+    Addresses go to openpi's cache ($OPENPI_DATA_HOME), hub ids to Hugging Face's ($HF_HOME). Complete files are kept,
+    and incomplete files are continued.
+
+    Examples:
+      headless-eval fetch gs://openpi-assets/checkpoints/pi05_droid
+      headless-eval fetch lerobot/pi05_base
     """
 
     address: Annotated[str, flag("ADDRESS", positional=True)]
-    """Address, such as gs://openpi-assets/checkpoints/pi05_droid."""
+    """Address, or a hub id, such as lerobot/pi05_base."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from headless_eval.checkpoints.hub import is_hub_id
 from headless_eval.contracts.registry import Registry
 from headless_eval.errors import UserError
 from headless_eval.policies.options import LoadOptions
@@ -211,6 +212,8 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
             f"{str(policy)!r} is a configuration whose weights are not bundled: give a checkpoint's folder with it "
             f"(--checkpoint DIR --config {policy})"
         )
+    if is_hub_id(str(policy)):
+        raise UserError(f"unknown policy {str(policy)!r}: if it is a hub id, write --checkpoint {policy}")
     error = unknown("policy", str(policy), list_policies())
     raise UserError(f"{error}; a folder; or your own, as module:attribute or ./file.py:attribute")
 

@@ -95,7 +95,7 @@ def test_a_single_file(tmp_path):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("checkpoints/mine", "is no address"),
+        ("checkpoints", "is no address"),
         ("gs://", "is no address"),
         ("memory://bucket/other", "nothing at"),
         ("nonsense://bucket/other", "cannot read from"),

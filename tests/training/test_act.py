@@ -66,7 +66,7 @@ def test_frozen_norms_are_set_by_the_first_pictures():
     pictures = torch.rand(16, 3, 32, 32)
     seen = {}
     last = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)][-1]
-    last.register_forward_hook(lambda _module, _inputs, output: seen.update(output=output))
+    last.register_forward_hook(lambda _module, _inputs, output: seen.update(output=output.clone()))
     with torch.no_grad():
         backbone(pictures)
         before = seen["output"].std()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headless_eval.checkpoints.locate import find_checkpoint
 from headless_eval.errors import UserError
 from headless_eval.policies.checks import FAILED, OK, Check
 from headless_eval.policies.lerobot.config import (
@@ -70,15 +71,13 @@ class LeRobotFamily:
         yield Check("loading", OK, f"{config.type} by LeRobot {policy.version}, {policy.way}")
 
     def load(self, where: Path | str, options: LoadOptions) -> "LeRobotPolicy":
-        """Load a policy from its folder, or from ``lerobot:DIR``.
+        """Load a policy from its folder, or from ``lerobot:DIR``; ``DIR`` may be a cached hub id, too.
 
         Raises:
             UserError: a file is missing or not valid, LeRobot is missing or does not know the type, or an option does
                 not apply.
         """
-        folder = Path(str(where).removeprefix(SCHEME)).expanduser()
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}: write lerobot:DIR with a folder of LeRobot")
+        folder = find_checkpoint(str(where).removeprefix(SCHEME))
         return self._load(read_config(folder, options.config_file, options.robot), options)
 
     def _load(self, config: LeRobotConfig, options: LoadOptions) -> "LeRobotPolicy":

@@ -139,5 +139,5 @@ def test_what_cannot_be_loaded_here(options, message, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "lerobot", None)
     with pytest.raises(UserError, match=message):
         load_policy(f"lerobot:{write_stated(tmp_path)}", **options)
-    with pytest.raises(UserError, match=r"no folder .*nowhere"):
+    with pytest.raises(UserError, match=r"no checkpoint at .*nowhere"):
         load_policy(f"lerobot:{tmp_path / 'nowhere'}")
