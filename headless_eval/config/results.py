@@ -173,7 +173,10 @@ class ExportConfig(Settings):
     """CSV, or Parquet, which needs pyarrow."""
 
     lerobot: Annotated[Path | None, flag("DIR", "none")] = None
-    """Folder for a LeRobot dataset (v2.1) instead: episodes simulated again."""
+    """Folder for a LeRobot dataset instead: episodes simulated again."""
+
+    dataset_version: Literal["v3.0", "v2.1"] = "v3.0"
+    """Layout of the LeRobot dataset; LeRobot before 0.4 reads v2.1."""
 
     configuration: Annotated[tuple[str, ...], flag("NAME ...", "the baseline")] = ()
     """Configurations whose episodes the LeRobot dataset contains."""

@@ -21,5 +21,9 @@ def export(settings: ExportConfig) -> int:
         return 0
     from headless_eval.export.lerobot import export_lerobot  # imports torch
 
-    print(export_lerobot(settings.directories[0], settings.lerobot, settings.configuration))
+    print(
+        export_lerobot(
+            settings.directories[0], settings.lerobot, settings.configuration, settings.dataset_version
+        )
+    )
     return 0

@@ -12,6 +12,8 @@ import numpy as np
 
 from headless_eval.errors import UserError
 from headless_eval.export.lerobot_dataset import DatasetWriter
+from headless_eval.export.lerobot_v21 import WriterV21
+from headless_eval.export.lerobot_v30 import WriterV30
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.rollout.replay import Frame, name_of, replay
 from headless_eval.rollout.video import VideoError
@@ -22,14 +24,19 @@ from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
 from headless_eval.sims.registry import find_suite
 
+_WRITERS: dict[str, type[DatasetWriter]] = {writer.version: writer for writer in (WriterV30, WriterV21)}
 
-def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = ()) -> Path:
+
+def export_lerobot(
+    folder: Path, output: Path, configurations: Sequence[str] = (), version: str = WriterV30.version
+) -> Path:
     """Write the episodes of some variants that ended without an error as a LeRobot dataset.
 
     Args:
         folder: of the run.
         output: of the dataset; if it exists, it is empty. It is there whole or not at all.
         configurations: the variants' names; by default the baseline.
+        version: of LeRobot's layout: ``"v3.0"`` or ``"v2.1"``.
 
     Returns:
         The dataset's folder.
@@ -65,8 +72,8 @@ def export_lerobot(folder: Path, output: Path, configurations: Sequence[str] = (
             _whole(output) as partial,
             open_simulator(suite, config, 1, size) as simulator,
             progress,
+            _WRITERS[version](partial, simulator.control_hz) as dataset,
         ):
-            dataset = DatasetWriter(partial, simulator.control_hz)
             for record in records:
                 frames = replay(simulator, tasks[record.task_id], record, _actions(run, record))
                 dataset.add(progress.count(frames), record.instruction, _source(run, record))

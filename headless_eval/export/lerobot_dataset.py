@@ -1,36 +1,32 @@
-"""Writes datasets in LeRobot's layout v2.1.
+"""Writing of LeRobot datasets, episode by episode; one module for each version of the layout.
 
-A Parquet file and a video per camera for every episode, in folders of a thousand; ``meta/`` says what they hold:
-``info.json`` the features, ``tasks.jsonl`` the instructions, ``episodes.jsonl`` the lengths,
-``episodes_stats.jsonl`` each feature's range, mean and deviation, pictures scaled to [0, 1].
-Source of the layout: ``lerobot/common/datasets/utils.py`` and ``compute_stats.py`` of LeRobot.
+A dataset holds tables of states and actions as Parquet, videos of the cameras, and ``meta/``, which says what they
+hold: features, instructions, lengths, and statistics of each feature.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from headless_eval.errors import UserError
+from headless_eval.export.lerobot_statistics import Pixels, statistics
 from headless_eval.rollout.replay import Frame
 from headless_eval.rollout.video import Encoder, find_ffmpeg
 from headless_eval.shared.program import install
 
-VERSION = "v2.1"
 CHUNK = 1000
-"""Episodes in a folder."""
+"""Files in a folder."""
 
-_DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
-_VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 # Training reads single pictures anywhere in a video: a key frame is never far, and none waits for a later one.
 _RANDOM_ACCESS = ("-g", "2", "-bf", "0")
 
 
-class DatasetWriter:
-    """Writes a dataset, episode by episode; ``finish`` completes it.
+class DatasetWriter(ABC):
+    """Writes a dataset; ``finish`` completes it. A context manager, which ends the encoders of unfinished videos.
 
     The pictures of an observation become ``observation.images.<name>``, its vectors, one after another,
     ``observation.state``.
@@ -39,9 +35,14 @@ class DatasetWriter:
         folder: an empty one.
         fps: control steps a second.
 
+    Attributes:
+        version: of LeRobot's layout.
+
     Raises:
         UserError: pyarrow or ffmpeg is missing.
     """
+
+    version: ClassVar[str]
 
     def __init__(self, folder: Path, fps: float) -> None:
         try:
@@ -55,11 +56,10 @@ class DatasetWriter:
         self._folder = folder
         self._fps = int(fps) if float(fps).is_integer() else float(fps)
         self._tasks: dict[str, int] = {}
-        self._episodes: list[dict[str, Any]] = []
-        self._stats: list[dict[str, Any]] = []
+        self._lengths: list[int] = []
         self._sources: list[dict[str, Any]] = []
         self._features: dict[str, dict[str, Any]] = {}
-        self._frames = 0
+        self._videos: dict[str, Video] = {}
 
     def add(self, frames: Iterable[Frame], instruction: str, source: Mapping[str, Any]) -> None:
         """Write an episode.
@@ -73,26 +73,23 @@ class DatasetWriter:
             OSError: if a file cannot be written.
             VideoError: if an encoder fails.
         """
-        index = len(self._episodes)
-        cameras: dict[str, _Camera] = {}
+        index = len(self._lengths)
+        pixels: dict[str, Pixels] = {}
         states, actions, successes, dones = [], [], [], []
-        with ExitStack() as stack:
-            for frame in frames:
-                pictures, state = _parts(frame.observation)
-                if not self._features:
-                    self._features = _features(frame, self._fps)
-                for name, picture in pictures.items():
-                    if name not in cameras:
-                        path = self._path(_VIDEO, index, video_key=name)
-                        camera = _Camera(self._ffmpeg, path, picture.shape, self._fps)
-                        cameras[name] = stack.enter_context(camera)
-                    cameras[name].add(picture)
-                states.append(state)
-                actions.append(frame.action)
-                successes.append(frame.success)
-                dones.append(frame.done)
-            for camera in cameras.values():
-                camera.finish()
+        for frame in frames:
+            pictures, state = _parts(frame.observation)
+            if not self._features:
+                self._features = _features(frame, self._fps)
+            for name, picture in pictures.items():
+                if name not in self._videos:
+                    path = self._make_place(self._video_place(index, name))
+                    self._videos[name] = Video(self._ffmpeg, path, picture.shape, self._fps)
+                self._videos[name].add(picture)
+                pixels.setdefault(name, Pixels()).add(picture)
+            states.append(state)
+            actions.append(frame.action)
+            successes.append(frame.success)
+            dones.append(frame.done)
         length = len(states)
         task = self._tasks.setdefault(instruction, len(self._tasks))
         steps = np.arange(length, dtype=np.int64)
@@ -104,55 +101,68 @@ class DatasetWriter:
             "timestamp": (steps / self._fps).astype(np.float32),
             "frame_index": steps,
             "episode_index": np.full(length, index, np.int64),
-            "index": self._frames + steps,
+            "index": sum(self._lengths) + steps,
             "task_index": np.full(length, task, np.int64),
         }
-        self._write_table(self._path(_DATA, index), columns)
-        stats = {name: _statistics(values) for name, values in columns.items()}
-        stats |= {name: camera.statistics() for name, camera in cameras.items()}
-        self._stats.append({"episode_index": index, "stats": stats})
-        self._episodes.append({"episode_index": index, "tasks": [instruction], "length": length})
+        self._lengths.append(length)
         self._sources.append({"episode_index": index, **source})
-        self._frames += length
+        self._end_episode(index, instruction, columns, pixels)
 
     def finish(self) -> None:
-        """Write ``meta/``.
+        """Write what is missing, and ``meta/``.
 
         Raises:
             OSError: if it cannot be written.
+            VideoError: if an encoder fails.
         """
-        number = len(self._episodes)
-        videos = sum(feature["dtype"] == "video" for feature in self._features.values())
+        self._finish_videos()
+        (self._folder / "meta").mkdir(parents=True, exist_ok=True)
         info = {
-            "codebase_version": VERSION,
+            "codebase_version": self.version,
             "robot_type": None,
-            "total_episodes": number,
-            "total_frames": self._frames,
+            "total_episodes": len(self._lengths),
+            "total_frames": sum(self._lengths),
             "total_tasks": len(self._tasks),
-            "total_videos": number * videos,
-            "total_chunks": -(-number // CHUNK),
             "chunks_size": CHUNK,
             "fps": self._fps,
-            "splits": {"train": f"0:{number}"},
-            "data_path": _DATA,
-            "video_path": _VIDEO,
+            "splits": {"train": f"0:{len(self._lengths)}"},
             "features": self._features,
+            **self._info(),
         }
-        meta = self._folder / "meta"
-        meta.mkdir(parents=True)
-        (meta / "info.json").write_text(json.dumps(info, indent=4, ensure_ascii=False), encoding="utf-8")
-        tasks = [{"task_index": index, "task": task} for task, index in self._tasks.items()]
-        _write_lines(meta / "tasks.jsonl", tasks)
-        _write_lines(meta / "episodes.jsonl", self._episodes)
-        _write_lines(meta / "episodes_stats.jsonl", self._stats)
-        _write_lines(meta / "source.jsonl", self._sources)
+        text = json.dumps(info, indent=4, ensure_ascii=False)
+        (self._folder / "meta" / "info.json").write_text(text, encoding="utf-8")
+        self._write_meta()
+        self._write_lines("source.jsonl", self._sources)
 
-    def _path(self, pattern: str, index: int, **names: str) -> Path:
-        path = self._folder / pattern.format(episode_chunk=index // CHUNK, episode_index=index, **names)
+    @abstractmethod
+    def _video_place(self, index: int, name: str) -> str:
+        """Return the path of the file that a camera's pictures of an episode go to, relative to the dataset."""
+
+    @abstractmethod
+    def _end_episode(
+        self, index: int, instruction: str, columns: Mapping[str, np.ndarray], pixels: Mapping[str, Pixels]
+    ) -> None:
+        """Write an episode's columns, and keep its statistics."""
+
+    @abstractmethod
+    def _info(self) -> dict[str, Any]:
+        """Return what ``info.json`` says in this version alone."""
+
+    @abstractmethod
+    def _write_meta(self) -> None:
+        """Write the other files of ``meta/``."""
+
+    @property
+    def _cameras(self) -> list[str]:
+        return [name for name, feature in self._features.items() if feature["dtype"] == "video"]
+
+    def _make_place(self, place: str) -> Path:
+        path = self._folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _write_table(self, path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    def _table(self, columns: Mapping[str, np.ndarray]) -> Any:
+        """Return columns as a table of Arrow; vectors are lists of a fixed size."""
         arrow = self._pyarrow
         arrays = [
             arrow.FixedSizeListArray.from_arrays(arrow.array(values.ravel()), values.shape[1])
@@ -160,58 +170,91 @@ class DatasetWriter:
             else arrow.array(values)
             for values in columns.values()
         ]
-        arrow.parquet.write_table(arrow.table(arrays, names=list(columns)), path)
+        return arrow.table(arrays, names=list(columns))
+
+    def _write_lines(self, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
+        with open(self._folder / "meta" / name, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+
+    def _finish_videos(self) -> None:
+        """Complete the files of all cameras."""
+        while self._videos:
+            _, video = self._videos.popitem()
+            video.finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        while self._videos:
+            _, video = self._videos.popitem()
+            video.kill()
 
 
-class _Camera:
-    """The video of one camera in one episode, and the statistics of its pictures; a context manager."""
+class Video:
+    """A video file that pictures are added to.
+
+    Args:
+        ffmpeg: the program.
+        path: the file.
+        shape: of the pictures, (height, width, 3).
+        fps: pictures a second.
+
+    Attributes:
+        path: as given.
+        count: how many pictures it holds.
+
+    Raises:
+        UserError: a side of the pictures is odd.
+    """
 
     def __init__(self, ffmpeg: str, path: Path, shape: tuple[int, ...], fps: float) -> None:
         if shape[0] % 2 or shape[1] % 2:
             raise UserError(
                 f"pictures of {shape[0]}x{shape[1]} pixels cannot be kept as H.264: an even size is needed"
             )
+        self.path, self.count = path, 0
         self._encoder = Encoder(ffmpeg, path, shape, fps, _RANDOM_ACCESS)
         self._open = True
-        self._count = self._pixels = 0
-        self._least, self._most = np.full(3, 255), np.zeros(3, np.int64)
-        self._sum, self._squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
 
     def add(self, picture: np.ndarray) -> None:
+        """Add a picture, uint8.
+
+        Raises:
+            VideoError: the encoder fails.
+        """
         try:
             self._encoder.write(np.ascontiguousarray(picture))
         except OSError as error:
             self._open = False
             raise self._encoder.explain(error) from error
-        values = picture.reshape(-1, 3).astype(np.int64)
-        self._count += 1
-        self._pixels += len(values)
-        self._least = np.minimum(self._least, values.min(axis=0))
-        self._most = np.maximum(self._most, values.max(axis=0))
-        self._sum += values.sum(axis=0)
-        self._squares += (values**2).sum(axis=0)
+        self.count += 1
 
     def finish(self) -> None:
+        """Complete the file.
+
+        Raises:
+            VideoError: the encoder fails.
+        """
         self._open = False
         try:
             self._encoder.finish()
         except Exception as error:
             raise self._encoder.explain(error) from error
 
-    def statistics(self) -> dict[str, list[Any]]:
-        mean = self._sum / self._pixels
-        deviation = np.sqrt(np.maximum(self._squares / self._pixels - mean**2, 0))
-        found = {"min": self._least, "max": self._most, "mean": mean, "std": deviation}
-        shaped = {name: (value / 255).reshape(3, 1, 1).tolist() for name, value in found.items()}
-        return shaped | {"count": [self._count]}
-
-    def __enter__(self) -> "_Camera":
-        return self
-
-    def __exit__(self, *reason: object) -> None:
+    def kill(self) -> None:
+        """End the encoder; the file stays incomplete."""
         if self._open:
             self._open = False
             self._encoder.kill()
+
+
+def episode_statistics(
+    columns: Mapping[str, np.ndarray], pixels: Mapping[str, Pixels], quantiles: bool
+) -> dict[str, dict[str, list[Any]]]:
+    """Return the statistics of each feature of some frames."""
+    stats = {name: statistics(values, quantiles) for name, values in columns.items()}
+    return stats | {name: of.statistics(quantiles) for name, of in pixels.items()}
 
 
 def _parts(observation: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -259,20 +302,3 @@ def _features(frame: Frame, fps: float) -> dict[str, dict[str, Any]]:
 
 def _short(name: str) -> str:
     return name.removeprefix("observation/").replace("/", ".")
-
-
-def _statistics(values: np.ndarray) -> dict[str, list[Any]]:
-    rows = values.reshape(len(values), -1)
-    exact = rows.astype(np.float64)
-    return {
-        "min": rows.min(axis=0).tolist(),
-        "max": rows.max(axis=0).tolist(),
-        "mean": exact.mean(axis=0).tolist(),
-        "std": exact.std(axis=0).tolist(),
-        "count": [len(rows)],
-    }
-
-
-def _write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)

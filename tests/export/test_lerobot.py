@@ -40,7 +40,7 @@ def dataset(run, tmp_path_factory):
     pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     out = tmp_path_factory.mktemp("datasets") / "rollouts"
     out.mkdir()  # an empty folder is taken
-    assert main(["export", str(run), "--lerobot", str(out)]) == 0
+    assert main(["export", str(run), "--lerobot", str(out), "--dataset-version", "v2.1"]) == 0
     return out
 
 

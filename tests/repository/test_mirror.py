@@ -14,7 +14,7 @@ LINES = 80
 
 ELSEWHERE = {
     "checkpoints/stored.py": "read through the formats: tests/policies/pi0/formats",
-    "export/lerobot_dataset.py": "written by every test of the export: tests/export/test_lerobot.py",
+    "export/lerobot_dataset.py": "both layouts: tests/export/test_lerobot.py, tests/export/test_lerobot_v30.py",
     "performance/measured_model.py": "loaded by every command: tests/performance",
     "performance/profile/measure.py": "its figures are those of the command: tests/performance/profile/test_command.py",
     "performance/sensitivity/measure.py": "the same: tests/performance/sensitivity/test_command.py",
