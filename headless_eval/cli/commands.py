@@ -85,6 +85,14 @@ GROUPS = {
             "runs.serve:serve",
         ),
     },
+    "Bring your own": {
+        "check-plugin": Command(
+            "THING",
+            "test a policy, suite, robot or method of your own",
+            "config.conformance:CheckPluginConfig",
+            "runs.conformance.command:check_plugin",
+        ),
+    },
     "Checkpoints": {
         "doctor": Command(
             "",

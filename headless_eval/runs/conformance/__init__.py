@@ -1,0 +1,1 @@
+"""Conformance tests of policies, suites, robots and methods, for their authors."""
