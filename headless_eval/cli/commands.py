@@ -174,7 +174,7 @@ def overview() -> str:
     for group, commands in GROUPS.items():
         lines += ["", f"{group}:"]
         lines += [
-            f"  {f'{name} {command.words}'.strip():18}{command.summary}" for name, command in commands.items()
+            f"  {f'{name} {command.words}'.strip():20}{command.summary}" for name, command in commands.items()
         ]
     lines += [
         "",

@@ -11,7 +11,7 @@ def test_the_help_has_a_line_for_each_command_and_fits_a_terminal():
     lines = overview().splitlines()
     for name, command in COMMANDS.items():
         (line,) = (line for line in lines if line.startswith(f"  {name} "))
-        assert line.endswith(command.summary)
+        assert line.endswith(f"  {command.summary}")
     assert all(f"{group}:" in lines for group in GROUPS)
     assert max(map(len, lines)) <= 110
 

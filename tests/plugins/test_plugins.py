@@ -23,6 +23,14 @@ def test_list_shows_what_the_package_brings(call):
     assert "of the package headless-eval-example 0.1" in output
 
 
+@pytest.mark.parametrize("words", [["point-steady", "--suite", "plane"], ["plane"], ["point"], ["pow2"]])
+def test_check_plugin_passes_what_the_package_brings(call, words):
+    pytest.importorskip("gymnasium", reason="gymnasium is not installed: pip install 'headless-eval[gym]'")
+    status, output = call("check-plugin", *words)
+    assert status == 0, output
+    assert "FAILED" not in output
+
+
 def test_the_suite_runs_with_the_packages_policy_and_method_and_is_resumed_and_verified(call, tmp_path):
     pytest.importorskip("gymnasium", reason="gymnasium is not installed: pip install 'headless-eval[gym]'")
     words = ["--suite", "plane", "--policy", "point-steady", "--dtypes", "float32", "pow2_w8a8"]

@@ -136,7 +136,7 @@ class _Examination:
         self._begin(0)
         observation = self._simulator.observe([0])[0]
         before = copied(observation)
-        self._simulator.step({0: self._act(0, 0)})
+        self._simulator.step({0: self._act(0, 1)})  # number 0 holds a robot of one dimension still
         expect(same(before, observation), "an observation changes after a step: give copies")
         return "observations stay as they were"
 

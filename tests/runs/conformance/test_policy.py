@@ -39,6 +39,31 @@ class Writes(Sound):
         return super().infer(obs)
 
 
+class OtherShapes(Sound):
+    def infer(self, obs):
+        steps = 8 + int(abs(obs["observation/joint_position"][0]) * 1000) % 3
+        return {"actions": np.tile(super().infer(obs)["actions"][:1], (steps, 1))}
+
+
+class MixesRows(Sound):
+    """Replies to each observation of a batch with the mean over the batch."""
+
+    def infer_batch(self, observations, noise=None, slots=None):
+        mean = np.mean([self.infer(obs)["actions"] for obs in observations], 0)
+        return [{"actions": mean.astype(np.float32)} for _ in observations]
+
+
+class Remembers(Sound):
+    """Says that it is stateless, and is not."""
+
+    last = np.float32(0)
+
+    def infer(self, obs):
+        actions = super().infer(obs)["actions"]
+        reply, self.last = actions + self.last, actions[0, 0]
+        return {"actions": reply}
+
+
 class OneHistory(Sound):
     """Takes slots, and mixes their histories."""
 
@@ -101,6 +126,21 @@ class WithModel(Sound):
             return {"actions": self.model(here).numpy()}
 
 
+class KeepsRounded(WithModel):
+    """Goes on with a copy of the rounded weights after the precision has ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.exact, self.rounded = self.model.weight.detach().clone(), None
+
+    def infer(self, obs):
+        now = self.model.weight.detach()
+        if self.rounded is None and not torch.equal(now, self.exact):
+            self.rounded = now.clone()
+        weight = now if self.rounded is None else self.rounded
+        return {"actions": (torch.from_numpy(Sound.infer(self, obs)["actions"]) @ weight.T).numpy()}
+
+
 def examined(policy):
     return {one.name: one.status for one in examine_policy(lambda: LocalPolicy(policy(), "mine"), None)}
 
@@ -120,7 +160,11 @@ def test_sound_policies_pass(policy):
         (TooShort, "reply"),
         (NotFinite, "reply"),
         (Writes, "observations"),
+        (OtherShapes, "shapes"),
+        (MixesRows, "batches"),
+        (Remembers, "batches"),
         (OneHistory, "episodes"),
+        (KeepsRounded, "precision"),
         (OtherEachTime, "loaded anew"),
     ],
 )

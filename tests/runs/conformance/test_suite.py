@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headless_eval.policies.checks import FAILED, OK
+from headless_eval.policies.checks import FAILED, OK, WARNING
 
 gymnasium = pytest.importorskip("gymnasium", reason="the extra gym is not installed")
 
@@ -65,7 +65,66 @@ class Breaks(Point):
         raise RuntimeError("the gear is stuck")
 
 
-def examined(environment):
+class NotFinite(Point):
+    def start(self):
+        return np.full(1, np.nan, np.float32)
+
+
+class SameStart(Point):
+    def start(self):
+        return np.zeros(1, np.float32)
+
+
+class Around:
+    """A simulator that passes everything on, for twins that break one thing."""
+
+    def __init__(self, simulator):
+        self.simulator = simulator
+
+    def __getattr__(self, name):
+        return getattr(self.simulator, name)
+
+
+class OneSlot(Around):
+    num_slots = 1
+
+
+class FloatFrame(Around):
+    def frame(self, slot):
+        return np.zeros((8, 8, 3), np.float32)
+
+
+class OneBuffer(Around):
+    """Gives the same arrays each time, and writes into them."""
+
+    def __init__(self, simulator):
+        super().__init__(simulator)
+        self.buffers = {}
+
+    def observe(self, slots):
+        for slot, observation in zip(slots, self.simulator.observe(slots), strict=True):
+            buffer = self.buffers.setdefault(slot, observation)
+            buffer["observation/state"][...] = observation["observation/state"]
+        return [self.buffers[slot] for slot in slots]
+
+    def step(self, actions):
+        results = self.simulator.step(actions)
+        self.observe(list(actions))
+        return results
+
+
+class SuiteAround(Around):
+    """A suite whose simulator is wrapped."""
+
+    def __init__(self, suite, wrapper):
+        super().__init__(suite)
+        self.wrapper = wrapper
+
+    def make(self, **options):
+        return self.wrapper(self.simulator.make(**options))
+
+
+def examined(environment, wrapper=None):
     if POINT.name not in ROBOTS:
         ROBOTS.add(POINT.name, POINT)
     suite = GymSuite(
@@ -78,7 +137,8 @@ def examined(environment):
         pictures={},
         state={"observation/state": lambda env: env.unwrapped.x.copy()},
     )
-    return {one.name: one.status for one in examine_suite(suite)}
+    tested = suite if wrapper is None else SuiteAround(suite, wrapper)
+    return {one.name: one.status for one in examine_suite(tested)}
 
 
 def test_a_sound_environment_passes():
@@ -88,7 +148,19 @@ def test_a_sound_environment_passes():
 
 
 @pytest.mark.parametrize(
-    ("environment", "test"), [(OtherGenerator, "equal seeds"), (Drifts, "slots"), (Breaks, "steps")]
+    ("environment", "test"),
+    [(OtherGenerator, "equal seeds"), (Drifts, "slots"), (Breaks, "steps"), (NotFinite, "observations")],
 )
 def test_broken_environments_are_caught(environment, test):
     assert examined(environment)[test] == FAILED
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "test"), [(OneSlot, "description"), (FloatFrame, "frame"), (OneBuffer, "copies")]
+)
+def test_broken_simulators_are_caught(wrapper, test):
+    assert examined(Point, wrapper)[test] == FAILED
+
+
+def test_equal_starts_from_other_seeds_are_a_warning():
+    assert examined(SameStart)["other seeds"] == WARNING
