@@ -5,8 +5,8 @@
 #                                                                            several GB smaller, CPU only
 #   docker build -t headless-eval --build-arg EXTRAS=openpi,parquet .        with extras of the package
 #
-#   docker run --rm -v "$PWD/results:/work/results" headless-eval            evaluates the bundled policy
-#   docker run --rm --gpus all -v "$PWD/results:/work/results" headless-eval run --gpu 0
+#   docker run --rm -v "$PWD/results:/data/results" headless-eval            evaluates the bundled policy
+#   docker run --rm --gpus all -v "$PWD/results:/data/results" headless-eval run --gpu 0
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim-bookworm
 
@@ -26,6 +26,6 @@ RUN ROOT=$PWD PYTHON=python3 PIP_NO_CACHE_DIR=1 bash -euo pipefail -c \
 ENV PATH=/opt/headless-eval/.venv/bin:$PATH \
     MUJOCO_GL=egl \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["headless-eval"]
 CMD ["run"]
