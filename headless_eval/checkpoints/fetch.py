@@ -47,8 +47,8 @@ def fetch(address: str, target: Path | None = None) -> Path:
     protocol, separator, rest = address.partition("://")
     if not separator or not rest.strip("/"):
         raise UserError(
-            f"{address!r} is no address: give one such as gs://openpi-assets/checkpoints/pi05_droid, or a hub id such "
-            "as lerobot/pi05_base"
+            f"{address!r} is no address of a checkpoint: write an address such as "
+            "gs://openpi-assets/checkpoints/pi05_droid, or a hub id such as lerobot/pi05_base"
         )
     target = target or cached_path(address)
     filesystem, root = _open(address, protocol)

@@ -39,7 +39,7 @@ def convert(settings: ConvertConfig) -> int:
 
 
 def fetch(settings: FetchConfig) -> int:
-    """Copy a checkpoint into openpi's cache; returns the exit status, 0."""
+    """Download a checkpoint into openpi's or Hugging Face's cache; returns the exit status, 0."""
     from headless_eval.checkpoints.fetch import fetch
 
     print(fetch(settings.address))

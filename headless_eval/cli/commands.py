@@ -60,7 +60,7 @@ GROUPS = {
         ),
         "gate": Command(
             "DIR",
-            "exit 1 if a precision drops success significantly; writes JUnit XML for CI",
+            "exit 0 if every variant is shown to cost little success, else 1; JUnit XML for CI",
             "config.results:GateConfig",
             "report.gate:gate",
         ),
@@ -107,8 +107,8 @@ GROUPS = {
             "cli.checkpoints:convert",
         ),
         "fetch": Command(
-            "gs://...",
-            "copy a checkpoint into openpi's cache",
+            "ADDRESS",
+            "download a checkpoint from an address (gs://...) or by its hub id (OWNER/NAME)",
             "config.checkpoints:FetchConfig",
             "cli.checkpoints:fetch",
         ),

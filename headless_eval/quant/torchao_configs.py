@@ -35,7 +35,7 @@ class TorchaoConfig:
         called: the configuration's name and keyword arguments.
 
     Raises:
-        UserError: an argument's value is none of these.
+        UserError: an argument's value is neither a literal, a type, nor such a class.
     """
 
     called: Call

@@ -41,7 +41,7 @@ SUMMARY_COLUMNS = (
 
 
 def table_of(records: Sequence[EpisodeRecord]) -> DataFrame:
-    """Return a row per record with the values as the journal has them, None where there are none.
+    """Return a row per record with the journal's values; a value that the record lacks is None.
 
     ``success`` is False for errors, as in the journal; ``mode`` is None for a variant that does not round.
     """

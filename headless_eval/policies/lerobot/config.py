@@ -214,7 +214,7 @@ def _find_cameras(
     for name, key in given.items():
         if name not in pictures:
             raise UserError(
-                f"the picture {name} is none of the policy's: it sees {', '.join(pictures) or 'none'}"
+                f"the picture {name} is none of the policy's pictures ({', '.join(pictures) or 'it sees no picture'})"
             )
         if key and key not in keys:
             raise UserError(f"the robot {robot} has no camera {key}: it has {', '.join(sorted(keys))}")

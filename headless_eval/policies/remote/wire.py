@@ -28,23 +28,23 @@ def pack(message: Any) -> bytes:
     try:
         return _ENCODER.encode(message)
     except (TypeError, OverflowError) as error:
-        raise BadMessage(f"it cannot be sent: {error}") from None
+        raise BadMessage(f"the message cannot be sent: {error}") from None
 
 
 def unpack(content: bytes | str) -> Any:
     """Return the message that bytes hold; arrays are copies, which may be written to.
 
     Raises:
-        BadMessage: the bytes are no msgpack, or an array's dtype, shape and bytes do not fit each other.
+        BadMessage: the bytes are not valid msgpack, or an array's dtype, shape and bytes do not fit each other.
     """
     if isinstance(content, str):
-        raise BadMessage("it is text, where msgpack's bytes were expected")
+        raise BadMessage("the message is text, where bytes of msgpack were expected")
     try:
         return _with_arrays(msgspec.msgpack.decode(content))
     except msgspec.DecodeError as error:
-        raise BadMessage(f"it is no msgpack: {error}") from None
+        raise BadMessage(f"the message is not encoded as msgpack: {error}") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise BadMessage(f"an array in it is damaged ({type(error).__name__}: {error})") from None
+        raise BadMessage(f"an array in the message is damaged ({type(error).__name__}: {error})") from None
 
 
 def plain(value: Any, most: int = 64) -> Any:

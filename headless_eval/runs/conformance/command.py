@@ -33,7 +33,7 @@ def check_plugin(settings: CheckPluginConfig) -> int:
         The exit status: 0 everything holds, 1 something does not.
 
     Raises:
-        UserError: the thing does not exist, is none of these, or cannot be loaded.
+        UserError: the thing does not exist, is neither a policy, a suite, a robot nor a method, or cannot be loaded.
     """
     check_device(settings.device)
     thing = places.load(settings.thing, "plugin") if places.is_place(settings.thing) else None

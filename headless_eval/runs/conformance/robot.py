@@ -19,7 +19,10 @@ def examine_robot(robot: Robot) -> Iterator[Check]:
         _expect_once("action group", [group.name for group in robot.actions])
         expect(bool(robot.actions), "it has no action group")
         for camera in robot.cameras:
-            expect(camera.view in VIEWS, f"the view {camera.view!r} is none of {', '.join(VIEWS)}")
+            expect(
+                camera.view in VIEWS,
+                f"the camera {camera.key!r} has the view {camera.view!r}, which is not among {', '.join(VIEWS)}",
+            )
         return f"{len(robot.cameras)} cameras, state of {robot.state_dims}, {robot.action_dims} actions"
 
     def units() -> str:
