@@ -14,8 +14,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from headless_eval.checkpoints.hub import Repository, is_hub_id
-from headless_eval.checkpoints.locate import cached_path
+from headless_eval.checkpoints.hub import Repository
+from headless_eval.checkpoints.locate import cached_path, is_hub_id
 from headless_eval.errors import UserError
 from headless_eval.shared.files import replacing
 from headless_eval.shared.program import install

@@ -5,16 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from headless_eval.checkpoints.locate import huggingface_cache
+from headless_eval.checkpoints.locate import hub_folder
 from headless_eval.errors import UserError
 from headless_eval.shared.program import install
 
 _FOR_OTHERS = re.compile(r"onnx/|.*\.(onnx|gguf|h5|msgpack|tflite|ot)$")  # weights for other programs
-
-
-def is_hub_id(text: str) -> bool:
-    """Return whether a text has the form of a hub id, ``owner/name``."""
-    return re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", text) is not None
 
 
 class Repository:
@@ -67,7 +62,7 @@ class Repository:
     @property
     def folder(self) -> Path:
         """Return where Hugging Face's library keeps this repository."""
-        return huggingface_cache() / f"models--{self.name.replace('/', '--')}"
+        return hub_folder(self.name)
 
     def cat_file(self, path: str, start: int, end: int) -> bytes:
         """Return the bytes of a file from ``start`` to ``end``, as fsspec does.

@@ -28,6 +28,16 @@ def huggingface_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
+def is_hub_id(text: str) -> bool:
+    """Return whether a text has the form of a hub id, ``owner/name``."""
+    return re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", text) is not None
+
+
+def hub_folder(name: str) -> Path:
+    """Return where Hugging Face's library keeps a repository of models, by its hub id."""
+    return huggingface_cache() / f"models--{name.replace('/', '--')}"
+
+
 def find_checkpoint(checkpoint: Path | str) -> Path:
     """Return the folder of a checkpoint, or the file that it is.
 
@@ -53,8 +63,8 @@ def find_checkpoint(checkpoint: Path | str) -> Path:
         raise UserError(
             f"the checkpoint {folder} is a file: it has to be a folder, or a .pt file of open-pi-zero"
         )
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        repository = huggingface_cache() / f"models--{name.replace('/', '--')}"
+    if is_hub_id(name):
+        repository = hub_folder(name)
         snapshot = _snapshot(repository)
         if snapshot is not None:
             return snapshot

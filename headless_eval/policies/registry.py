@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from headless_eval.checkpoints.hub import is_hub_id
+from headless_eval.checkpoints.locate import find_checkpoint, is_hub_id
 from headless_eval.contracts.registry import Registry
 from headless_eval.errors import UserError
 from headless_eval.policies.options import LoadOptions
@@ -187,8 +187,6 @@ def find_policy(policy: str | Path, checkpoint: str | Path | None = None) -> tup
         raise UserError(
             f"a policy ({policy}) and a checkpoint ({checkpoint}) are both given: leave out one of them"
         )
-    from headless_eval.checkpoints.locate import find_checkpoint
-
     folder = find_checkpoint(checkpoint)
     return folder, folder.resolve().name
 

@@ -10,8 +10,7 @@ import pytest
 
 from headless_eval.checkpoints import fetch as fetching
 from headless_eval.checkpoints.fetch import fetch
-from headless_eval.checkpoints.hub import is_hub_id
-from headless_eval.checkpoints.locate import find_checkpoint, huggingface_cache
+from headless_eval.checkpoints.locate import find_checkpoint, huggingface_cache, is_hub_id
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
 from headless_eval.policies.registry import find_policy

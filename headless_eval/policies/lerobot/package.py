@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from headless_eval.checkpoints.locate import huggingface_cache
+from headless_eval.checkpoints.locate import hub_folder
 from headless_eval.errors import UserError
 from headless_eval.policies.lerobot.config import (
     POSTPROCESSOR,
@@ -162,11 +162,8 @@ def missing_repositories(config: LeRobotConfig) -> list[str]:
     for name in (PREPROCESSOR, POSTPROCESSOR):
         for step in read_processor(config.folder, name):
             collect(step.get("config"))
-    cache = huggingface_cache()
     return [
-        name
-        for name in dict.fromkeys(named)
-        if not Path(name).exists() and not (cache / f"models--{name.replace('/', '--')}").is_dir()
+        name for name in dict.fromkeys(named) if not Path(name).exists() and not hub_folder(name).is_dir()
     ]
 
 
