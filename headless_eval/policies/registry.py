@@ -1,6 +1,8 @@
 """Registry of policies and families: bundled policies by name, others by folder or checkpoint. Imports no torch."""
 
 import ast
+import json
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -159,6 +161,16 @@ def float32_only(policy: str | Path) -> str | None:
     """Return why a policy can be run at float32 only; None: it has weights here, or it does not exist."""
     reason = getattr(find_claimant(policy), "float32_only", None)
     return None if reason is None else str(reason)
+
+
+def family_named(file: Path) -> str | None:
+    """Return the family that a configuration, TOML or JSON, names; None: it names no family, or cannot be read."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        table = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError):
+        return None
+    return table.get("family") if isinstance(table, dict) else None
 
 
 def check_engine(engine: str, execution: str) -> None:

@@ -83,16 +83,6 @@ def stated_type(folder: Path) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def names_family(file: Path) -> bool:
-    """Return whether a TOML file names this family."""
-    if file.suffix != ".toml" or not file.is_file():
-        return False
-    try:
-        return read_toml(file).get("family") == FAMILY
-    except UserError:
-        return False
-
-
 def read_config(folder: Path, file: Path | None = None, robot: str | None = None) -> LeRobotConfig:
     """Read what a folder states.
 

@@ -12,13 +12,12 @@ from headless_eval.policies.lerobot.config import (
     OUR_READERS,
     POSTPROCESSOR,
     LeRobotConfig,
-    names_family,
     read_config,
     read_processor,
     stated_type,
 )
 from headless_eval.policies.options import LoadOptions
-from headless_eval.policies.registry import CONFIG, FAMILIES
+from headless_eval.policies.registry import CONFIG, FAMILIES, family_named
 
 if TYPE_CHECKING:
     from headless_eval.policies.lerobot.policy import LeRobotPolicy
@@ -40,7 +39,7 @@ class LeRobotFamily:
         """Return whether a TOML file names this family, or ``config.json`` a type that no other family reads."""
         file = folder / CONFIG if config_file is None else config_file
         if file.is_file():
-            return names_family(file)
+            return file.suffix == ".toml" and family_named(file) == FAMILY
         return stated_type(folder) not in (None, *OUR_READERS)
 
     def read_config(

@@ -11,8 +11,7 @@ from headless_eval.errors import UserError
 from headless_eval.policies.checks import Check
 from headless_eval.policies.open_pi_zero.config import CONFIGS, FAMILY, PolicyConfig, read_config
 from headless_eval.policies.options import LoadOptions
-from headless_eval.policies.registry import CONFIG, FAMILIES
-from headless_eval.shared.toml import read_toml
+from headless_eval.policies.registry import CONFIG, FAMILIES, family_named
 
 if TYPE_CHECKING:
     from headless_eval.policies.open_pi_zero.model import OpenPiZero
@@ -33,12 +32,7 @@ class OpenPiZeroFamily:
     def owns(self, folder: Path, config_file: Path | None = None) -> bool:
         """Return whether a file with a configuration names this family."""
         file = folder / CONFIG if config_file is None else config_file
-        if file.suffix != ".toml" or not file.is_file():
-            return False
-        try:
-            return read_toml(file).get("family") == FAMILY
-        except UserError:
-            return False
+        return file.suffix == ".toml" and family_named(file) == FAMILY
 
     def read_config(
         self, folder: Path, name: str | None, file: Path | None, robot: str | None

@@ -1,7 +1,5 @@
 """The family of π0 and π0.5: recognises their folders, opens, checks and converts them."""
 
-import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.pi0.config import CONFIGS, PolicyConfig, read_config
 from headless_eval.policies.pi0.engine import ENGINES, EXECUTIONS
 from headless_eval.policies.pi0.formats import FORMATS
-from headless_eval.policies.registry import CONFIG, FAMILIES
+from headless_eval.policies.registry import CONFIG, FAMILIES, family_named
 
 if TYPE_CHECKING:
     from headless_eval.policies.pi0.model import Pi0
@@ -37,7 +35,7 @@ class Pi0Family:
         """Return whether the place is a configuration that names no other family, or a folder of LeRobot."""
         file = folder / CONFIG if config_file is None else config_file
         if file.is_file():
-            return _family_named(file) in (None, "pi0")
+            return family_named(file) in (None, "pi0")
         return any(one.owns(folder) for _, one in FORMATS.items() if not one.general)
 
     def read_config(
@@ -140,16 +138,6 @@ class Pi0Family:
             execution=options.execution,
             opened=opened,
         )
-
-
-def _family_named(file: Path) -> str | None:
-    """Return the family named in a configuration file; None if the file names no family or cannot be read."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        table = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError):
-        return None
-    return table.get("family") if isinstance(table, dict) else None
 
 
 FAMILIES.add("pi0", Pi0Family())
