@@ -4,7 +4,6 @@ The backbone is a ResNet-18 without pretrained weights, the loss LeRobot's own. 
 The arm's actions are relative to its joints, by LeRobot's processors for relative actions.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,13 @@ from headless_eval.policies.lerobot.config import FAMILY
 from headless_eval.policies.lerobot.package import require
 from headless_eval.policies.registry import CONFIG
 from headless_eval.policies.stated_features import ACTION, IMAGES, STATE
-from headless_eval.policies.trained_on import TrainedOn, write_trained_on
+from headless_eval.policies.trained_on import TrainedOn
 from headless_eval.shared.files import replacing
 from headless_eval.shared.terminal import new_console
 from headless_eval.shared.toml import to_toml
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.sources import DemonstrationSource
-from headless_eval.training.trainer import Trainer, claim, fit
+from headless_eval.training.trainer import Trainer, claim, train
 
 if TYPE_CHECKING:
     from lerobot.policies.act.modeling_act import ACTPolicy
@@ -126,21 +125,7 @@ def run(settings: TrainConfig) -> Path:
     data = Demonstrations(paths, torch.device(settings.device))
     console.print(f"{len(data)} observations from {settings.episodes} demonstrations", highlight=False)
     trainer = ActTrainer(settings, data)
-    checkpoint = settings.results / "training.safetensors"
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-        console.print(f"continuing from step {trainer.step}", highlight=False)
-    folder = settings.results / "policy"
-
-    def save() -> None:
-        trainer.save(checkpoint)
-        trainer.export(folder)
-        write_trained_on(folder, SOURCE.trained_on)
-
-    fit(trainer, console, save)
-    (settings.results / "loss.json").write_text(json.dumps(trainer.curve, indent=1))
-    console.print(f"policy written to {folder}", highlight=False)
-    return folder
+    return train(trainer, trainer.export, SOURCE.trained_on, console)
 
 
 def new_model(image_size: int, horizon: int) -> "ACTPolicy":

@@ -1,6 +1,6 @@
 """Training by flow matching, from scratch on demonstrations; resumable."""
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from headless_eval.config.train import TrainConfig
 from headless_eval.policies.device import check_device
 from headless_eval.policies.paligemma.tokenizer import Tokenizer
-from headless_eval.policies.trained_on import write_trained_on
 from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
 from headless_eval.training import act
@@ -18,7 +17,7 @@ from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.export import instruction_tokens
 from headless_eval.training.recipes import TRAINABLE, Config, make_recipe
 from headless_eval.training.sources import SOURCES
-from headless_eval.training.trainer import Trainer, claim, fit
+from headless_eval.training.trainer import Trainer, claim, train
 
 _STATE_NOISE = 0.02  # of a standard deviation
 
@@ -107,18 +106,4 @@ def run(settings: TrainConfig) -> Path:
     number = len(source.tasks) * settings.episodes
     console.print(f"{len(data)} observations from {number} demonstrations", highlight=False)
     trainer = FlowTrainer(settings, config, data, tokens)
-    checkpoint = settings.results / "training.safetensors"
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-        console.print(f"continuing from step {trainer.step}", highlight=False)
-    folder = settings.results / "policy"
-
-    def save() -> None:
-        trainer.save(checkpoint)
-        trainer.export(folder, tokenizer)
-        write_trained_on(folder, source.trained_on)
-
-    fit(trainer, console, save)
-    (settings.results / "loss.json").write_text(json.dumps(trainer.curve, indent=1))
-    console.print(f"policy written to {folder}", highlight=False)
-    return folder
+    return train(trainer, partial(trainer.export, tokenizer=tokenizer), source.trained_on, console)

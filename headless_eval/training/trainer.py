@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from headless_eval.config.train import TrainConfig
 from headless_eval.errors import UserError
+from headless_eval.policies.trained_on import TrainedOn, write_trained_on
 
 _EMA_DECAY = 0.999
 _WEIGHT_DECAY = 0.01
@@ -120,6 +121,32 @@ class Trainer(ABC):
         """Return the model's state with the moving average of its weights, float32 on the CPU."""
         state = self.model.state_dict()
         return {name: self.average.get(name, state[name]).cpu().float() for name in state}
+
+
+def train(trainer: Trainer, export: Callable[[Path], None], trained_on: TrainedOn, console: Console) -> Path:
+    """Train to the end of the schedule, from the step that the folder of results holds; return the policy's folder.
+
+    Args:
+        trainer: at its first step.
+        export: writes the policy's folder.
+        trained_on: the tasks, which the policy's folder states.
+        console: for progress.
+    """
+    results = trainer.settings.results
+    checkpoint, folder = results / "training.safetensors", results / "policy"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+        console.print(f"continuing from step {trainer.step}", highlight=False)
+
+    def save() -> None:
+        trainer.save(checkpoint)
+        export(folder)
+        write_trained_on(folder, trained_on)
+
+    fit(trainer, console, save)
+    (results / "loss.json").write_text(json.dumps(trainer.curve, indent=1))
+    console.print(f"policy written to {folder}", highlight=False)
+    return folder
 
 
 def fit(trainer: Trainer, console: Console, save: Callable[[], None]) -> None:
