@@ -47,8 +47,6 @@ class RemotePolicy:
         self._idle: list[Connection] = [connect(address, first_patience)]
         self._connections: dict[int, Connection] = {}
         self._failed: dict[int, Exception] = {}  # by the slot of the episode that cannot go on
-        self._latest: dict[int, tuple[bytes, dict[str, Any]]] = {}
-        self._given: dict[int, tuple[bytes, dict[str, Any]]] = {}
         weakref.finalize(self, _close, self._idle, self._connections)
         self.metadata: dict[str, Any] = self._idle[0].metadata
         told = self.metadata.get("robot")
@@ -82,24 +80,18 @@ class RemotePolicy:
         return replies
 
     def _ask(self, slot: int, request: bytes) -> dict[str, Any]:
-        # When one episode of several fails, the loop asks once more for each alone. What failed must not go on on a
-        # new connection, which knows nothing of the episode; and what a server has answered it is not asked again.
+        # An episode that failed must not go on on a new connection, which knows nothing of the episode.
         if slot in self._failed:
             raise self._failed[slot]
-        before = self._given.pop(slot, None)
-        if before is not None and before[0] == request:
-            return before[1]
         if slot not in self._connections:
             self._connections[slot] = self._connect()
         try:
-            reply = self._connections[slot].ask(request)
+            return self._connections[slot].ask(request)
         except BaseException as error:
             self._connections.pop(slot).close()
             if isinstance(error, Exception):
-                self._failed[slot], self._given = error, dict(self._latest)
+                self._failed[slot] = error
             raise
-        self._latest[slot] = request, reply
-        return reply
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
         """Begin new episodes in these slots, each on a new connection; None: end all episodes.
@@ -110,8 +102,7 @@ class RemotePolicy:
         for slot in {*self._connections, *self._failed} if slots is None else slots:
             if slot in self._connections:
                 self._connections.pop(slot).close()
-            for of_episode in (self._failed, self._latest, self._given):
-                of_episode.pop(slot, None)
+            self._failed.pop(slot, None)
         for slot in slots or ():
             self._connections[slot] = self._connect()
 
