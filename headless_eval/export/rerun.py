@@ -1,9 +1,7 @@
 """An episode as a recording for Rerun: cameras, state, and the actions beside those of its twin, on one time line."""
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.rollout.replay import name_of, replay
 from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.resume import config_from
+from headless_eval.shared.files import replaced
 from headless_eval.shared.program import install
 from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
@@ -52,7 +51,8 @@ def export_rerun(folder: Path, output: Path, variant: str | None = None, episode
     suite = find_suite(run.manifest["suite"])
     twin = None if record.configuration == run.baseline else _twin(run, record)
     try:
-        with _replacing(output) as partial:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(output) as partial:
             recording = _Recording(partial, run, suite, record)
             recording.add_actions(record.configuration, actions)
             if twin is not None:
@@ -237,18 +237,6 @@ def _layout(rerun: Any, robot: Robot) -> Any:
     state = blueprint.TimeSeriesView(origin="state", name="state")
     left = blueprint.Vertical(*cameras, blueprint.Tabs(about, video, state))
     return blueprint.Blueprint(blueprint.Horizontal(left, blueprint.Grid(*plots), column_shares=[1, 2]))
-
-
-@contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Give a file that replaces ``output`` when the block ends without an exception."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        yield partial
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _rerun() -> Any:

@@ -12,6 +12,24 @@ from headless_eval.errors import UserError
 
 
 @contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a path in the same folder, whose file replaces ``path`` when the block ends without an exception.
+
+    For writers that take a path; others write by ``replacing``.
+
+    Raises:
+        OSError: the file cannot be moved; ``path`` then keeps its old content.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a new file that replaces ``path`` when the block ends without an exception.
 
@@ -25,16 +43,10 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         OSError: the file cannot be written; ``path`` then keeps its old content.
     """
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, mode, **text) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replaced(path) as temporary, open(temporary, mode, **text) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

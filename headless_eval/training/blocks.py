@@ -10,6 +10,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.numpy import save_file
 
+from headless_eval.shared.files import replaced
 from headless_eval.sims import gl
 
 
@@ -72,9 +73,8 @@ def collect_blocks(
 def write_block(block: Block, folder: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> int:
     """Write a block's observations to its file, whole or not at all; return the block's number of episodes."""
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    part = block.path(folder).with_suffix(".part")
-    save_file(arrays, part)
-    part.replace(block.path(folder))
+    with replaced(block.path(folder)) as file:
+        save_file(arrays, file)
     return block.count
 
 

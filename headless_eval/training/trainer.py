@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from headless_eval.config.train import TrainConfig
 from headless_eval.errors import UserError
 from headless_eval.policies.trained_on import TrainedOn, write_trained_on
+from headless_eval.shared.files import replaced
 
 _EMA_DECAY = 0.999
 _WEIGHT_DECAY = 0.01
@@ -94,10 +95,9 @@ class Trainer(ABC):
         for parameter, moments in self.optimizer.state.items():
             for key in ("exp_avg", "exp_avg_sq", "step"):
                 arrays[f"{key}.{names[parameter]}"] = moments[key]
-        part = path.with_suffix(".part")
         clock = {"step": str(self.step), "seconds": str(self.seconds), "curve": json.dumps(self.curve)}
-        save_file({name: value.contiguous().clone() for name, value in arrays.items()}, part, clock)
-        part.replace(path)
+        with replaced(path) as file:
+            save_file({name: value.contiguous().clone() for name, value in arrays.items()}, file, clock)
 
     def load(self, path: Path) -> None:
         """Continue from the state that ``save`` wrote."""
