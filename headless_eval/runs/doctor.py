@@ -5,22 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from headless_eval.contracts.compatibility import Declared
 from headless_eval.errors import UserError
 from headless_eval.local_policy import load_policy
 from headless_eval.policies.adapter import declared_of
 from headless_eval.policies.baselines import BASELINES
-from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
+from headless_eval.policies.checks import FAILED, OK, WARNING, Check
 from headless_eval.policies.device import check_device
 from headless_eval.policies.registry import find_claimant, find_family, find_policy
 from headless_eval.policies.trained_on import read_trained_on
+from headless_eval.runs.check_table import check_table
 from headless_eval.runs.compatibility import check, table
-from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.shared.terminal import new_console
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
-
-_STYLES = {OK: "green", WARNING: "yellow", FAILED: "bold red", SKIPPED: "dim"}
 
 
 def doctor(
@@ -61,7 +59,7 @@ def doctor(
     console = new_console()
     console.print(f"{name} as {settings.name}, {dtype} on {device}", highlight=False)
     checks = list(examine(folder, settings, tokenizer, device, dtype, trained_prompt(folder)))
-    console.print(_listing(checks))
+    console.print(check_table(checks))
     horizon = getattr(settings, "open_loop_horizon", None) or settings.robot.open_loop_horizon
     fits = _compare(console, name, declared_of(settings.robot, settings), compared, horizon)
     failures, warnings = (sum(one.status == status for one in checks) for status in (FAILED, WARNING))
@@ -89,18 +87,11 @@ def _examine_loaded(name: str, suite: Suite | None, **options: Any) -> int:
                 "none: observations are reordered" if policy.stateless else f"{slots} at a time",
             ),
         ]
-        console.print(_listing(checks))
+        console.print(check_table(checks))
         fits = _compare(console, name, policy.declared, suite, policy.open_loop_horizon)
     if fits:
         console.print("This policy can be loaded." if suite is None else "This policy can be evaluated.")
     return 0 if fits else 2
-
-
-def _listing(checks: Sequence[Check]) -> Listing:
-    rows: list[list[str | Text]] = [
-        [one.name, Text(one.status, _STYLES[one.status]), one.text] for one in checks
-    ]
-    return Listing(("check", "result", "finding"), rows, 3)
 
 
 def _compare(console: Console, name: str, policy: Declared, suite: Suite | None, horizon: int) -> bool:

@@ -4,26 +4,23 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from rich.text import Text
-
 from headless_eval.config.conformance import CheckPluginConfig
 from headless_eval.contracts.robots import ROBOTS, Robot
 from headless_eval.errors import UserError
 from headless_eval.local_policy import load_policy
-from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
+from headless_eval.policies.checks import FAILED, Check
 from headless_eval.policies.device import check_device
 from headless_eval.policies.registry import list_policies
 from headless_eval.quant.methods import METHODS, Method
+from headless_eval.runs.check_table import check_table
 from headless_eval.runs.conformance.method import examine_method
 from headless_eval.runs.conformance.policy import examine_policy
 from headless_eval.runs.conformance.robot import examine_robot
 from headless_eval.runs.conformance.suite import examine_suite
 from headless_eval.shared import places
 from headless_eval.shared.suggest import unknown
-from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.shared.terminal import new_console
 from headless_eval.sims.registry import SUITES, Suite, find_suite
-
-_STYLES = {OK: "green", WARNING: "yellow", FAILED: "bold red", SKIPPED: "dim"}
 
 
 def check_plugin(settings: CheckPluginConfig) -> int:
@@ -45,10 +42,7 @@ def check_plugin(settings: CheckPluginConfig) -> int:
     console = new_console()
     console.print(f"{kind} {settings.thing}", highlight=False)
     checks = list(_examine(kind, thing, settings))
-    rows: list[list[str | Text]] = [
-        [one.name, Text(one.status, _STYLES[one.status]), one.text] for one in checks
-    ]
-    console.print(Listing(("test", "result", "finding"), rows, 3))
+    console.print(check_table(checks, "test"))
     failures = sum(one.status == FAILED for one in checks)
     if failures:
         console.print(f"{failures} of {len(checks)} tests failed.")
