@@ -4,6 +4,7 @@ Source: ``lerobot/datasets/utils.py`` and ``dataset_metadata.py`` of LeRobot 0.6
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,9 @@ class WriterV30(DatasetWriter):
 
     def _info(self) -> dict[str, Any]:
         return {
-            "data_files_size_in_mb": _DATA_MB,
-            "video_files_size_in_mb": _VIDEO_MB,
+            # Whole numbers above 0, as LeRobot wants them.
+            "data_files_size_in_mb": max(1, math.ceil(self._data_mb)),
+            "video_files_size_in_mb": max(1, math.ceil(self._video_mb)),
             "data_path": _DATA,
             "video_path": _VIDEO,
         }

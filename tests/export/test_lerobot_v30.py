@@ -96,6 +96,8 @@ def test_full_files_are_followed_by_others(tmp_path):
     import pandas
 
     folder = write(tmp_path / "small", data_mb=0, video_mb=0)
+    info = json.loads((folder / "meta/info.json").read_text())
+    assert (info["data_files_size_in_mb"], info["video_files_size_in_mb"]) == (1, 1)
     episodes = pandas.read_parquet(folder / "meta/episodes/chunk-000/file-000.parquet")
     assert episodes["data/file_index"].tolist() == [0, 1, 2]
     assert episodes[f"videos/{CAMERA}/file_index"].tolist() == [0, 1, 2]
