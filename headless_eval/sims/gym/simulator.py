@@ -228,9 +228,9 @@ class GymSimulator:
             )
         return bool(info.get(success, False))
 
-    def _discard(self, slot: int, *, close: bool = True) -> None:
+    def _discard(self, slot: int) -> None:
         there = self._slots.pop(slot, None)
-        if there is not None and close:
+        if there is not None:
             there.env.close()
 
 
