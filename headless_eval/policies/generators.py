@@ -1,4 +1,4 @@
-"""Random generators of the process, each slot with states of its own: for policies that take no seed and no noise."""
+"""Random generators of the process: kept as they are, or with states of each slot's own for policies without a seed."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -26,12 +26,11 @@ class SlotGenerators:
 
     def seed(self, slot: int, seed: int) -> None:
         """Let a slot's episode begin with generators of this seed, 0 to 2**32 - 1."""
-        outside = _present()
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002 - the global generator, which policies draw from
-        torch.manual_seed(seed)
-        self._states[slot] = _present()
-        _set(outside)
+        with kept_generators():
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 - the global generator, which policies draw from
+            torch.manual_seed(seed)
+            self._states[slot] = _present()
 
     def forget(self, slots: Sequence[int] | None) -> None:
         """Forget the states of some slots; None: of all."""
@@ -47,13 +46,22 @@ class SlotGenerators:
         if slot not in self._states:
             yield
             return
-        outside = _present()
-        _set(self._states[slot])
-        try:
-            yield
-        finally:
-            self._states[slot] = _present()
-            _set(outside)
+        with kept_generators():
+            _set(self._states[slot])
+            try:
+                yield
+            finally:
+                self._states[slot] = _present()
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave the process's generators after the block as they were before it."""
+    outside = _present()
+    try:
+        yield
+    finally:
+        _set(outside)
 
 
 def _present() -> _States:

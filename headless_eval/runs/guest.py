@@ -1,18 +1,17 @@
 """A run as a guest in another program's process: what it leaves as it found it."""
 
 import os
-import random
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
 import torch
 from torch import nn
 
 from headless_eval.contracts.variant import Variant
 from headless_eval.local_policy import LocalPolicy
+from headless_eval.policies.generators import kept_generators
 from headless_eval.quant.precision import Precision
 
 
@@ -28,7 +27,7 @@ def untouched() -> Iterator[None]:
         stack.enter_context(_environment())
         stack.enter_context(warnings.catch_warnings())
         if threading.current_thread() is threading.main_thread():
-            stack.enter_context(_generators())
+            stack.enter_context(kept_generators())
         for device in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device):
                 # Without its cache: it would keep rounded weights of one variant for the next.
@@ -81,15 +80,3 @@ def _environment() -> Iterator[None]:
         for name, value in before.items():
             if os.environ.get(name) != value:
                 os.environ[name] = value
-
-
-@contextmanager
-def _generators() -> Iterator[None]:
-    python, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  the one that others use
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    try:
-        with torch.random.fork_rng(devices=list(devices)):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy_state)  # noqa: NPY002
