@@ -1,34 +1,12 @@
 """A policy that does not fit a suite is refused with a table before anything runs."""
 
-import sys
-
 import pytest
 
 from headless_eval.cli.main import main
 
-CODE = """
-import numpy as np
 
-class Fitting:
-    robot = "droid"
-    stateless = True
-    requires = {"action_horizon": 4}
-    def infer(self, obs):
-        return {"actions": np.zeros((4, 8))}
-
-class Fast(Fitting):
-    requires = {"control_hz": 50, "cameras": ["observation/top"]}
-"""
-
-
-@pytest.fixture
-def policy(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "fit.py").write_text(CODE)
-
-
-def test_a_run_is_refused_with_one_table(policy, tmp_path, capsys):
+@pytest.mark.usefixtures("fit_file")
+def test_a_run_is_refused_with_one_table(tmp_path, capsys):
     assert main(["run", "--policy", "./fit.py:Fast", "--dtypes", "float32", "--videos", "none"]) == 2
     said = capsys.readouterr().err
     assert "control rate" in said

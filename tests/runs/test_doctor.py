@@ -1,31 +1,8 @@
 """``doctor`` on policies of the user's own and beside a suite; checks of files: tests/policies/*/test_preflight.py."""
 
-import sys
-
 import pytest
 
 from headless_eval.cli.main import main
-
-CODE = """
-import numpy as np
-
-class Fitting:
-    robot = "droid"
-    stateless = True
-    requires = {"action_horizon": 4}
-    def infer(self, obs):
-        return {"actions": np.zeros((4, 8))}
-
-class Fast(Fitting):
-    requires = {"control_hz": 50, "cameras": ["observation/top"]}
-"""
-
-
-@pytest.fixture
-def policy(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "fit.py").write_text(CODE)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +27,8 @@ def policy(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_doctor_prints_the_comparison(policy, words, status, expected, capsys):
+@pytest.mark.usefixtures("fit_file")
+def test_doctor_prints_the_comparison(words, status, expected, capsys):
     assert main(["doctor", *words]) == status
     said = capsys.readouterr().out
     assert expected in said
