@@ -49,7 +49,7 @@ def untrained_policy(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def droid_policy(request) -> str:
     """What ``--policy`` takes: the bundled policy, or, where it is not there, one with random weights."""
     if BUNDLED_POLICY in list_policies():

@@ -12,27 +12,11 @@ from headless_eval.cli.main import main
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
-from headless_eval.policies.registry import list_policies
 from headless_eval.results import RunDirectory
 from headless_eval.rollout.replay import replay
 
 EXTERIOR = "observation.images.exterior_image_1_left"
 WRIST = "observation.images.wrist_image_left"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, request):
-    """Two episodes of a second, at two precisions."""
-    from droid_suite import BUNDLED_POLICY, short_tasks
-
-    bundled = BUNDLED_POLICY in list_policies()
-    policy = BUNDLED_POLICY if bundled else str(request.getfixturevalue("untrained_policy"))
-    folder = tmp_path_factory.mktemp("runs") / "short"
-    flags = ["--policy", policy, "--tasks", "2", "--episodes", "2", "--dtypes", "float32", "boolean"]
-    with pytest.MonkeyPatch.context() as patch:
-        short_tasks(patch)
-        assert main(["run", *flags, "--videos", "none", "--results", str(folder), "--quiet"]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")

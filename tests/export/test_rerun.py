@@ -9,25 +9,9 @@ import pytest
 from droid_suite import SHORT_STEPS
 
 from headless_eval.cli.main import main
-from headless_eval.policies.registry import list_policies
 from headless_eval.results import RunDirectory
 
 pytest.importorskip("rerun", reason="the extra rerun is not installed")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, request):
-    """Two episodes of a second, at two precisions, with videos."""
-    from droid_suite import BUNDLED_POLICY, short_tasks
-
-    bundled = BUNDLED_POLICY in list_policies()
-    policy = BUNDLED_POLICY if bundled else str(request.getfixturevalue("untrained_policy"))
-    folder = tmp_path_factory.mktemp("runs") / "short"
-    flags = ["--policy", policy, "--tasks", "2", "--episodes", "2", "--dtypes", "float32", "boolean"]
-    with pytest.MonkeyPatch.context() as patch:
-        short_tasks(patch)
-        assert main(["run", *flags, "--results", str(folder), "--quiet"]) == 0
-    return folder
 
 
 def read(file):
