@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from headless_eval.contracts.simulator import MAX_ACTION, Simulator, StepResult
+from headless_eval.contracts.simulator import MAX_ACTION, Simulator, StepResult, hash_of_state
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import LostConnection, StopRun, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
@@ -218,6 +218,7 @@ class _Episode:
     success: bool = False
     ended: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
+    initial_state: str | None = None
     spent: TimeSpent = field(default_factory=TimeSpent)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=perf_counter)
@@ -296,6 +297,7 @@ class _Episode:
             error=describe_error(fault) if isinstance(fault, Exception) else fault,
             variant=dict(variant.settings) or None,
             metrics=self.finite_metrics() or None,
+            initial_state_sha256=self.initial_state,
         )
 
 
@@ -360,6 +362,8 @@ class _Rollout:
             with self.doing("sim", [episode]):
                 self.policy.reset([episode.slot], [episode.trial.seed.policy_seed()])
                 self.simulator.reset(episode.slot, episode.trial.task, episode.trial.seed)
+                tell = getattr(self.simulator, "initial_state", None)
+                episode.initial_state = None if tell is None else hash_of_state(tell(episode.slot))
             with self.clock("render", [episode]):
                 episode.video = self.open_video(episode.trial)
             self.film(episode)

@@ -4,7 +4,6 @@ This module knows no model.
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from headless_eval.checkpoints.sources import Fill, StoredArray, Tile, as_bytes
 from headless_eval.errors import UserError
 from headless_eval.shared.program import install
+from headless_eval.shared.untrusted import read_json
 
 _MARKERS = ("manifest.ocdbt", "_METADATA")
 _ARRAYS = {"/.zarray": "zarr", "/zarr.json": "zarr3"}
@@ -97,7 +97,7 @@ def _damaged(folder: Path, error: object) -> UserError:
 def _is_complete(folder: Path) -> bool:
     """Return whether every chunk was written, including chunks of zeros, as orbax's metadata says."""
     try:
-        said = json.loads((folder / "_METADATA").read_bytes())
+        said = read_json(folder / "_METADATA")
     except (OSError, ValueError):
         return False
     return isinstance(said, dict) and said.get("store_array_data_equal_to_fill_value") is True

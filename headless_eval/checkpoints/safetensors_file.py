@@ -4,9 +4,8 @@ The safetensors library maps a file into memory, and every page that it has read
 needs the room: a checkpoint would take twice its size.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from headless_eval.checkpoints.sources import Span, StoredArray
 from headless_eval.errors import UserError
 from headless_eval.shared.files import replacing
+from headless_eval.shared.untrusted import parse_json
 
 SHARD_BYTES = 14_500_000  # with its header, a file stays under 15 MB
 
@@ -50,7 +50,7 @@ class SafetensorsFile:
         _check(path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            self._entries = json.loads(file.read(length))
+            self._entries = parse_json(file.read(length))
         self._entries.pop("__metadata__", None)
         self._start = 8 + length
         self.shapes: dict[str, tuple[int, ...]] = {
@@ -81,13 +81,7 @@ def find_weights(directory: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if shards:
-        match = re.fullmatch(r"model-\d+-of-(\d+)\.safetensors", shards[0].name)
-        count = int(match[1]) if match else 0
-        wanted = [shard_name(index, count) for index in range(count)]
-        missing = [name for name in wanted if not (directory / name).is_file()]
-        if missing or len(shards) != count:
-            what = f"{missing[0]} is missing" if missing else "there are shards of different sets"
-            raise UserError(f"the weights in {directory} are incomplete: {what}")
+        _check_shards(directory, [path.name for path in shards])
         return shards
     if not directory.is_dir():
         raise UserError(f"no checkpoint at {directory}: it has to be a folder")
@@ -98,6 +92,18 @@ def find_weights(directory: Path) -> list[Path]:
             "convert it to model.safetensors"
         )
     raise UserError(f"no weights in {directory}: there is neither model.safetensors nor params/")
+
+
+def _check_shards(directory: Path, names: Collection[str]) -> None:
+    """Check that these are all shards of one set; a name may state any number of them."""
+    match = re.fullmatch(r"model-\d+-of-(\d{1,18})\.safetensors", min(names))
+    count = int(match[1]) if match else 0
+    # One more than there are names one of at least that is missing, however many there should be.
+    wanted = (shard_name(index, count) for index in range(min(count, len(names) + 1)))
+    missing = next((name for name in wanted if name not in names), None)
+    if missing or len(names) != count:
+        what = f"{missing} is missing" if missing else "there are shards of different sets"
+        raise UserError(f"the weights in {directory} are incomplete: {what}")
 
 
 def shard_name(index: int, count: int) -> str:

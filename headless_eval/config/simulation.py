@@ -25,7 +25,7 @@ class SimulationSettings(Settings):
     tasks: Annotated[tuple[str, ...], flag("TASK ...", "all", "--scenes")] = ()
     """Tasks by number or key, such as 1 or scene_1."""
 
-    seed: Annotated[int, flag(least=0)] = 7
+    seed: Annotated[int, flag(least=0, most=2**63 - 1)] = 7
     """Fixes initial states and noise, with the task and the episode's index."""
 
     slots: Annotated[int, flag(least=1, free=True)] = 4

@@ -1,5 +1,6 @@
 """Interface of simulators: tasks, slots, steps, frames, metrics."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -42,17 +43,30 @@ class StepResult:
     over: bool = False
 
 
+def hash_of_state(state: np.ndarray | None) -> str | None:
+    """Return the SHA-256 of a state's numbers, rounded to float32, little-endian; None for None.
+
+    Rounded, because the last bit of a sine differs between processors.
+    """
+    if state is None:
+        return None
+    return hashlib.sha256(np.ascontiguousarray(state, "<f4").tobytes()).hexdigest()
+
+
 class Simulator(Protocol):
     """A suite of tasks with ``num_slots`` independent episodes at once.
 
     A slot's episode depends only on its task, its seed and its actions, not on the number of slots or on other slots.
 
-    Three attributes are optional:
+    Four attributes are optional:
 
     - ``metrics``, the units of the entries of ``StepResult.metrics``, by name: ``{"distance": "m"}``, ``""`` for a
     number.
     - ``libraries``, the distributions whose versions episodes can depend on: ``("mujoco",)``.
     - ``max_action``, the limit of an action's magnitude, where it is not ``MAX_ACTION``; more is an error.
+    - ``initial_state(slot)``, the numbers that a slot's episode starts from, an array of any shape, or None; asked
+    after ``reset``. Records keep their hash, and only episodes with the same one are compared in pairs. What was drawn
+    or set is better than what was simulated from it, which may differ from machine to machine.
     """
 
     suite: str

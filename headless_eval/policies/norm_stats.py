@@ -10,6 +10,7 @@ import numpy as np
 
 from headless_eval.errors import UserError
 from headless_eval.shared.files import replacing
+from headless_eval.shared.untrusted import convert, read_json
 
 _EPSILON = 1e-6
 
@@ -72,12 +73,13 @@ def _make(kind: str, lists: Any) -> NormStats:
                 raise UserError(f"the normalisation statistics of {kind} hold no {name!r}")
             continue
         try:
-            arrays[name] = np.asarray(lists[name], dtype=np.float64)
-        except (TypeError, ValueError):
+            # Not by NumPy alone, which makes numbers of texts and truth values.
+            arrays[name] = np.array(convert(lists[name], list[float]), np.float64)
+        except ValueError:
             raise UserError(
                 f"the normalisation statistics' {name!r} of {kind} is no list of numbers"
             ) from None
-        if arrays[name].ndim != 1 or not np.isfinite(arrays[name]).all():
+        if not np.isfinite(arrays[name]).all():
             raise UserError(f"the normalisation statistics' {name!r} of {kind} is no list of finite numbers")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
@@ -102,7 +104,7 @@ def read_norm_stats(path: Path) -> dict[str, NormStats]:
         UserError: the file is missing or does not hold statistics.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise UserError(
             f"no normalisation statistics at {path}: without them every action would be wrong; "

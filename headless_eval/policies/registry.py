@@ -1,8 +1,6 @@
 """Registry of policies and families: bundled policies by name, others by folder or checkpoint. Imports no torch."""
 
 import ast
-import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +11,7 @@ from headless_eval.errors import UserError
 from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.trained_on import TrainedOn, read_trained_on
 from headless_eval.shared.suggest import unknown
+from headless_eval.shared.untrusted import read_table
 
 DEFAULT = "pi0-droid-tiny"
 BUNDLED = Path(__file__).parent / "bundled"
@@ -166,11 +165,10 @@ def float32_only(policy: str | Path) -> str | None:
 def family_named(file: Path) -> str | None:
     """Return the family that a configuration, TOML or JSON, names; None: it names no family, or cannot be read."""
     try:
-        text = file.read_text(encoding="utf-8")
-        table = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+        family = read_table(file).get("family")
     except (OSError, ValueError):
         return None
-    return table.get("family") if isinstance(table, dict) else None
+    return family if isinstance(family, str) else None
 
 
 def check_engine(engine: str, execution: str) -> None:

@@ -1,6 +1,5 @@
 """Training tasks of a policy: ``trained_on.toml`` in its folder, for a warning before runs on other tasks."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from headless_eval.contracts.simulator import Task
 from headless_eval.errors import UserError
 from headless_eval.shared.files import replacing
 from headless_eval.shared.toml import from_table, to_toml
+from headless_eval.shared.untrusted import read_toml
 
 _FILE = "trained_on.toml"
 
@@ -51,7 +51,7 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
     if not path.is_file():
         return None
     try:
-        return from_table(TrainedOn, tomllib.loads(path.read_text(encoding="utf-8")))
+        return from_table(TrainedOn, read_toml(path))
     except (OSError, ValueError, UserError) as error:
         raise UserError(f"{path} does not say what the policy was trained on: {error}") from None
 

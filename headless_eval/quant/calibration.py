@@ -17,6 +17,7 @@ from headless_eval.errors import UserError
 from headless_eval.quant.activations import leaves_of
 from headless_eval.quant.hashing import add_tensor
 from headless_eval.shared.files import replacing
+from headless_eval.shared.untrusted import convert, parse_json
 
 _FORMAT = "headless-eval calibration 1"
 _TOKENS = 128
@@ -86,7 +87,7 @@ class Calibration:
                 for name, tensor in tensors.items()
                 if name.endswith(".largest")
             }
-            facts = json.loads(metadata["facts"])
+            facts = convert(parse_json(metadata["facts"]), dict[str, Any])
         except (KeyError, ValueError):
             raise UserError(f"{path} is damaged: make it again with headless-eval calibrate") from None
         return cls(layers, facts)

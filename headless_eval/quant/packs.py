@@ -19,6 +19,7 @@ from headless_eval.quant.integers import PackedWeight
 from headless_eval.quant.linears import InputQuantizer, LinearInScope, OutputRotation, QuantizedLinear
 from headless_eval.quant.methods import Bits, Method
 from headless_eval.shared.files import replacing, try_folder
+from headless_eval.shared.untrusted import convert, parse_json
 
 _FORMAT = "headless-eval packed weights 1"
 _log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def _read(path: Path, linears: Sequence[LinearInScope]) -> dict[str, QuantizedLi
         metadata = file.metadata() or {}
         if metadata.get("format") != _FORMAT:
             raise ValueError("it is of another format")
-        facts = json.loads(metadata["packed"])
+        facts = convert(parse_json(metadata["packed"]), dict[str, dict[str, int]])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return {linear.name: _layer(linear, tensors, facts.get(linear.name)) for linear in linears}
 

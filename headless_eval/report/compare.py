@@ -13,9 +13,10 @@ import numpy as np
 from headless_eval.errors import UserError
 from headless_eval.report.sides import Side
 from headless_eval.report.statistics import Interval, holm, wilson_interval
-from headless_eval.report.summary import Comparison, compare
+from headless_eval.report.summary import Comparison, compare_pairs
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.differences import Difference, differences
+from headless_eval.results.pairing import pair
 
 APART = 0.05
 """A visible difference in an entry of an action: 3 degrees of a joint, a twentieth of the gripper's range."""
@@ -76,6 +77,7 @@ class ComparedRow:
         paired: the second against the first, over the same episodes that ended without an error in both; None without
             such episodes. ``p_holm`` is given for all tasks together: corrected over all comparisons that are made.
         divergence: the divergence of their trajectories.
+        unpaired: episodes of the same task and number that are not the same: seed or initial state differ.
     """
 
     configuration: str
@@ -84,6 +86,7 @@ class ComparedRow:
     b: Rate
     paired: Comparison | None
     divergence: Divergence
+    unpaired: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,15 +170,16 @@ def _compare(one: Side, other: Side) -> ComparedPair:
         for wanted in [[task] for task in tasks] + ([tasks] if len(tasks) > 1 else []):
             ours = [record for task in wanted for record in left[configuration, task]]
             theirs = [record for task in wanted for record in right[configuration, task]]
-            pairs = _same_episodes(ours, theirs)
-            actions = [(one.run.actions(a), other.run.actions(b)) for a, b in pairs]
+            pairs = pair(theirs, ours)
+            actions = [(one.run.actions(a), other.run.actions(b)) for b, a in pairs.matched]
             row = ComparedRow(
                 configuration,
                 wanted[0] if len(wanted) == 1 else None,
                 rate(ours),
                 rate(theirs),
-                compare([b for _, b in pairs], [a for a, _ in pairs]),
+                compare_pairs(pairs.matched),
                 _divergence(actions, horizon),
+                len(pairs.unmatched),
             )
             rows.append(row)
     return ComparedPair(one, other, tuple(rows), tuple(differences(one.run.manifest, other.run.manifest)))
@@ -187,22 +191,6 @@ def _cells(records: Sequence[EpisodeRecord], name: str | None) -> _Cells:
     for record in records:
         cells.setdefault((name or record.configuration, record.task_key), []).append(record)
     return cells
-
-
-def _same_episodes(
-    ours: Sequence[EpisodeRecord], theirs: Sequence[EpisodeRecord]
-) -> list[tuple[EpisodeRecord, EpisodeRecord]]:
-    """Return the pairs of records of the same episode that both ended without an error: task, number and seed agree."""
-    by_episode = {_episode(record): record for record in theirs if record.status != ERROR}
-    return [
-        (record, by_episode[_episode(record)])
-        for record in ours
-        if record.status != ERROR and _episode(record) in by_episode
-    ]
-
-
-def _episode(record: EpisodeRecord) -> tuple[int, int, int]:
-    return record.task_id, record.episode, record.seed
 
 
 def rate(records: Sequence[EpisodeRecord]) -> Rate:
@@ -250,4 +238,4 @@ def _divergence(
 def _horizon(run: RunDirectory) -> int | None:
     settings = run.manifest.get("settings")
     horizon = settings.get("open_loop_horizon") if isinstance(settings, Mapping) else None
-    return horizon if isinstance(horizon, int) and horizon > 0 else None
+    return horizon if type(horizon) is int and horizon > 0 else None

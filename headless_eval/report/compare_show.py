@@ -21,6 +21,7 @@ from headless_eval.report.summary import Comparison, explain_scopes
 from headless_eval.report.tables import format_p, format_points
 from headless_eval.results import EpisodeRecord, RunDirectory
 from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.shared.text import plural
 
 _SHOWN_DIFFERENCES = 12
 
@@ -47,11 +48,19 @@ def print_comparison(settings: CompareConfig) -> int:
     else:
         console.print(_rates_of_many(sides))
         console.print(_pairs(pairs))
+    for pair in pairs:
+        if strange := sum(row.unpaired for row in overall(pair.rows)):
+            console.print(
+                f"{plural(strange, 'episode')} of {pair.b.label} {'are' if strange > 1 else 'is'} not paired with "
+                f"{pair.a.label}'s of the same number: seed or initial state differ.",
+                highlight=False,
+                soft_wrap=True,
+            )
     if not any(row.divergence.pairs for pair in pairs for row in pair.rows):
         paired = any(row.paired for pair in pairs for row in pair.rows)
         reason = "None of these episodes' actions were kept on both sides"
         if not paired:
-            reason = "No episode with the same seed ended without an error in both"
+            reason = "No episode of the same seed and initial state ended without an error in both"
         console.print(f"{reason}: there are no actions to compare.", highlight=False, soft_wrap=True)
     elif len(sides) == 2:
         console.print(_divergences(pairs[0]))
@@ -96,7 +105,8 @@ def _rates(pair: ComparedPair, comparisons: int) -> Listing:
         {
             "A": "Successes of episodes, in brackets 95 % intervals after Wilson in percent.",
             "B": "",
-            "B − A": "B − A: over the episodes with the same seed, percentage points, 95 % interval after Newcombe.",
+            "B − A": "B − A: over the same episodes (seed and initial state), percentage points, 95 % interval after "
+            "Newcombe.",
             "p": _p_legend(comparisons),
         },
         lambda row: [_shown_rate(row.a), _shown_rate(row.b), *_shown_difference(row.paired)],

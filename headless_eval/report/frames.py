@@ -14,14 +14,14 @@ from headless_eval.errors import UserError
 from headless_eval.report.exports import more_columns, more_fields
 from headless_eval.report.summary import Summary
 from headless_eval.results import EpisodeRecord
-from headless_eval.results.record import ERROR, FIELDS, OPTIONAL
+from headless_eval.results.record import ERROR, FIELDS
 from headless_eval.sims.registry import find_suite
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 COLUMNS = (
-    *(name for name in FIELDS if name not in ("error", "actions", *OPTIONAL)),
+    *(name for name in FIELDS if name not in ("error", "actions", "metrics", "variant")),
     *("error_type", "error_message", "error_traceback"),
 )
 """The columns that every table of episodes has; ``more_columns`` of variants and metrics follow."""
@@ -34,7 +34,7 @@ ALL_TASKS = "all"
 
 SUMMARY_COLUMNS = (
     *("configuration", "dtype", "mode", "task", "episodes", "successes", "errors"),
-    *("rate", "rate_low", "rate_high", "pairs", "gained", "lost"),
+    *("rate", "rate_low", "rate_high", "pairs", "unpaired", "gained", "lost"),
     *("difference", "difference_low", "difference_high", "p", "p_mid", "p_holm", "detectable"),
 )
 """The columns of ``summary_frame``."""
@@ -102,6 +102,7 @@ def summary_frame(summary: Summary) -> DataFrame:
                 "rate_low": low,
                 "rate_high": high,
                 "pairs": one.pairs if one else 0,
+                "unpaired": row.unpaired,
                 "gained": one.gained if one else None,
                 "lost": one.lost if one else None,
                 "difference": one.difference if one else None,
@@ -114,7 +115,7 @@ def summary_frame(summary: Summary) -> DataFrame:
             }
         )
     kinds = dict.fromkeys(("configuration", "dtype", "mode", "task"), "string")
-    kinds |= dict.fromkeys(("episodes", "successes", "errors", "pairs"), "int64")
+    kinds |= dict.fromkeys(("episodes", "successes", "errors", "pairs", "unpaired"), "int64")
     kinds |= dict.fromkeys(("gained", "lost"), "Int64")
     shares = ("rate", "rate_low", "rate_high", "difference", "difference_low", "difference_high")
     kinds |= dict.fromkeys((*shares, "p", "p_mid", "p_holm", "detectable"), "float64")

@@ -55,7 +55,7 @@ def gate(settings: GateConfig) -> int:
     for record in records:
         seconds[record.configuration] = seconds.get(record.configuration, 0.0) + record.total_s
     manifest = run.manifest
-    wanted = len(manifest["tasks"]) * int(manifest.get("episodes") or 0)
+    wanted = len(manifest["tasks"]) * manifest["episodes"]
     names = run.variants
     if run.baseline not in names or len(names) < 2:
         raise UserError(
@@ -88,6 +88,10 @@ def _judge(
         return "error", f"{row.episodes} of {wanted} episodes have run"
     if name == summary.baseline:
         return "passed", f"{row.successes} of {row.episodes} succeed; what the others are compared with"
+    if row.unpaired:
+        return "error", (
+            f"{row.unpaired} of {row.episodes} episodes are not {summary.baseline}'s: seed or initial state differ"
+        )
     if row.comparison is None:
         return "error", f"there is no {summary.baseline} episode to compare with"
     facts, judged = _facts(row), judge_interval(row.comparison, max_drop)

@@ -14,6 +14,7 @@ from headless_eval.report.statistics import (
     newcombe_paired_interval,
     wilson_interval,
 )
+from headless_eval.results.pairing import pair
 from headless_eval.results.record import ERROR, EpisodeRecord
 from headless_eval.results.sequential import ALPHA
 from headless_eval.results.stopping import SequentialDecision
@@ -21,7 +22,7 @@ from headless_eval.results.stopping import SequentialDecision
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant against the baseline, over the (task, episode) pairs that ended without error in both.
+    """A variant against the baseline, over the same episodes (``results.pairing``) that ended without error in both.
 
     Args:
         pairs: number of pairs.
@@ -83,6 +84,7 @@ class Row:
         rate: successes / episodes, or None without episodes.
         interval: Wilson's 95 % interval of the rate, or None without episodes.
         comparison: comparison with the baseline; None for the baseline itself and without pairs.
+        unpaired: episodes that the baseline has under the same number, but from another seed or initial state.
     """
 
     configuration: str
@@ -95,6 +97,7 @@ class Row:
     rate: float | None
     interval: Interval | None
     comparison: Comparison | None
+    unpaired: int = 0
 
     @property
     def quantized(self) -> bool:
@@ -150,6 +153,19 @@ class Summary:
             f"Stopped early by the sequential test: {'; '.join(decided)}. Intervals and p of these take no account of "
             "the stop"
         )
+
+    @property
+    def unpaired(self) -> str:
+        """Which variants have episodes that are not the baseline's, in a sentence; empty if none has."""
+        found = [f"{row.configuration} {row.unpaired}" for row in self.overall if row.unpaired]
+        if not found:
+            return ""
+        return f"Not paired with {self.baseline}, as seed or initial state differ: episodes of {', '.join(found)}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the table has to know beside it: sentences without their full stops."""
+        return tuple(filter(None, (self.unpaired, self.stopped, self.scoped)))
 
     @property
     def episodes(self) -> int:
@@ -227,14 +243,15 @@ def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:
 
 
 def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord]) -> Comparison | None:
-    """Compare two variants on the trials that both finished; None if both finished no trial in common."""
-    other = {
-        (record.task_id, record.episode): record.success for record in baseline if record.status != ERROR
-    }
+    """Compare two variants on the episodes that both finished; None if both finished none in common."""
+    return compare_pairs(pair(records, baseline).matched)
+
+
+def compare_pairs(matched: Iterable[tuple[EpisodeRecord, EpisodeRecord]]) -> Comparison | None:
+    """Compare the first of each pair with the second, which is the baseline's; None without pairs."""
     counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
-    for record in records:
-        if record.status != ERROR and (record.task_id, record.episode) in other:
-            counts[record.success, other[record.task_id, record.episode]] += 1
+    for one, other in matched:
+        counts[one.success, other.success] += 1
     both, gained, lost, neither = counts.values()
     pairs = both + gained + lost + neither
     if pairs == 0:
@@ -270,6 +287,7 @@ def _row(
     errors = sum(record.status == ERROR for record in records)
     successes = sum(record.success for record in records)
     episodes = len(records) - errors
+    pairs = pair(records, reference) if first.configuration != baseline else None
     return Row(
         configuration=first.configuration,
         dtype=first.dtype,
@@ -280,5 +298,6 @@ def _row(
         errors=errors,
         rate=successes / episodes if episodes else None,
         interval=wilson_interval(successes, episodes) if episodes else None,
-        comparison=None if first.configuration == baseline else compare(records, reference),
+        comparison=compare_pairs(pairs.matched) if pairs else None,
+        unpaired=len(pairs.unmatched) if pairs else 0,
     )

@@ -40,7 +40,7 @@ def rich_table(summary: Summary) -> Listing | Text:
         title=f"{summary.suite}: success by precision",
         legend=_legend(summary.baseline)
         | {"errors": f"Episodes with an error ({summary.errors}) count nowhere else."},
-        note=" ".join(f"{sentence}." for sentence in (summary.stopped, summary.scoped) if sentence),
+        note=" ".join(f"{sentence}." for sentence in summary.notes),
         spare=(tasks,),
         styles=[_style(row.comparison) for row in summary.overall],
     )

@@ -37,6 +37,11 @@ def _judge(row: Row, baseline: str) -> tuple[Kind, str]:
         return "reference", f"{rate}. It is what the others are compared with."
     one = row.comparison
     if one is None:
+        if row.unpaired:
+            return (
+                "nothing",
+                f"{rate}; seeds or initial states are not those of {baseline}: nothing compares.",
+            )
         return "nothing", f"{rate}; no {baseline} episode is there to compare with."
     p_value = one.p_value if one.p_holm is None else one.p_holm
     change = (

@@ -115,8 +115,8 @@ def _listed(path: Path) -> ListedRun:
         mine = {status: number for (of, status), number in counts.items() if of == name}
         errors = mine.pop(ERROR, 0)
         variants.append(VariantCount(name, mine.get(SUCCESS, 0), sum(mine.values()), errors))
-    policy, episodes = manifest.get("policy"), manifest.get("episodes")
-    planned = len(variants) * len(manifest["tasks"]) * (episodes if isinstance(episodes, int) else 0)
+    policy = manifest.get("policy") or {}
+    planned = len(variants) * len(manifest["tasks"]) * manifest["episodes"]
     status = str(manifest.get("status"))
     if status == "running" and not run.is_running:
         status = "killed"
@@ -127,7 +127,7 @@ def _listed(path: Path) -> ListedRun:
         str(manifest.get("started_at") or ""),
         status,
         suite=str(manifest["suite"]),
-        policy=str(policy.get("name") or "") if isinstance(policy, dict) else "",
+        policy=str(policy.get("name") or ""),
         variants=tuple(variants),
         planned=planned,
         has_report=(path / _REPORT).is_file(),

@@ -19,12 +19,15 @@ from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
 from headless_eval.results.journal import JournalWriter, is_being_written, read_journal
 from headless_eval.results.record import EpisodeRecord
+from headless_eval.results.stated import check_stated
 from headless_eval.results.stopping import Stopping, stopping_of
 from headless_eval.shared.files import replacing, try_folder
+from headless_eval.shared.untrusted import read_json
 
 FORMAT = 2
 """The version of the folder's layout, kept in the manifest: 1 called the variants configurations."""
 
+_RENAMED = {"configurations": "variants"}
 _JOURNAL = "journal.jsonl"
 _MANIFEST = "manifest.json"
 _MARKS = (_JOURNAL, _MANIFEST, "results.json", "*_results.csv", "*_results.json", "videos", ACTIONS)
@@ -311,39 +314,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file() or not (folder / _JOURNAL).is_file():
         raise UserError(f"{folder} holds no run: {_MANIFEST} and {_JOURNAL} are expected in it")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
+        if not isinstance(manifest, dict):
+            raise ValueError("not a JSON object")
+        if type(manifest.get("format")) is int and manifest["format"] > FORMAT:
+            raise UserError(f"{folder} was written by a later version of headless-eval: update to read it")
+        if "variants" not in manifest:  # format 1
+            manifest = {_RENAMED.get(key, key): value for key, value in manifest.items()}
+        check_stated(manifest)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
-        raise UserError(f"{path} is damaged: not JSON; restore it or start a new run") from None
-    damage = _manifest_damage(manifest)
-    if damage:
-        raise UserError(f"{path} is damaged: {damage}; restore it or start a new run")
-    if manifest["format"] > FORMAT:
-        raise UserError(f"{folder} was written by a later version of headless-eval: update to read it")
-    if "variants" not in manifest:  # format 1
-        renamed = {"configurations": "variants"}
-        manifest = {renamed.get(key, key): value for key, value in manifest.items()} | {"format": FORMAT}
-    return manifest
-
-
-def _manifest_damage(manifest: Any) -> str | None:
-    """Return what is wrong with the manifest's entries that are needed to read a run; empty if nothing is."""
-    if not isinstance(manifest, dict):
-        return "not a JSON object"
-    # The suite becomes part of file names, and the run may come from an untrusted source.
-    if not isinstance(manifest.get("suite"), str) or not re.fullmatch(r"\w[\w.-]*", manifest["suite"]):
-        return "'suite' is not a name"
-    if not isinstance(manifest.get("format"), int):
-        return "'format' is not a number"
-    if not isinstance(manifest.get("baseline", DEFAULT_BASELINE), str):
-        return "'baseline' is not a name"
-    variants = "variants" if "variants" in manifest else "configurations"  # format 1
-    for key, kinds in ((variants, {"name": str}), ("tasks", {"id": int, "key": str, "name": str})):
-        entries = manifest.get(key)
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            return f"{key!r} is not a list of objects"
-        for name, kind in kinds.items():
-            if not all(isinstance(entry.get(name), kind) for entry in entries):
-                return f"an entry of {key!r} has no {name!r}"
-    return None
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}; restore it or start a new run") from None
+    return {**manifest, "format": FORMAT}

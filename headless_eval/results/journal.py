@@ -1,7 +1,6 @@
 """The journal: one JSON line per episode, on disk before the next episode is recorded."""
 
 import fcntl
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import EpisodeRecord
+from headless_eval.shared.untrusted import parse_json
 
 _log = logging.getLogger(__name__)
 
@@ -132,9 +132,9 @@ def _scan(path: Path) -> tuple[list[EpisodeRecord], int]:
                         f"{path}, line {number - 1}: {damage}; restore the file or start a new run"
                     )
                 try:
-                    fields = json.loads(line)
-                except ValueError:  # includes text that is not UTF-8
-                    damage = "not a JSON object"
+                    fields = parse_json(line)
+                except ValueError as error:
+                    damage = str(error)
                     continue
                 try:
                     records.append(EpisodeRecord.from_dict(fields))

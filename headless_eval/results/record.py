@@ -4,13 +4,19 @@ import dataclasses
 import json
 import traceback
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from headless_eval.contracts.variant import UNQUANTIZED
 from headless_eval.errors import UserError
+from headless_eval.shared.untrusted import convert
 
 SUCCESS, FAILURE, ERROR = "success", "failure", "error"
 STATUSES = (SUCCESS, FAILURE, ERROR)
+
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Seed = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class EpisodeRecord:
         metrics: the metrics after the last step, by name; units are in the manifest. None if the simulator returns no
             metrics.
         variant: the variant's settings beside its precision, such as ``{"flow_steps": 5}``; None without such settings.
+        initial_state_sha256: hash of the numbers that the episode starts from (``contracts.simulator.hash_of_state``);
+            None if the simulator does not tell them, or the episode broke before it began.
 
     Raises:
         ValueError: status, success and error contradict each other.
@@ -59,17 +67,17 @@ class EpisodeRecord:
     dtype: str
     mode: str
     scope: str
-    task_id: int
+    task_id: Count
     task_key: str
     task_name: str
     instruction: str
-    episode: int
+    episode: Count
     status: str
     success: bool
-    steps: int
-    max_steps: int
-    seed: int
-    replans: int
+    steps: Count
+    max_steps: Count
+    seed: Seed
+    replans: Count
     actions_sha256: str
     video: str | None
     sim_s: float
@@ -81,6 +89,7 @@ class EpisodeRecord:
     actions: dict[str, int] | None = None
     metrics: dict[str, float] | None = None
     variant: dict[str, str | int | float] | None = None
+    initial_state_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -124,39 +133,16 @@ class EpisodeRecord:
         """
         if not isinstance(fields, dict):
             raise UserError("not an episode's record: a JSON object is expected")
-        missing = [name for name in FIELDS if name not in fields and name not in _ADDED]
-        if missing:
-            raise UserError(f"the episode's record lacks {', '.join(missing)}")
-        for name, types in _TYPES.items():
-            value = fields.get(name)
-            if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
-                raise UserError(f"the episode's record has {name} = {value!r:.80}")
-        values: dict[str, Any] = {name: fields.get(name) for name in FIELDS}
         try:
-            return cls(**values)
+            return convert(fields, cls)
         except ValueError as error:
-            raise UserError(f"the episode's record contradicts itself: {error}") from None
+            raise UserError(f"the episode's record: {error}") from None
 
 
-OPTIONAL = ("metrics", "variant")
+OPTIONAL = ("metrics", "variant", "initial_state_sha256")
 """Fields that a journal's line has only where they are not None."""
 
-_ADDED = ("actions", *OPTIONAL)  # journals of earlier versions lack them
-
 FIELDS = tuple(field.name for field in dataclasses.fields(EpisodeRecord))
-
-_JSON_TYPES: dict[Any, Any] = {
-    str: str,
-    int: int,
-    bool: bool,
-    float: (int, float),
-    str | None: (str, type(None)),
-    dict[str, str] | None: (dict, type(None)),
-    dict[str, int] | None: (dict, type(None)),
-    dict[str, float] | None: (dict, type(None)),
-    dict[str, str | int | float] | None: (dict, type(None)),
-}
-_TYPES = {field.name: _JSON_TYPES[field.type] for field in dataclasses.fields(EpisodeRecord)}
 
 
 def describe_error(error: BaseException) -> dict[str, str]:

@@ -3,14 +3,26 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE
-from headless_eval.results.record import ERROR, EpisodeRecord
+from headless_eval.results.pairing import same_episode
+from headless_eval.results.record import ERROR, Count, EpisodeRecord
 from headless_eval.results.sequential import ALPHA, Decision, SequentialTest
 from headless_eval.shared.text import plural
+from headless_eval.shared.untrusted import convert
 
 Trial = tuple[str, int, int]  # variant, task id, episode
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The settings of a run that its tests depend on."""
+
+    sequential: Annotated[float, Meta(gt=0, lt=1)]
+    retries: Count = 0
 
 
 @dataclass(frozen=True)
@@ -50,8 +62,8 @@ class Stopping:
     """The sequential tests of all variants, fed with pairs ordered by episode, then task.
 
     A pair is fed only after all earlier pairs in this order, so that neither slots nor interruptions change the
-    deciding pair. An episode that is an error forms no pair; while it has an attempt left, later pairs wait. The
-    state depends only on the journal.
+    deciding pair. An episode that is an error forms no pair; while it has an attempt left, later pairs wait. Nor do
+    episodes form a pair whose seed or initial state differ. The state depends only on the journal.
 
     Args:
         variants: the variants' names, in order.
@@ -82,7 +94,7 @@ class Stopping:
         self._tests = {name: SequentialTest(self.alpha, margin) for name in compared}
         self._next = dict.fromkeys(compared, 0)
         self._attempts: Counter[Trial] = Counter()
-        self._outcomes: dict[Trial, bool | None] = {}
+        self._outcomes: dict[Trial, EpisodeRecord | None] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self.pairs: dict[str, list[tuple[bool, bool]]] = {name: [] for name in compared}
 
@@ -101,7 +113,7 @@ class Stopping:
         trial = record.trial
         self._attempts[trial] += 1
         if record.status != ERROR:
-            self._outcomes[trial] = record.success
+            self._outcomes[trial] = record
         elif self._attempts[trial] > self._retries:
             self._outcomes[trial] = None
         # Several variants may be waiting for a record of the baseline.
@@ -140,10 +152,10 @@ class Stopping:
                 return False
             self._next[name] += 1
             one, two = self._outcomes[reference], self._outcomes[other]
-            if one is None or two is None:
+            if one is None or two is None or not same_episode(one, two):
                 continue
-            self.pairs[name].append((one, two))
-            if self._tests[name].update(one, two) != "continue":
+            self.pairs[name].append((one.success, two.success))
+            if self._tests[name].update(one.success, two.success) != "continue":
                 self._last[name] = episode, task
                 return True
 
@@ -154,11 +166,9 @@ def stopping_of(manifest: Mapping[str, Any]) -> Stopping:
     Raises:
         ValueError: the manifest's settings are damaged.
     """
-    settings = manifest["settings"]
-    margin, retries = settings["sequential"], settings.get("retries", 0)
-    if not isinstance(margin, float) or not 0 < margin < 1:
-        raise ValueError(f"its setting 'sequential' is {margin!r:.60}")
+    settings = convert(manifest["settings"], _Settings)
     names = [entry["name"] for entry in manifest["variants"]]
     tasks = [entry["id"] for entry in manifest["tasks"]]
-    retries = retries if isinstance(retries, int) else 0
-    return Stopping(names, tasks, margin, retries, manifest.get("baseline", DEFAULT_BASELINE))
+    return Stopping(
+        names, tasks, settings.sequential, settings.retries, manifest.get("baseline", DEFAULT_BASELINE)
+    )

@@ -178,7 +178,7 @@ class Execution:
         directory = self._directory
         summary = summarize_run(directory)
         status = 130 if spent is None else 1 if summary.errors else 0
-        peak = max(_peak_memory(), int(directory.manifest.get("peak_memory_bytes") or 0))
+        peak = max(_peak_memory(), directory.manifest.get("peak_memory_bytes", 0))
         entries: dict[str, Any] = {
             "quantized": self._quantized,
             "peak_memory_bytes": peak,

@@ -20,6 +20,7 @@ from headless_eval.runs.run import run
 from headless_eval.shared.files import replacing
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.shared.untrusted import read_json
 
 SUMMARY = "summary.csv"
 _COLUMNS = (
@@ -90,7 +91,7 @@ def resume_matrix(folder: Path, change: Callable[[RunConfig], RunConfig]) -> int
     """
     cells = []
     try:
-        entries = json.loads((folder / MATRIX).read_text("utf-8"))["runs"]
+        entries = read_json(folder / MATRIX)["runs"]
         for entry in entries:
             there = (folder / entry["label"] / "manifest.json").is_file()
             kept = settings_of(folder / entry["label"]) if there else run_settings(entry["settings"])

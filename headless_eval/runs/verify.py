@@ -16,6 +16,7 @@ from headless_eval.quant.precision import Precision
 from headless_eval.report.summary import compare
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.differences import Difference, differences
+from headless_eval.results.pairing import same_episode
 from headless_eval.results.sequential import ALPHA
 from headless_eval.rollout.trials import Trial
 from headless_eval.runs.calibrate import FILE, saved_calibration
@@ -63,11 +64,13 @@ def compare_trials(
         horizon: actions executed of each chunk, which makes a step's replan.
 
     Returns:
-        None if hash, status and number of steps are the same.
+        None if initial state, hash, status and number of steps are the same.
     """
     if now.status == ERROR and then.status != ERROR:
         kind = (now.error or {}).get("type")
         return Mismatch(then.trial, f"{then.status} then, an error now ({kind})")
+    if not same_episode(then, now):
+        return Mismatch(then.trial, "it starts from another seed or another initial state now")
     same = ("actions_sha256", "status", "steps")
     if all(getattr(then, name) == getattr(now, name) for name in same):
         return None
@@ -237,7 +240,7 @@ def _spread(records: Sequence[EpisodeRecord], sample: int | None) -> list[Episod
 def _horizon(manifest: Mapping[str, Any]) -> int:
     settings = manifest.get("settings")
     horizon = settings.get("open_loop_horizon") if isinstance(settings, dict) else None
-    if not isinstance(horizon, int) or horizon < 1:
+    if type(horizon) is not int or horizon < 1:
         raise UserError("the run's manifest is damaged: it states no open-loop horizon")
     return horizon
 

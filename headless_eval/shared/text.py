@@ -1,4 +1,21 @@
-"""Numbers as text: bytes with units, singular and plural."""
+"""Text for people: bytes with units, singular and plural, and what a terminal or a spreadsheet would not just show."""
+
+import re
+from typing import Any
+
+# Control characters but tab and line feed, marks that turn the direction of text, and halves of characters.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def printable(text: str) -> str:
+    """Return a text in which what a terminal would obey instead of show is a visible escape such as ``\\x1b``."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """Return a value for CSV; a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def bytes_text(size: float) -> str:

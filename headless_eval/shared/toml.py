@@ -2,7 +2,6 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from headless_eval.errors import UserError
+from headless_eval.shared import untrusted
 
 T = TypeVar("T")
 
@@ -31,13 +31,13 @@ def _lines(table: Mapping[str, Any], heading: str) -> list[str]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
+    """Read a TOML file that a user names.
 
     Raises:
         UserError: the file does not exist or cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return untrusted.read_toml(path, regular=False)
     except FileNotFoundError:
         raise UserError("there is no such file") from None
     except (OSError, ValueError) as error:

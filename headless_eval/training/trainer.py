@@ -18,6 +18,7 @@ from headless_eval.config.train import TrainConfig
 from headless_eval.errors import UserError
 from headless_eval.policies.trained_on import TrainedOn, write_trained_on
 from headless_eval.shared.files import replaced
+from headless_eval.shared.untrusted import parse_json
 
 _EMA_DECAY = 0.999
 _WEIGHT_DECAY = 0.01
@@ -105,7 +106,7 @@ class Trainer(ABC):
             clock = stored.metadata()
         arrays = load_file(path)
         self.step, self.seconds = int(clock["step"]), float(clock["seconds"])
-        self.curve = json.loads(clock["curve"])
+        self.curve = parse_json(clock["curve"])
         self.generator.set_state(arrays["random"])
         self.model.load_state_dict({name: arrays[f"model.{name}"] for name in self.model.state_dict()})
         for name, parameter in self.model.named_parameters():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from headless_eval.checkpoints.safetensors_file import SafetensorsFile
+from headless_eval.checkpoints.safetensors_file import SafetensorsFile, find_weights
 from headless_eval.checkpoints.stored import Stored, parameters
 from headless_eval.errors import UserError
 
@@ -33,3 +33,27 @@ def test_a_file_gives_what_was_saved(device, tmp_path):
         cut.truncate(path.stat().st_size // 2)
     with pytest.raises(UserError, match="is truncated: copy it again"):
         dict(parameters(stored, device, torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["00001-of-999999999"], "model-00002-of-999999999.safetensors is missing"),
+        (["00001-of-00002", "00002-of-00003"], "model-00002-of-00002.safetensors is missing"),
+        (["00001-of-00003", "00002-of-00003", "00003-of-00003", "00004-of-00004"], "different sets"),
+        ([f"00001-of-{'9' * 100}"], "different sets"),
+        (["00001-of-0"], "different sets"),
+    ],
+)
+def test_shards_are_counted_by_what_is_there(names, message, tmp_path):
+    for name in names:
+        (tmp_path / f"model-{name}.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=message):
+        find_weights(tmp_path)
+
+
+def test_a_whole_set_of_shards_is_found(tmp_path):
+    paths = [tmp_path / f"model-0000{index}-of-00003.safetensors" for index in (1, 2, 3)]
+    for path in paths:
+        path.write_bytes(b"")
+    assert find_weights(tmp_path) == paths

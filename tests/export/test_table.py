@@ -72,7 +72,7 @@ def test_metrics_and_settings_are_columns_where_there_are_any(with_metrics, fini
     added = ("setting_flow_steps", "metric_distance", "metric_force")
     assert tuple(rows[0]) == (*COLUMNS, *added)
     found = [tuple(row[name] for name in added) for row in rows]
-    assert found == [("", "0.25", ""), ("5", "0.5", "3"), *[("", "", "")] * 6]
+    assert found == [("", "0.25", ""), ("5", "0.5", "3.0"), *[("", "", "")] * 6]
     assert RunDirectory.open(with_metrics).manifest["metrics"] == {"distance": "m"}
 
 

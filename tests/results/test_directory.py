@@ -140,7 +140,7 @@ def test_a_folder_of_format_1_is_read_and_rewritten(run: RunDirectory) -> None:
     assert (new["format"], new["variants"]) == (2, old["configurations"])
     assert "configurations" not in new
     path.write_text(json.dumps(old | {"configurations": [{}]}))
-    with pytest.raises(UserError, match="an entry of 'configurations' has no 'name'"):
+    with pytest.raises(UserError, match=r"'variants\[0\]': lacks name"):
         RunDirectory.open(run.path)
 
 
@@ -151,10 +151,10 @@ def test_what_is_no_run_is_refused(run: RunDirectory, tmp_path: Path) -> None:
     cases: list[tuple[str, str]] = [
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
-        (json.dumps(good | {"suite": "../../x"}), "'suite' is not a name"),
-        (json.dumps(good | {"tasks": [1]}), "'tasks' is not a list of objects"),
-        (json.dumps(good | {"variants": [{}]}), "an entry of 'variants' has no 'name'"),
-        (json.dumps({key: good[key] for key in good if key != "format"}), "'format' is not a number"),
+        (json.dumps(good | {"suite": "../../x"}), "'suite': expected str matching regex"),
+        (json.dumps(good | {"tasks": [1]}), "'tasks[0]': expected object, got int"),
+        (json.dumps(good | {"variants": [{}]}), "'variants[0]': lacks name"),
+        (json.dumps({key: good[key] for key in good if key != "format"}), "lacks format"),
         (json.dumps(good | {"format": 99}), "later version"),
     ]
     for text, message in cases:

@@ -75,10 +75,10 @@ def test_a_damaged_line_before_the_last_is_an_error(run: RunDirectory) -> None:
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(lines[0] + b"garbage\n" + lines[2])
     for write in (False, True):
-        with pytest.raises(UserError, match="line 2: not a JSON object"):
+        with pytest.raises(UserError, match="line 2: not JSON"):
             RunDirectory.open(run.path, write=write).records()
     journal.write_bytes(lines[0] + b'{"episode": 1}\n')
-    with pytest.raises(UserError, match="line 2: the episode's record lacks configuration"):
+    with pytest.raises(UserError, match="line 2: the episode's record: lacks configuration"):
         RunDirectory.open(run.path).records()
 
 

@@ -45,11 +45,16 @@ def test_contradictions_are_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": "117"}, "steps = '117'"),
-        ({"success": 1}, "success = 1"),
-        ({"episode": True}, "episode = True"),
-        ({"error": "bad"}, "error = 'bad'"),
+        ({"steps": "117"}, "'steps': expected int, got str"),
+        ({"success": 1}, "'success': expected bool, got int"),
+        ({"episode": True}, "'episode': expected int, got bool"),
+        ({"error": "bad"}, "'error': expected object | null, got str"),
         ({"success": False}, "contradicts"),
+        ({"metrics": {"distance": "0.1"}}, "'metrics[...]': expected float, got str"),
+        ({"variant": {"flow_steps": [5]}}, "'variant[...]': expected int | float | str, got array"),
+        ({"actions": {"offset": 0.5}}, "'actions[...]': expected int, got float"),
+        ({"replans": -1}, "'replans': expected int >= 0"),
+        ({"steps": 2**40}, "'steps': expected int <= 2147483647"),
     ],
 )
 def test_damaged_fields_are_named(changes: dict[str, Any], message: str) -> None:

@@ -281,9 +281,12 @@ def test_a_damaged_margin_is_one_line(evaluate, capsys):
     manifest = json.loads(path.read_text())
     manifest["settings"]["sequential"] = "much"
     path.write_text(json.dumps(manifest))
-    for command in (["report", str(folder)], ["run", "--resume", str(folder)]):
+    for command, words in (
+        (["report", str(folder)], "'sequential': expected float, got str"),
+        (["run", "--resume", str(folder)], "'sequential' is 'much'"),
+    ):
         capsys.readouterr()
         assert main(command) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert "'sequential' is 'much'" in said
+        assert words in said

@@ -1,4 +1,4 @@
-from headless_eval.shared.text import bytes_text, plural
+from headless_eval.shared.text import bytes_text, plural, printable, spreadsheet_cell
 
 
 def test_numbers_have_their_units():
@@ -10,3 +10,14 @@ def test_numbers_have_their_units():
         "2000.0 GB",
     ]
     assert [plural(number, "trial") for number in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]
+
+
+def test_what_a_terminal_would_obey_is_shown():
+    assert printable("a\x1b[31mb\x9bc\r\n\td\udc80\u2066 ü") == "a\\x1b[31mb\\x9bc\\r\n\td\\udc80\\u2066 ü"
+
+
+def test_a_spreadsheet_takes_no_text_for_a_formula():
+    assert [spreadsheet_cell(value) for value in ("=1+1", "+a", "-a", "@a", "\ta", "a=1", "", -1, None)] == [
+        *("'=1+1", "'+a", "'-a", "'@a", "'\ta"),
+        *("a=1", "", -1, None),
+    ]

@@ -1,6 +1,5 @@
 """The command ``headless-eval bench``: prints a table and writes files and a plot."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import fields
@@ -26,6 +25,7 @@ from headless_eval.policies.device import check_device
 from headless_eval.policies.registry import check_engine
 from headless_eval.quant.precision import configurations
 from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.shared.untrusted import read_json
 
 _FILE = "bench.json"
 _HEADER = (
@@ -175,7 +175,7 @@ def _earlier(folder: Path | None) -> tuple[list[Row], dict[str, Any]]:
         return [], {}
     known = {field.name for field in fields(Row)}
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         rows = [Row(**{name: row[name] for name in row if name in known}) for row in content["rows"]]
         chip = content["chip"]
         return rows, {"rates": dict(chip["matrix_flops"]), "bandwidth": float(chip["copy_bytes_per_s"])}

@@ -12,7 +12,6 @@
 An empty text leaves a picture out, for policies that can do without.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from headless_eval.contracts.robots import IMAGE_SIZE, Camera, Robot
 from headless_eval.errors import UserError
 from headless_eval.policies.stated_features import ACTION, IMAGES, STATE, find_robot
 from headless_eval.shared.toml import read_toml
+from headless_eval.shared.untrusted import read_json
 
 FAMILY = "lerobot"
 OUR_READERS = ("pi0", "pi05")
@@ -74,7 +74,7 @@ class LeRobotConfig:
 def stated_type(folder: Path) -> str | None:
     """Return the type that a LeRobot folder's ``config.json`` names; None if the folder is not LeRobot's."""
     try:
-        stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        stated = read_json(folder / "config.json")
     except (OSError, ValueError):
         return None
     if not isinstance(stated, dict) or not {"input_features", "output_features"} & set(stated):
@@ -138,7 +138,7 @@ def read_processor(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise UserError(f"there is no {path}: LeRobot's folders hold one") from None
     except (OSError, ValueError) as error:

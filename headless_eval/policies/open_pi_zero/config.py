@@ -11,6 +11,7 @@ from headless_eval.policies.paligemma.config import (
     SIGLIP_SO400M,
     GemmaConfig,
     SiglipConfig,
+    check_sizes,
 )
 from headless_eval.shared.files import replacing
 from headless_eval.shared.toml import from_table, read_toml, to_toml
@@ -56,6 +57,7 @@ class OpenPiZeroConfig:
     final_clip: float = 1.0
 
     def __post_init__(self) -> None:
+        check_sizes(self)
         shared = ("depth", "num_heads", "num_kv_heads", "head_dim")
         unequal = [name for name in shared if getattr(self.gemma, name) != getattr(self.expert, name)]
         if unequal:

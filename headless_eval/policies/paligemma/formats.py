@@ -1,6 +1,5 @@
 """Weight files of PaliGemma: Hugging Face's folders, and its parts in π0's PyTorch checkpoints."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from headless_eval.checkpoints.stored import Stored, read_into
 from headless_eval.errors import UserError
 from headless_eval.policies.paligemma.config import GemmaConfig, SiglipConfig
 from headless_eval.policies.paligemma.model import PaliGemma, PaliGemmaConfig
+from headless_eval.shared.untrusted import convert, read_json
 
 HEAD, EMBEDDING = "lm_head.weight", "language.embed_tokens.weight"
 
@@ -43,7 +43,7 @@ def to_ours(name: str) -> str:
 def is_paligemma(folder: Path) -> bool:
     """Return whether a folder's ``config.json`` says that it holds a PaliGemma."""
     try:
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        said = read_json(folder / "config.json")
     except (OSError, ValueError):
         return False
     return isinstance(said, dict) and said.get("model_type") == "paligemma"
@@ -71,8 +71,11 @@ def read_sizes(folder: Path, stored: Mapping[str, Stored]) -> PaliGemmaConfig:
         UserError: a size is missing or is not a whole number above 0.
     """
     path = folder / "config.json"
-    said = json.loads(path.read_text(encoding="utf-8"))
-    text, vision = {**_TEXT, **said.get("text_config", {})}, {**_VISION, **said.get("vision_config", {})}
+    said = read_json(path)
+    stated = [said.get(name, {}) for name in ("text_config", "vision_config")]
+    if not all(isinstance(one, dict) for one in stated):
+        raise UserError(f"{path}: 'text_config' and 'vision_config' have to be tables")
+    text, vision = _TEXT | stated[0], _VISION | stated[1]
 
     def size(table: Mapping[str, Any], name: str) -> int:
         value = table.get(name)
@@ -80,24 +83,28 @@ def read_sizes(folder: Path, stored: Mapping[str, Stored]) -> PaliGemmaConfig:
             raise UserError(f"{path} says {name!r} is {value!r}: it has to be a whole number above 0")
         return value
 
-    gemma = GemmaConfig(
-        width=size(text, "hidden_size"),
-        depth=size(text, "num_hidden_layers"),
-        mlp_dim=size(text, "intermediate_size"),
-        num_heads=size(text, "num_attention_heads"),
-        num_kv_heads=size(text, "num_key_value_heads"),
-        head_dim=size(text, "head_dim"),
-    )
-    siglip = SiglipConfig(
-        width=size(vision, "hidden_size"),
-        depth=size(vision, "num_hidden_layers"),
-        mlp_dim=size(vision, "intermediate_size"),
-        num_heads=size(vision, "num_attention_heads"),
-        patch_size=size(vision, "patch_size"),
-        image_size=size(vision, "image_size"),
-    )
-    theta = text.get("rope_theta") or (text.get("rope_parameters") or {}).get("rope_theta") or 10_000.0
-    return sized(gemma, siglip, stored, float(theta), size(text, "vocab_size"))
+    try:
+        gemma = GemmaConfig(
+            width=size(text, "hidden_size"),
+            depth=size(text, "num_hidden_layers"),
+            mlp_dim=size(text, "intermediate_size"),
+            num_heads=size(text, "num_attention_heads"),
+            num_kv_heads=size(text, "num_key_value_heads"),
+            head_dim=size(text, "head_dim"),
+        )
+        siglip = SiglipConfig(
+            width=size(vision, "hidden_size"),
+            depth=size(vision, "num_hidden_layers"),
+            mlp_dim=size(vision, "intermediate_size"),
+            num_heads=size(vision, "num_attention_heads"),
+            patch_size=size(vision, "patch_size"),
+            image_size=size(vision, "image_size"),
+        )
+        rope = text | convert(text.get("rope_parameters") or {}, dict[str, Any])
+        theta = convert(rope.get("rope_theta") or 10_000.0, float)
+        return sized(gemma, siglip, stored, theta, size(text, "vocab_size"))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def sized(

@@ -1,7 +1,5 @@
 """Configurations of π0: the model's sizes, the policy's conventions, and openpi's configurations by name."""
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,9 +13,11 @@ from headless_eval.policies.paligemma.config import (
     SIGLIP_SO400M,
     GemmaConfig,
     SiglipConfig,
+    check_sizes,
 )
 from headless_eval.shared.files import replacing
 from headless_eval.shared.toml import from_table, to_toml
+from headless_eval.shared.untrusted import read_table
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Pi0Config:
     vocab_size: int = 257_152
 
     def __post_init__(self) -> None:
+        check_sizes(self)
         shared = ("depth", "num_heads", "num_kv_heads", "head_dim")
         unequal = [name for name in shared if getattr(self.gemma, name) != getattr(self.expert, name)]
         if unequal:
@@ -203,16 +204,13 @@ def read_config(path: Path) -> PolicyConfig:
         UserError: the file is missing or malformed; the message names the key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        table = read_table(path)
     except FileNotFoundError:
         raise UserError(f"no configuration at {path}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the configuration {path}: {error}") from None
     try:
         if path.suffix == ".json":
-            if not isinstance(table, dict):
-                raise UserError("it holds no table")
             return config_from_meta(table, path.stem)
         return from_table(PolicyConfig, table)
     except UserError as error:

@@ -43,6 +43,8 @@ def unpack(content: bytes | str) -> Any:
         return _with_arrays(msgspec.msgpack.decode(content))
     except msgspec.DecodeError as error:
         raise BadMessage(f"the message is not encoded as msgpack: {error}") from None
+    except RecursionError:
+        raise BadMessage("the message has too many lists within each other") from None
     except (KeyError, TypeError, ValueError) as error:
         raise BadMessage(f"an array in the message is damaged ({type(error).__name__}: {error})") from None
 

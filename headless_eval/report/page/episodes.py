@@ -8,6 +8,7 @@ from typing import Any
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.report.page.markup import Markup
+from headless_eval.results.pairing import same_episode
 from headless_eval.results.record import EpisodeRecord
 
 _LETTERS = {"success": "s", "failure": "f", "error": "e"}
@@ -26,7 +27,8 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
     -1), ``blocks``, and ``errors`` (type, message, traceback) without repetitions. A block has columns for its
     episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video`` (``+``
     the usual name, ``-`` no video, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1 for an
-    error left out) for each status ``e``.
+    error left out) for each status ``e``. ``alone`` lists the episodes whose seed or initial state are not the
+    baseline's, which are not paired.
 
     Args:
         records: sorted as ``RunDirectory.records`` returns them.
@@ -36,6 +38,7 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
     tasks: dict[int, int] = {}
     described: list[list[str]] = []
     errors = _Errors()
+    reference = {(one.task_id, one.episode): one for one in records if one.configuration == baseline}
     blocks = []
     for (configuration, task), group in groupby(records, key=lambda one: (one.configuration, one.task_id)):
         episodes = list(group)
@@ -49,6 +52,11 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
             "max": first.max_steps,
             "seed": first.seed,
             "episode": [one.episode for one in episodes],
+            "alone": [
+                one.episode
+                for one in episodes
+                if (twin := reference.get((one.task_id, one.episode))) and not same_episode(one, twin)
+            ],
             "status": "".join(_LETTERS[one.status] for one in episodes),
             "steps": [one.steps for one in episodes],
             "replans": [one.replans for one in episodes],

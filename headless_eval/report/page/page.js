@@ -21,7 +21,7 @@
       replans: column(Uint32Array), seconds: column(Float32Array), pair: column(Uint8Array),
       twin: column(Int32Array).fill(-1), error: new Map(), path: new Map(),
     };
-    const reference = new Map();
+    const reference = new Map(), alone = blocks.map((block) => new Set(block.alone));
     const name = (task, episode) => `${task} ${episode}`;
     let row = 0;
     blocks.forEach((block, index) => {
@@ -45,6 +45,7 @@
     for (row = 0; row < count; row += 1) {
       const twin = reference.get(name(result.task[row], result.episode[row]));
       if (twin === undefined || result.configuration[row] === baseline) continue;
+      if (alone[result.block[row]].has(result.episode[row])) continue;
       result.twin[row] = twin;
       const mine = result.status[row], other = result.status[twin];
       if (mine < 2 && other < 2) result.pair[row] = 2 + other - mine;

@@ -119,7 +119,7 @@ def summary_table(summary: Summary) -> Markup:
             " these pairs show with 80 % power, in points; – if they are too few for any."
         )
     note += " Episodes that ended in an error count nowhere else." if errors else ""
-    note += "".join(f" {sentence}." for sentence in (summary.stopped, summary.scoped) if sentence)
+    note += "".join(f" {sentence}." for sentence in summary.notes)
     return join(_scrolling(table, "Summary"), tag("p", note, class_="note"))
 
 
@@ -162,14 +162,14 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
     sums = time_per_configuration(records)
     time = manifest.get("time")
     parts: list[Markup] = []
-    if isinstance(time, dict) and all(isinstance(value, int | float) for value in time.values()):
+    if time:
         shares = {name: float(time[key]) for key, name in _ACTIVITIES.items() if key in time}
         total = float(time.get("total_s") or sum(shares.values()))
         said = f"{_duration(total)} for {_count(len(records), 'episode')}"
         if "episodes_per_minute" in time:
             said += f", {float(time['episodes_per_minute']):.1f} a minute"
         memory = manifest.get("peak_memory_bytes")
-        said += f", {memory / 2**30:.1f} GiB of memory at most" if isinstance(memory, int) else ""
+        said += f", {memory / 2**30:.1f} GiB of memory at most" if memory else ""
         names = [f"{name} {100 * value / (total or 1):.1f} %" for name, value in shares.items()]
         parts = [tag("p", f"{said}."), drawings.stacked_bar(shares), drawings.legend(names)]
     heads = [

@@ -19,6 +19,11 @@ class InitialState:
     joints: np.ndarray
     poses: np.ndarray
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """Return all of it as one vector."""
+        return np.concatenate([self.joints, self.poses.ravel()])
+
 
 def draw_initial_state(scene: Scene, generator: np.random.Generator) -> InitialState:
     """Draw an initial state: positions uniform over each body's region, any yaw, no two footprints overlapping.

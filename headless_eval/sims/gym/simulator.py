@@ -28,6 +28,7 @@ class _Slot:
         picture: what ``env.render()`` drew after the latest step; None: not yet asked for.
         steps: control steps of the episode.
         rewards: sum of the episode's rewards.
+        initial: the numbers of the first observation; None where it has none, or the environment does not repeat.
     """
 
     env: Any
@@ -36,6 +37,7 @@ class _Slot:
     picture: np.ndarray | None = None
     steps: int = 0
     rewards: float = 0.0
+    initial: np.ndarray | None = None
 
 
 class GymSimulator:
@@ -93,9 +95,15 @@ class GymSimulator:
         try:
             self._slots[slot].observation, _ = there.env.reset(seed=number)
             there.env.action_space.seed(number)
+            if self._recipe.deterministic:
+                self._slots[slot].initial = _numbers(self._slots[slot].observation)
         except Exception:
             self._discard(slot)
             raise
+
+    def initial_state(self, slot: int) -> np.ndarray | None:
+        """Return the numbers of the slot's first observation, pictures left out: an environment tells no more."""
+        return self._slots[slot].initial
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with the keys of the suite's robot; pictures have their own size."""
@@ -244,6 +252,18 @@ def _read(there: _Slot, source: Source) -> Any:
             raise UserError(f"its observation has no {source!r}; there is {keys}")
         found = found[key]
     return found
+
+
+def _numbers(observation: Any) -> np.ndarray | None:
+    """Return the numbers in an observation, those of nested ones in order, as one vector; None without any."""
+    if isinstance(observation, Mapping | tuple):
+        inner = observation.values() if isinstance(observation, Mapping) else observation
+        parts = [part for one in inner if (part := _numbers(one)) is not None]
+        return np.concatenate(parts) if parts else None
+    array = np.asarray(observation)
+    if array.ndim > 1 or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        return None
+    return array.astype(np.float64).reshape(-1)
 
 
 def _vector(key: str, value: Any) -> np.ndarray:

@@ -36,6 +36,9 @@ class Environment:
         suite: the suite's name.
         task: a task of the suite.
 
+    Attributes:
+        initial: what the latest ``reset`` set: time, qpos, qvel, then the places of all bodies, fixtures among them.
+
     Raises:
         UserError: the task's files or its assets are missing.
     """
@@ -52,6 +55,7 @@ class Environment:
                 "the assets belong to another version of LIBERO"
             )
         self.seen = mujoco.MjData(self.model)
+        self.initial: np.ndarray | None = None
         self._watch()
         self._observation: dict[str, Any] = {}
 
@@ -78,7 +82,9 @@ class Environment:
             UserError: no placement without collisions is found.
         """
         self.draw(seed.environment_seed())
-        self.begin(self._states[seed.episode % len(self._states)])
+        state, fixtures = self._states[seed.episode % len(self._states)], self.model
+        self.initial = np.concatenate([state, fixtures.body_pos.ravel(), fixtures.body_quat.ravel()])
+        self.begin(state)
 
     def draw(self, seed: int) -> np.ndarray:
         """Place fixtures and objects at random with the package's code; return the state: time, qpos, qvel.

@@ -66,6 +66,10 @@ class Libero:
         self._slots[slot] = environment
         environment.reset(seed)
 
+    def initial_state(self, slot: int) -> np.ndarray | None:
+        """Return the state that the slot's episode was set to, before the settling steps."""
+        return self._slots[slot].initial
+
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's LIBERO keys."""
         return [

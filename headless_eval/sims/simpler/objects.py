@@ -1,6 +1,5 @@
 """What stands in a scene besides the robot: objects, rooms, the cabinet, lights; built as SAPIEN 2 does."""
 
-import json
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import sapien
 
+from headless_eval.shared.untrusted import read_json
 from headless_eval.sims.simpler.assets import Assets
 from headless_eval.sims.simpler.placement import Placed
 from headless_eval.sims.simpler.robots import materials
@@ -206,7 +206,7 @@ def _measures(assets: Assets, model: str) -> tuple[np.ndarray, float]:
 
 @cache
 def _table(path: Path) -> dict[str, dict]:
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 @cache

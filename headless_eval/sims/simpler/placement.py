@@ -70,6 +70,15 @@ class Start:
         """Return the orientation of the robot's base."""
         return (-math.sin(self.robot_turn / 2), 0.0, 0.0, math.cos(self.robot_turn / 2))
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """Return all of it as one vector; a text counts as the numbers of its bytes."""
+        placed = [number for one in self.objects for number in (*one.xy, *one.rotation)]
+        models = [one.model for one in self.objects]
+        texts = "\n".join([self.instruction, self.overlay, *models, self.colouring, self.drawer]).encode()
+        roles = (self.robot_turn, self.source, self.target, self.open_at)
+        return np.array([*self.robot_xy, *roles, *placed, *texts])
+
 
 def start_of(task: str, episode: int, seed: int) -> Start:
     """Return what an episode starts from.

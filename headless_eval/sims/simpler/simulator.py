@@ -74,6 +74,10 @@ class Simpler:
         self._slots[slot] = Environment(self._assets, task.name, start)
         self._tasks[slot] = task
 
+    def initial_state(self, slot: int) -> np.ndarray:
+        """Return what the slot's episode starts from: objects, robot, photograph, before anything falls."""
+        return self._slots[slot].start.numbers
+
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with the keys of the suite's robot.
 

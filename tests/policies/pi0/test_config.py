@@ -98,3 +98,23 @@ def test_meta_tables(golden, tmp_path):
 def test_sizes_have_to_fit_together():
     with pytest.raises(ValueError, match="share attention"):
         replace(PI0, gemma=PI0_TINY.gemma)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("depth = 6", "depth = 100_000_000", "'depth' is 100000000"),
+        ("depth = 6", "depth = 513", "1 to 512"),
+        ("vocab_size = 512", "vocab_size = 4_611_686_018_427_387_904", "'vocab_size' is 4611686018427387904"),
+        ("action_horizon = 10", "action_horizon = 1_000_000", "'action_horizon' is 1000000"),
+        ("width = 192", "width = 10_000_000", "'width' is 10000000"),
+        ("depth = 6", 'depth = "6"', "'model.gemma.depth' is '6'"),
+    ],
+)
+def test_sizes_are_bounded_before_anything_is_built(old, new, word, tmp_path):
+    path = tmp_path / "config.toml"
+    write_config(path, CONFIGS["pi0-droid-tiny"])
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError) as error:
+        read_config(path)
+    assert word in str(error.value)

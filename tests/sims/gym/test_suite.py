@@ -45,6 +45,9 @@ def test_a_suite_from_a_file_gives_the_same_actions_with_any_number_of_slots(toy
         run(f"{toy}:SUITE", tmp_path / f"run_{slots}", slots=slots, episodes=12).records() for slots in (1, 4)
     )
     assert [record.actions_sha256 for record in one] == [record.actions_sha256 for record in four]
+    states = [record.initial_state_sha256 for record in one]
+    assert states == [record.initial_state_sha256 for record in four]
+    assert len(set(states) - {None}) > 1
     assert {record.status for record in one} == {"success", "error"}
     assert {record.error["message"] for record in one if record.error} == {"too fast"}
     assert all(record.metrics["distance"] < 0.05 for record in one if record.success)

@@ -4,7 +4,6 @@
 the statistics as ``observation.state.mean``, ``action.q99`` and so on.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from headless_eval.policies.pi0.formats import FORMATS
 from headless_eval.policies.pi0.formats.named_safetensors import open_safetensors
 from headless_eval.policies.pi0.formats.names import to_openpi
 from headless_eval.policies.stated_features import find_robot
+from headless_eval.shared.untrusted import read_json
 
 _MODELS = {"pi0": PI0, "pi05": PI05}
 _VARIANTS = {"gemma_2b": GEMMA_2B, "gemma_300m": GEMMA_300M}
@@ -28,7 +28,8 @@ _EPSILON = 1e-8  # what LeRobot adds to a deviation; openpi adds 1e-6
 
 def is_lerobot(directory: Path) -> bool:
     """Say whether a folder is one of LeRobot's, with a π0 or π0.5."""
-    return _config(directory).get("type") in _MODELS
+    kind = _config(directory).get("type")
+    return isinstance(kind, str) and kind in _MODELS
 
 
 def has_statistics(directory: Path) -> bool:
@@ -73,7 +74,7 @@ def read_lerobot_config(directory: Path, robot: str | None = None) -> PolicyConf
     try:
         base = _MODELS[said["type"]]
         pi05 = base.pi05
-        action_dims = int(said["output_features"]["action"]["shape"][0])
+        action_dims = said["output_features"]["action"]["shape"][0]
         modes = {said["normalization_mapping"][kind] for kind in ("STATE", "ACTION")}
         model = Pi0Config(
             pi05=pi05,
@@ -102,7 +103,7 @@ def read_lerobot_config(directory: Path, robot: str | None = None) -> PolicyConf
             action_dims=action_dims,
             delta_actions_mask=found.delta_actions_mask if relative else None,
         )
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is no configuration of LeRobot's π0 or π0.5 ({error!r})") from None
 
 
@@ -121,7 +122,7 @@ def _siglip(said: Mapping[str, Any], base: SiglipConfig) -> SiglipConfig:
 
 def _config(directory: Path) -> dict[str, Any]:
     try:
-        said = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        said = read_json(directory / "config.json")
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}

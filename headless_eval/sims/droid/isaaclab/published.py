@@ -276,6 +276,10 @@ class PublishedDroid(DroidIsaacLab):
         poses = [numpy_of(body.data.default_root_pose)[0] for body in self._pair]
         return joints, np.stack(poses)
 
+    def _drawn(self, scene: Scene, seed: TrialSeed) -> np.ndarray:
+        joints, poses = self._start(scene, seed)
+        return np.concatenate([joints, poses.ravel()])
+
     def _write_bodies(self, where: torch.Tensor, poses: torch.Tensor) -> None:
         for index, body in enumerate(self._pair):
             pose = poses[:, index].contiguous()

@@ -79,6 +79,7 @@ class DroidIsaacLab:
         self._stepper = self._make_stepper()
         self._light_up()
         self._episodes: dict[int, tuple[Scene, SuccessTracker]] = {}
+        self._initial: dict[int, np.ndarray] = {}
         self._pictures: dict[tuple[str, ...], list[np.ndarray]] = {}
         self._state: SimpleNamespace | None = None
 
@@ -91,6 +92,11 @@ class DroidIsaacLab:
         poses[:, :3] += self._origins[slot]
         self._write(slot, joints, poses)
         self._episodes[slot] = scene, SuccessTracker(scene)
+        self._initial[slot] = self._drawn(scene, seed)
+
+    def initial_state(self, slot: int) -> np.ndarray:
+        """Return the numbers that were drawn for the slot's episode, which are MuJoCo's for the same seed."""
+        return self._initial[slot]
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's DROID keys."""
@@ -175,6 +181,10 @@ class DroidIsaacLab:
         for body, pose in zip(scene.bodies, state.poses, strict=True):
             poses[environment.BODIES.index(body.name)] = pose[_WXYZ_TO_XYZW]
         return joints, poses
+
+    def _drawn(self, scene: Scene, seed: TrialSeed) -> np.ndarray:
+        """Return the numbers that ``_start`` makes of a seed."""
+        return draw_initial_state(scene, seed.initial_state()).numbers
 
     def _describe_scene(self) -> dict[str, Any]:
         """Return sizes and cameras for the manifest."""

@@ -75,10 +75,12 @@ class Slot:
         self.scene_model = scene_model
         self.data = mujoco.MjData(scene_model.model)
         self._tracker = SuccessTracker(scene_model.scene)
+        self.initial: InitialState | None = None
 
     def reset(self, state: InitialState) -> None:
         """Put the robot and the bodies into their initial state, everything at rest."""
         indices, data = self.scene_model, self.data
+        self.initial = state
         mujoco.mj_resetData(indices.model, data)
         data.qpos[indices.arm_qpos] = state.joints
         data.ctrl[:7] = state.joints
@@ -192,6 +194,11 @@ class DroidMujoco:
         episode = idle.pop() if idle else Slot(scene_model)
         episode.reset(draw_initial_state(scene_model.scene, seed.initial_state()))
         self._slots[slot] = episode
+
+    def initial_state(self, slot: int) -> np.ndarray | None:
+        """Return the numbers that were drawn for the slot's episode."""
+        initial = self._slots[slot].initial
+        return None if initial is None else initial.numbers
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's DROID keys."""

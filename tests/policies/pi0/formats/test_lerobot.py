@@ -176,3 +176,33 @@ def test_a_state_of_other_dimensions_is_another_robots(tmp_path):
         find_config(tmp_path)
     write_config(tmp_path, actions=8)
     assert find_config(tmp_path).observation == "droid"
+
+
+@pytest.mark.parametrize("kind", [["pi0"], {"pi0": 1}, 5, None])
+def test_a_type_that_is_no_text_is_no_type_of_ours(kind, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"type": kind, "input_features": {}}))
+    assert not is_lerobot(tmp_path)
+    with pytest.raises(UserError):
+        load_policy(checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chunk_size": 2**62},
+        {"chunk_size": "10"},
+        {"num_inference_steps": True},
+        {"input_features": 5},
+        {"input_features": {"observation.state": []}},
+        {"output_features": {"action": {"shape": ["8"]}}},
+        {"paligemma_variant": ["gemma_2b"]},
+        {"normalization_mapping": {"STATE": [], "ACTION": {}}},
+        {"image_resolution": 5},
+    ],
+)
+def test_entries_of_other_types_are_one_line(changes, golden, tmp_path):
+    folder = write_lerobot(golden, tmp_path / "policy")
+    stated = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(stated))
+    with pytest.raises(UserError, match=r"config\.json"):
+        read_lerobot_config(folder, golden.config.observation)
