@@ -52,6 +52,8 @@ class ToyConfig:
 class ToyPolicy:
     """Has what a policy of ours has."""
 
+    concurrent = True
+
     def __init__(self, seed=0):
         self.model = ToyNetwork(seed).eval()
         self.config = ToyConfig()

@@ -44,8 +44,10 @@ class Policy(Protocol):
         image_size: side of the model's square images in pixels.
         noise_shape: shape (horizon, action_dim) of the noise of one observation; None: the policy takes no noise.
         stateless: whether a reply depends only on the observation and its noise, so that observations may be batched,
-            reordered and repeated, also from several threads. False: the policy keeps a history or a cache of an
+            reordered and repeated. False: the policy keeps a history or a cache of an
             episode, learns of every episode's start from ``reset``, and infers in the order of the control steps.
+        concurrent: optional: whether a stateless policy may be asked from several threads at a time; by default only a
+            ``PreparingPolicy`` may.
         libraries: optional: distributions whose versions replies can depend on, besides torch and NumPy.
     """
 

@@ -26,6 +26,8 @@ class Adapter:
         noise_shape: shape of the noise of one observation; None: the policy takes no noise.
         stateless: whether a reply depends only on the observation and its noise. If the policy does not declare it, a
             policy that takes noise as an argument counts as stateless, others do not.
+        concurrent: whether it may be asked from several threads at a time: it is stateless, and prepares observations
+            itself or declares ``concurrent``. Others may compute every reply in one buffer.
         draws: whether replies may depend on the process's random generators: the policy neither takes noise nor
             declares that it is stateless.
         max_slots: maximal number of episodes at a time; None: any number. It is 1 for a policy with a history that does
@@ -52,6 +54,7 @@ class Adapter:
         self._prepares = callable(getattr(policy, "prepare", None)) and callable(
             getattr(policy, "infer_prepared", None)
         )
+        self.concurrent = self.stateless and (self._prepares or bool(getattr(policy, "concurrent", False)))
         self._concludes = self._prepares and callable(getattr(policy, "conclude", None))
         self._knows_slots = self._reset_takes_slots and (self._prepares or "slots" in self._batch_takes)
         has_history = not self.stateless and (declared is not None or callable(reset))

@@ -52,7 +52,7 @@ class Batching:
         name: the policy's name in messages.
         on_cpu: whether the policy computes on a CPU.
         max_batch: the fixed batch size; None: the device's default. It is 1 for policies that cannot be batched.
-        threads: number of batches at a time on a CPU. It is 1 for policies with a history.
+        threads: number of batches at a time on a CPU. It is 1 for policies that are not ``concurrent``.
 
     Attributes:
         no_gradients: the context in which the policy computes, by default inference mode.
@@ -69,7 +69,7 @@ class Batching:
         elif max_batch is None:
             max_batch = _CPU_BATCH if on_cpu else _GPU_BATCH
         self.size = max_batch
-        self.threads = threads if on_cpu and policy.stateless else 1
+        self.threads = threads if on_cpu and policy.concurrent else 1
         self.no_gradients: Callable[[], AbstractContextManager[Any]] = torch.inference_mode
         self._tried = max_batch == 1
         self._before: tuple[int, bool] | None = None

@@ -1,5 +1,7 @@
 """Batching when the memory of the GPU is full: batches are halved."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -78,3 +80,32 @@ def test_a_change_whose_rows_depend_on_each_other_is_inferred_one_by_one(tmp_pat
         assert "rows of a batch depend on each other" in caplog.text
         local.set_precision("float32")
         assert local.batch == 4
+
+
+class OneBuffer:
+    """Computes every reply in the same memory, as wrappers of TensorRT and CUDA graphs do."""
+
+    def __init__(self):
+        self._actions = np.zeros((8, 2), np.float32)
+
+    def infer(self, obs):
+        self._actions[:] = obs["number"]
+        time.sleep(0.001)  # long enough for another thread to write
+        return {"actions": self._actions}
+
+
+class OneBufferStateless(OneBuffer):
+    stateless = True
+
+
+@pytest.mark.parametrize("cls", [OneBuffer, OneBufferStateless])
+@pytest.mark.parametrize("slots", [1, 3])
+def test_replies_that_share_one_buffer_are_kept_apart(cls, slots):
+    with LocalPolicy(cls(), "buffer") as local:
+        first, second = (
+            local.infer_batch([{"number": start + slot} for slot in range(slots)], slots=list(range(slots)))
+            for start in (1, 11)
+        )
+    for start, replies in ((1, first), (11, second)):
+        assert [reply["actions"].min() for reply in replies] == list(range(start, start + slots))
+        assert [reply["actions"].max() for reply in replies] == list(range(start, start + slots))

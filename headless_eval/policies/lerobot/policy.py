@@ -140,6 +140,7 @@ class ChunkPolicy(LeRobotPolicy):
     """A policy that is asked for whole chunks: no history, batched, its noise (if it has any) given."""
 
     stateless = True
+    concurrent = True
     way = "whole chunks"
 
     def __init__(self, config: LeRobotConfig, loaded: Loaded) -> None:
