@@ -37,3 +37,11 @@ class LostConnection(Exception):
     """
 
     retries = 2
+
+
+def exit_status(error: BaseException) -> int:
+    """Return the exit status after an exception: ``UserError`` 2, Ctrl-C 130, a closed pipe 141, any other 1."""
+    for kind, status in ((UserError, 2), (KeyboardInterrupt, 130), (BrokenPipeError, 141)):
+        if isinstance(error, kind):
+            return status
+    return 1

@@ -1,9 +1,7 @@
 """A run's rollouts as a LeRobot dataset: every episode is simulated again from its recorded actions."""
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,6 +18,7 @@ from headless_eval.rollout.video import VideoError
 from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.progress import LINE_INTERVAL, duration
 from headless_eval.runs.resume import config_from
+from headless_eval.shared.files import new_folder
 from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
 from headless_eval.sims.registry import find_suite
@@ -69,7 +68,7 @@ def export_lerobot(
     progress = _Progress(sum(record.steps for record in records), len(records))
     try:
         with (
-            _whole(output) as partial,
+            new_folder(output.resolve()) as partial,
             open_simulator(suite, config, 1, size) as simulator,
             progress,
             _WRITERS[version](partial, simulator.control_hz) as dataset,
@@ -92,21 +91,6 @@ def _check_free(output: Path) -> None:
         raise UserError(f"cannot write {output}: {error.strerror}") from None
     if taken:
         raise UserError(f"{output} exists and is no empty folder: choose another for the dataset")
-
-
-@contextmanager
-def _whole(output: Path) -> Iterator[Path]:
-    """Give a folder that becomes ``output`` when the block ends without an exception."""
-    place = output.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    partial.mkdir()
-    try:
-        yield partial
-        partial.replace(place)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _actions(run: RunDirectory, record: EpisodeRecord) -> np.ndarray:

@@ -214,7 +214,8 @@ class Video:
                 f"pictures of {shape[0]}x{shape[1]} pixels cannot be kept as H.264: an even size is needed"
             )
         self.path, self.count = path, 0
-        self._encoder = Encoder(ffmpeg, path, shape, fps, _RANDOM_ACCESS)
+        with path.open("x+b") as file:
+            self._encoder = Encoder(ffmpeg, file.fileno(), shape, fps, _RANDOM_ACCESS)
         self._open = True
 
     def add(self, picture: np.ndarray) -> None:

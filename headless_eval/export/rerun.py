@@ -57,8 +57,8 @@ def export_rerun(folder: Path, output: Path, variant: str | None = None, episode
             recording.add_actions(record.configuration, actions)
             if twin is not None:
                 recording.add_actions(f"{run.baseline} (twin)", twin)
-            video = run.path / record.video if record.video else None
-            if video is not None and video.is_file():
+            video = run.video(record)
+            if video is not None:
                 recording.add_video(video)
             try:
                 _simulate(recording, run, suite, record, actions)

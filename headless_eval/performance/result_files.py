@@ -67,6 +67,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.write("\n")
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, UTF-8."""
+    with replacing(path) as file:
+        file.write(text)
+
+
 def _number(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 

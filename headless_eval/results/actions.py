@@ -9,11 +9,11 @@ hash shows whether the actions are complete.
 
 import hashlib
 import os
-from pathlib import Path
 
 import numpy as np
 
 from headless_eval.results.record import EpisodeRecord
+from headless_eval.shared.files import Folder
 
 FOLDER = "actions"
 
@@ -25,8 +25,8 @@ class ActionsWriter:
         folder: the run's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / FOLDER
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
         self._files: dict[str, tuple[int, int]] = {}
 
     def append(self, configuration: str, actions: np.ndarray) -> dict[str, int]:
@@ -36,9 +36,8 @@ class ActionsWriter:
             OSError: the actions cannot be written; the file is then unchanged.
         """
         if configuration not in self._files:
-            self._folder.mkdir(exist_ok=True)
-            path = self._folder / f"{configuration}.f32"
-            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with self._folder.folder(FOLDER, make=True) as inner:
+                file = inner.open(f"{configuration}.f32", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._files[configuration] = file, os.fstat(file).st_size
         file, offset = self._files[configuration]
         data = memoryview(np.ascontiguousarray(actions, "<f4").tobytes())
@@ -59,7 +58,7 @@ class ActionsWriter:
         self._files.clear()
 
 
-def read_actions(folder: Path, record: EpisodeRecord) -> np.ndarray | None:
+def read_actions(folder: Folder, record: EpisodeRecord) -> np.ndarray | None:
     """Return the executed actions of a record, float32 (steps, dims).
 
     None if the actions were not kept, or do not have the record's hash.
@@ -69,12 +68,9 @@ def read_actions(folder: Path, record: EpisodeRecord) -> np.ndarray | None:
     offset, dims = record.actions.get("offset"), record.actions.get("dims")
     if type(offset) is not int or type(dims) is not int or offset < 0 or dims < 1:
         return None
-    name = f"{record.configuration}.f32"
-    if Path(name).name != name:  # the run may come from an untrusted source
-        return None
     size = 4 * dims * record.steps
     try:
-        with open(folder / FOLDER / name, "rb") as file:
+        with folder.folder(FOLDER) as inner, inner.reader(f"{record.configuration}.f32") as file:
             if offset + size > os.fstat(file.fileno()).st_size:
                 return None
             file.seek(offset)

@@ -7,30 +7,31 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE
-from headless_eval.errors import CannotWrite, UserError
+from headless_eval.errors import CannotWrite, StopRun, UserError, exit_status
 from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
+from headless_eval.results.journal import FILE as _JOURNAL
 from headless_eval.results.journal import JournalWriter, is_being_written, read_journal
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.results.stated import check_stated
 from headless_eval.results.stopping import Stopping, stopping_of
-from headless_eval.shared.files import replacing, try_folder
-from headless_eval.shared.untrusted import read_json
+from headless_eval.shared.files import Folder, is_inside, try_folder
+from headless_eval.shared.untrusted import content_of, parse_json
 
 FORMAT = 2
 """The version of the folder's layout, kept in the manifest: 1 called the variants configurations."""
 
 _RENAMED = {"configurations": "variants"}
-_JOURNAL = "journal.jsonl"
-_MANIFEST = "manifest.json"
-_MARKS = (_JOURNAL, _MANIFEST, "results.json", "*_results.csv", "*_results.json", "videos", ACTIONS)
+_MANIFEST, _VIDEOS = "manifest.json", "videos"
+_MARKS = (_JOURNAL, _MANIFEST, "results.json", "*_results.csv", "*_results.json", _VIDEOS, ACTIONS)
+_UNFINISHED, _UNFINISHED_VIDEO = re.compile(r"\..*\.tmp"), re.compile(r"\..*\.mp4\.part")
 
 
 class RunDirectory:
@@ -38,17 +39,19 @@ class RunDirectory:
 
     Use ``create`` to start a run and ``open`` to read or continue one. Leaving it as a context manager closes
     it; if an exception passes through before ``finish``, the manifest says ``interrupted`` (Ctrl-C) or
-    ``failed``.
+    ``failed``; if it does so later, the manifest's exit status becomes that of the exception.
 
     Attributes:
         path: the folder.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], journal: JournalWriter | None) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, manifest: dict[str, Any], journal: JournalWriter | None) -> None:
+        self.path = folder.path
+        self._folder = folder
         self._manifest = manifest
         self._journal = journal
-        self._actions = ActionsWriter(path)
+        self._actions = ActionsWriter(folder)
+        self._finished = False
 
     @classmethod
     def check(cls, path: str | Path | None) -> None:
@@ -86,19 +89,20 @@ class RunDirectory:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             cls.check(folder)
+            handle = Folder(folder)
             # A run that was killed before it wrote its manifest does not count: the folder is reused.
-            journal = JournalWriter(folder / _JOURNAL, new=not (folder / _JOURNAL).exists())
+            journal = JournalWriter(handle, new=not handle.holds(_JOURNAL))
         except FileExistsError:
             what = "already holds a run" if folder.is_dir() else "is not a folder"
             raise UserError(f"{folder} {what}: choose another folder") from None
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
-        run = cls(folder, {"format": FORMAT, "status": "running", **manifest}, journal)
+        run = cls(handle, {"format": FORMAT, "status": "running", **manifest}, journal)
         try:
             run._write_manifest()
         except BaseException:
             run.close()
-            (folder / _JOURNAL).unlink()
+            handle.remove(_JOURNAL)
             raise
         return run
 
@@ -114,9 +118,12 @@ class RunDirectory:
             UserError: the folder holds no run, a damaged run, or a run of a later version of this program; or, with
                 ``write``, another process is writing to the folder.
         """
-        folder = Path(path)
+        try:
+            folder = Folder(Path(path))
+        except OSError:
+            raise _holds_no_run(Path(path)) from None
         manifest = _read_manifest(folder)
-        return cls(folder, manifest, JournalWriter(folder / _JOURNAL) if write else None)
+        return cls(folder, manifest, JournalWriter(folder) if write else None)
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -136,7 +143,7 @@ class RunDirectory:
     @property
     def is_running(self) -> bool:
         """Whether a process of this machine is writing to the folder."""
-        return self._journal is not None or is_being_written(self.path / _JOURNAL)
+        return self._journal is not None or is_being_written(self._folder)
 
     def append(self, record: EpisodeRecord, actions: np.ndarray | None = None) -> None:
         """Add an episode to the journal; the record is on disk when this returns.
@@ -147,6 +154,7 @@ class RunDirectory:
 
         Raises:
             CannotWrite: the record or the actions cannot be written; the journal is then unchanged.
+            StopRun: the folder was deleted or renamed meanwhile. A renamed folder has the record.
         """
         if self._journal is None:
             raise RuntimeError("the run was opened for reading, or is closed")
@@ -157,10 +165,28 @@ class RunDirectory:
                 raise CannotWrite("the actions", error.strerror) from error
             record = replace(record, actions=place)
         self._journal.append(record)
+        if self._journal.is_deleted or not self._folder.is_at_its_path:
+            raise StopRun(
+                f"{self.path} was deleted or renamed while the run was writing to it: continue a renamed folder with "
+                "run --resume, or start a new run"
+            )
 
     def actions(self, record: EpisodeRecord) -> np.ndarray | None:
         """Return a record's executed actions, float32 (steps, dims), or None if they are missing or incomplete."""
-        return read_actions(self.path, record)
+        return read_actions(self._folder, record)
+
+    def video(self, record: EpisodeRecord) -> Path | None:
+        """Return the path of a record's video; None if there is none, or its path leads out of the folder."""
+        if record.video is None or not is_inside(record.video):
+            return None
+        *folders, name = PurePosixPath(record.video).parts
+        folder = self._folder
+        try:
+            for one in folders:
+                folder = folder.folder(one)
+        except OSError:
+            return None
+        return self.path / record.video if folder.holds(name) else None
 
     def attempts(self) -> Counter[tuple[str, int, int]]:
         """Return the number of records of each trial: more than 1 if an error was retried."""
@@ -168,10 +194,12 @@ class RunDirectory:
 
     def clean(self) -> None:
         """Remove incomplete files of a killed process; the run must be open for writing."""
-        for pattern in ("videos/**/.*.mp4.part", ".*.tmp"):
-            for path in self.path.glob(pattern):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        for folder, name in self._folder.files():
+            inside = folder.path.relative_to(self.path).parts
+            if (not inside and _UNFINISHED.fullmatch(name)) or (
+                inside[:1] == (_VIDEOS,) and _UNFINISHED_VIDEO.fullmatch(name)
+            ):
+                folder.remove(name)
 
     def journal(self) -> Iterator[EpisodeRecord]:
         """Yield every record in the order of writing, including earlier attempts at a trial.
@@ -179,7 +207,7 @@ class RunDirectory:
         Raises:
             UserError: the journal is damaged before its last line.
         """
-        return read_journal(self.path / _JOURNAL)
+        return read_journal(self._folder)
 
     def records(self) -> list[EpisodeRecord]:
         """Return the last record of each trial, in order of variant, task and episode.
@@ -227,9 +255,19 @@ class RunDirectory:
             stopping.add(record)
         return stopping
 
-    def video_stem(self, configuration: str, task_key: str, episode: int) -> Path:
-        """Return the path of a trial's video without outcome and suffix, for ``video.VideoWriter``."""
-        return self.path / "videos" / _safe(configuration) / f"{_safe(task_key)}_ep{episode:03d}"
+    def video_place(self, configuration: str, task_key: str, episode: int) -> tuple[Folder, str]:
+        """Return the folder of a trial's video, which is made, and its name without outcome and suffix.
+
+        Raises:
+            CannotWrite: the folder cannot be made.
+        """
+        where = f"{_VIDEOS}/{_safe(configuration)}"
+        try:
+            with self._folder.folder(_VIDEOS, make=True) as videos:
+                folder = videos.folder(_safe(configuration), make=True)
+        except OSError as error:
+            raise CannotWrite(f"{self.path / where}", error.strerror) from error
+        return folder, f"{_safe(task_key)}_ep{episode:03d}"
 
     def relative(self, path: Path) -> str:
         """Return a path inside the folder as a record keeps it: relative, with forward slashes."""
@@ -252,6 +290,7 @@ class RunDirectory:
             status: ``finished`` (errors in episodes included), ``interrupted`` or ``failed``.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._finished = True
         self.update_manifest(status=status, exit_status=exit_status, finished_at=now)
 
     def close(self) -> None:
@@ -268,19 +307,21 @@ class RunDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is not None and self._journal is not None and self._manifest["status"] == "running":
-                interrupted = isinstance(error, KeyboardInterrupt)
-                status = 130 if interrupted else 2 if isinstance(error, UserError) else 1
+            if error is not None and self._journal is not None:
+                status = exit_status(error)
                 with contextlib.suppress(
                     UserError
                 ):  # a full disk must not hide the error that stopped the run
-                    self.finish(status, "interrupted" if interrupted else "failed")
+                    if self._manifest["status"] == "running":
+                        self.finish(status, "interrupted" if status == 130 else "failed")
+                    elif self._finished:
+                        self.update_manifest(exit_status=status)
         finally:
             self.close()
 
     def _write_manifest(self) -> None:
         try:
-            with replacing(self.path / _MANIFEST) as file:
+            with self._folder.replacing(_MANIFEST) as file:
                 json.dump(self._manifest, file, indent=2, ensure_ascii=False)
                 file.write("\n")
         except OSError as error:
@@ -309,16 +350,23 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / _MANIFEST
-    if not path.is_file() or not (folder / _JOURNAL).is_file():
-        raise UserError(f"{folder} holds no run: {_MANIFEST} and {_JOURNAL} are expected in it")
+def _holds_no_run(path: Path) -> UserError:
+    return UserError(
+        f"{path} holds no run: {_MANIFEST} and {_JOURNAL} are expected in it, as files and not as links"
+    )
+
+
+def _read_manifest(folder: Folder) -> dict[str, Any]:
+    path = folder.path / _MANIFEST
+    if not folder.holds(_MANIFEST) or not folder.holds(_JOURNAL):
+        raise _holds_no_run(folder.path)
     try:
-        manifest = read_json(path)
+        with folder.reader(_MANIFEST) as file:
+            manifest = parse_json(content_of(file))
         if not isinstance(manifest, dict):
             raise ValueError("not a JSON object")
         if type(manifest.get("format")) is int and manifest["format"] > FORMAT:
-            raise UserError(f"{folder} was written by a later version of headless-eval: update to read it")
+            raise UserError(f"{folder.path} was written by a later version of headless-eval: update to read it")
         if "variants" not in manifest:  # format 1
             manifest = {_RENAMED.get(key, key): value for key, value in manifest.items()}
         check_stated(manifest)

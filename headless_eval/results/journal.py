@@ -8,30 +8,33 @@ from pathlib import Path
 
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import EpisodeRecord
+from headless_eval.shared.files import Folder
 from headless_eval.shared.untrusted import parse_json
+
+FILE = "journal.jsonl"
 
 _log = logging.getLogger(__name__)
 
 
-def read_journal(path: Path) -> Iterator[EpisodeRecord]:
-    """Yield the records of a journal in the order of writing.
+def read_journal(folder: Folder) -> Iterator[EpisodeRecord]:
+    """Yield the records of a run's journal in the order of writing.
 
     An incomplete last line, left by a crash or a power loss, is dropped with a notice.
 
     Raises:
         UserError: the file cannot be read, or a line other than the last is damaged.
     """
-    records, _ = _scan(path)
+    records, _ = _scan(folder)
     yield from records
 
 
-def is_being_written(path: Path) -> bool:
-    """Return whether a process of this machine has a journal open for writing; False if it cannot be read.
+def is_being_written(folder: Folder) -> bool:
+    """Return whether a process of this machine has a run's journal open for writing; False if it cannot be read.
 
     The lock that a writer would have is taken for a moment.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = folder.open(FILE)
     except OSError:
         return False
     try:
@@ -51,7 +54,7 @@ class JournalWriter:
     Opening an existing journal cuts off an incomplete last line, so that the next record starts a new line.
 
     Args:
-        path: the journal's file.
+        folder: the run's.
         new: create the file; it must not exist.
 
     Raises:
@@ -59,17 +62,17 @@ class JournalWriter:
         FileExistsError: ``new`` is given and the file exists.
     """
 
-    def __init__(self, path: Path, *, new: bool = False) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+    def __init__(self, folder: Folder, *, new: bool = False) -> None:
+        path = folder.path / FILE
         try:
-            self._file = os.open(path, flags, 0o666)
+            self._file = folder.open(FILE, os.O_RDWR | os.O_APPEND | (os.O_CREAT | os.O_EXCL if new else 0))
         except FileExistsError:
             raise
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from None
         try:
             self._lock(path)
-            self._size = 0 if new else self._mend(path)
+            self._size = 0 if new else self._mend(folder)
         except BaseException:
             os.close(self._file)
             raise
@@ -91,6 +94,11 @@ class JournalWriter:
             raise CannotWrite("the journal", error.strerror) from error
         self._size += len(line)
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file was deleted meanwhile."""
+        return os.fstat(self._file).st_nlink == 0
+
     def close(self) -> None:
         """Release the journal; a second call does nothing."""
         if self._file >= 0:
@@ -109,8 +117,8 @@ class JournalWriter:
                 f"cannot lock {path}: {error.strerror}; choose a folder on a local disk"
             ) from None
 
-    def _mend(self, path: Path) -> int:
-        _, good = _scan(path)
+    def _mend(self, folder: Folder) -> int:
+        _, good = _scan(folder)
         os.ftruncate(self._file, good)
         if good and os.pread(self._file, 1, good - 1) != b"\n":
             os.write(self._file, b"\n")
@@ -119,13 +127,14 @@ class JournalWriter:
         return good
 
 
-def _scan(path: Path) -> tuple[list[EpisodeRecord], int]:
+def _scan(folder: Folder) -> tuple[list[EpisodeRecord], int]:
     """Return a journal's records and the length in bytes of the complete lines."""
+    path = folder.path / FILE
     records: list[EpisodeRecord] = []
     good = 0
     damage = ""
     try:
-        with open(path, "rb") as file:
+        with folder.reader(FILE) as file:
             for number, line in enumerate(file, start=1):
                 if damage:
                     raise UserError(

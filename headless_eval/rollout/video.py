@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from headless_eval.errors import CannotWrite, UserError
+from headless_eval.shared.files import Folder
 from headless_eval.shared.program import install
 
 HOLD_S = 1.0
@@ -60,30 +61,30 @@ class VideoWriter:
     factor, so that the caption fits.
 
     Args:
-        stem: the video's path without outcome and suffix (``RunDirectory.video_stem``); folders are made.
+        folder: of the video (``RunDirectory.video_place``).
+        name: the video's name without outcome and suffix.
         fps: frames per second.
         task: the task's name or instruction, the caption's first line.
         variant: its name, the second line.
 
     Raises:
         UserError: ffmpeg is not installed.
-        CannotWrite: if the folder cannot be made.
+        CannotWrite: if the file cannot be made.
     """
 
-    def __init__(self, stem: Path, fps: float, *, task: str, variant: str) -> None:
+    def __init__(self, folder: Folder, name: str, fps: float, *, task: str, variant: str) -> None:
         self._ffmpeg = find_ffmpeg()
-        self._stem = stem
-        self._partial = stem.with_name(f".{stem.name}.mp4.part")
+        self._folder, self._name = folder, name
+        try:
+            self._partial, self._file = folder.temporary(name, "mp4.part")
+        except OSError as error:
+            raise CannotWrite(f"the video {name}", error.strerror) from error
         self._fps = fps
         self._texts = task, variant
         self._shape: tuple[int, ...] | None = None
         self._queue: queue.Queue[tuple[np.ndarray, int, float] | str | None] = queue.Queue(_QUEUE_FRAMES)
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
-        try:
-            stem.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWrite(f"{stem.parent}", error.strerror) from error
 
     def add(self, frame: np.ndarray, step: int, seconds: float) -> None:
         """Add a picture.
@@ -113,7 +114,7 @@ class VideoWriter:
             outcome: ``success``, ``failure`` or ``error``.
 
         Returns:
-            The video's path, ``<stem>_<outcome>.mp4``, or None if there was no frame.
+            The video's path, ``<name>_<outcome>.mp4`` in the folder, or None if there was no frame.
 
         Raises:
             VideoError: if the encoder failed; no file is left.
@@ -122,31 +123,35 @@ class VideoWriter:
         if outcome not in _OUTCOMES:
             raise ValueError(f"outcome {outcome!r} is none of {', '.join(_OUTCOMES)}")
         self._end(outcome)
+        if self._shape is None or self._failure is not None:
+            self._folder.remove(self._partial)
         if self._shape is None:
             return None
         if self._failure is not None:
-            self._partial.unlink(missing_ok=True)
             for reason in _DISK_FAULTS:
                 if reason in str(self._failure):
-                    raise CannotWrite(f"the video {self._stem.name}", reason) from self._failure
-            raise VideoError(f"no video {self._stem.name}: {self._failure}") from self._failure
-        path = self._stem.with_name(f"{self._stem.name}_{outcome}.mp4")
+                    raise CannotWrite(f"the video {self._name}", reason) from self._failure
+            raise VideoError(f"no video {self._name}: {self._failure}") from self._failure
+        name = f"{self._name}_{outcome}.mp4"
         try:
-            self._partial.replace(path)
+            self._folder.rename(self._partial, name)
         except OSError as error:
-            raise CannotWrite(f"the video {path.name}", error.strerror) from error
-        return path
+            raise CannotWrite(f"the video {name}", error.strerror) from error
+        return self._folder.path / name
 
     def discard(self) -> None:
         """Stop and leave no file; after ``close`` it does nothing."""
         self._end(None)
-        self._partial.unlink(missing_ok=True)
+        self._folder.remove(self._partial)
 
     def _end(self, outcome: str | None) -> None:
         if self._thread is not None:
             self._queue.put(outcome)
             self._thread.join()
             self._thread = None
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def _encode(self) -> None:
         """Feed ffmpeg until the outcome is known; after a failure, keep emptying the queue."""
@@ -156,7 +161,7 @@ class VideoWriter:
         try:
             band = _Band(*self._texts, width)
             canvas = np.zeros((_even(height) + band.height, _even(width), 3), np.uint8)
-            encoder = Encoder(self._ffmpeg, self._partial, canvas.shape, self._fps)
+            encoder = Encoder(self._ffmpeg, self._file, canvas.shape, self._fps)
         except Exception as error:
             self._failure = error
         step, seconds = 0, 0.0
@@ -190,14 +195,14 @@ class Encoder:
 
     Args:
         ffmpeg: the program.
-        path: the file, H.264 in MP4.
+        file: descriptor of the file, open for reading and writing, which becomes H.264 in MP4; the caller closes it.
         shape: of the frames, (height, width, 3); both even.
         fps: frames per second.
         options: more of ffmpeg's for the codec.
     """
 
     def __init__(
-        self, ffmpeg: str, path: Path, shape: tuple[int, ...], fps: float, options: Sequence[str] = ()
+        self, ffmpeg: str, file: int, shape: tuple[int, ...], fps: float, options: Sequence[str] = ()
     ) -> None:
         height, width, _ = shape
         source = [
@@ -231,7 +236,8 @@ class Encoder:
         # In memory: what it says of a full disk must not need that disk.
         self._errors = os.fdopen(os.memfd_create("ffmpeg"), "w+b")
         self._process = subprocess.Popen(
-            [ffmpeg, *quiet, *source, "-an", *codec, *container, f"file:{path}"],
+            [ffmpeg, *quiet, *source, "-an", *codec, *container, f"file:/proc/self/fd/{file}"],
+            pass_fds=[file],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,

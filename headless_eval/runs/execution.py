@@ -207,9 +207,9 @@ class _EpisodeVideo:
     def __init__(self, directory: RunDirectory, trial: Trial, fps: float, keep: str) -> None:
         self._directory, self._keep = directory, keep
         task, name = trial.task, trial.variant.name
-        stem = directory.video_stem(name, task.key, trial.seed.episode)
+        place = directory.video_place(name, task.key, trial.seed.episode)
         caption = f"{task.key} · {task.instruction} · episode {trial.seed.episode}"
-        self._writer = VideoWriter(stem, fps, task=caption, variant=name)
+        self._writer = VideoWriter(*place, fps, task=caption, variant=name)
         self.add = self._writer.add
         self.discard = self._writer.discard
 

@@ -17,7 +17,7 @@ from headless_eval.report import summarize_run
 from headless_eval.results import RunDirectory, default_folder
 from headless_eval.runs.resume import MATRIX, is_matrix, settings_of
 from headless_eval.runs.run import run
-from headless_eval.shared.files import replacing
+from headless_eval.shared.files import is_name, replacing
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import Listing, new_console
 from headless_eval.shared.untrusted import read_json
@@ -93,6 +93,8 @@ def resume_matrix(folder: Path, change: Callable[[RunConfig], RunConfig]) -> int
     try:
         entries = read_json(folder / MATRIX)["runs"]
         for entry in entries:
+            if not is_name(entry["label"]):
+                raise ValueError(f"the label {entry['label']!r} is not the name of a folder")
             there = (folder / entry["label"] / "manifest.json").is_file()
             kept = settings_of(folder / entry["label"]) if there else run_settings(entry["settings"])
             cells.append(Cell(entry["label"], entry["axes"], change(kept)))

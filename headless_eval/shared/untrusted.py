@@ -9,7 +9,7 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -117,16 +117,25 @@ def convert(value: Any, kind: type[T]) -> T:
         raise ValueError(f"{place!r}: {said[:1].lower()}{said[1:]}" if place else said) from None
 
 
+def content_of(file: IO[bytes]) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        ValueError: the file is larger than ``MOST_BYTES``.
+    """
+    content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES // 2**20} MB")
+    return content
+
+
 def _content(path: Path, regular: bool = True) -> bytes:
     # Not blocking: to open a pipe that nobody writes to would take for ever.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if regular else 0))
     with open(file, "rb") as stream:
         if regular and not stat.S_ISREG(os.fstat(file).st_mode):
             raise OSError(f"{path} is no regular file")
-        content = stream.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it is larger than {MOST_BYTES // 2**20} MB")
-    return content
+        return content_of(stream)
 
 
 def _too_deep() -> ValueError:

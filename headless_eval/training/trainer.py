@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from headless_eval.config.train import TrainConfig
 from headless_eval.errors import UserError
 from headless_eval.policies.trained_on import TrainedOn, write_trained_on
-from headless_eval.shared.files import replaced
+from headless_eval.shared.files import replaced, replacing
 from headless_eval.shared.untrusted import parse_json
 
 _EMA_DECAY = 0.999
@@ -145,7 +145,8 @@ def train(trainer: Trainer, export: Callable[[Path], None], trained_on: TrainedO
         write_trained_on(folder, trained_on)
 
     fit(trainer, console, save)
-    (results / "loss.json").write_text(json.dumps(trainer.curve, indent=1))
+    with replacing(results / "loss.json") as file:
+        json.dump(trainer.curve, file, indent=1)
     console.print(f"policy written to {folder}", highlight=False)
     return folder
 
@@ -192,6 +193,7 @@ def claim(settings: TrainConfig) -> None:
             raise UserError(
                 f"{settings.results} holds a training with {path.read_text()}, not {wanted}: name another --results"
             )
-        path.write_text(wanted)
+        with replacing(path) as file:
+            file.write(wanted)
     except OSError as error:
         raise UserError(f"cannot write to --results {settings.results}: {error.strerror}") from None

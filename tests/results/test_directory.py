@@ -118,7 +118,7 @@ def test_a_failed_start_leaves_the_folder_free(tmp_path: Path, monkeypatch: pyte
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("headless_eval.results.directory.replacing", full)
+    monkeypatch.setattr("headless_eval.results.directory.Folder.replacing", full)
     with pytest.raises(UserError, match="No space left"):
         RunDirectory.create(tmp_path / "run", manifest())
     monkeypatch.undo()
@@ -181,9 +181,12 @@ def test_two_processes_cannot_write_one_run(run: RunDirectory) -> None:
 
 
 def test_video_names(run: RunDirectory) -> None:
-    stem = run.video_stem("float8_e4m3_weights_only", "scene_3", 7)
-    assert run.relative(stem) == "videos/float8_e4m3_weights_only/scene_3_ep007"
-    assert run.relative(run.video_stem("../..", "a/b c", 1234)) == "videos/_../a_b_c_ep1234"
+    for names, expected in (
+        (("float8_e4m3_weights_only", "scene_3", 7), "videos/float8_e4m3_weights_only/scene_3_ep007"),
+        (("../..", "a/b c", 1234), "videos/_../a_b_c_ep1234"),
+    ):
+        folder, name = run.video_place(*names)
+        assert run.relative(folder.path / name) == expected
 
 
 def test_append_needs_a_run_open_for_writing(run: RunDirectory) -> None:

@@ -10,6 +10,7 @@ import pytest
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.rollout import video
 from headless_eval.rollout.video import VideoError, VideoWriter, find_ffmpeg
+from headless_eval.shared.files import Folder
 
 WIDTH, HEIGHT, FPS = 448, 224, 15
 
@@ -26,7 +27,8 @@ def frames(count: int, height: int = HEIGHT, width: int = WIDTH) -> list[np.ndar
 
 def write(stem: Path, pictures: list[np.ndarray], outcome: str = "success", **caption: str) -> Path:
     texts = {"task": "put the cube in the bowl", "variant": "float8_e4m3_weights_only"} | caption
-    writer = VideoWriter(stem, FPS, **texts)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    writer = VideoWriter(Folder(stem.parent), stem.name, FPS, **texts)
     for step, picture in enumerate(pictures):
         writer.add(picture, step, step / FPS)
     path = writer.close(outcome)
@@ -105,7 +107,7 @@ def test_odd_and_small_sizes(tmp_path: Path, height: int, width: int) -> None:
 
 
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
-    writer = VideoWriter(tmp_path / "a", FPS, task="t", variant="p")
+    writer = VideoWriter(Folder(tmp_path), "a", FPS, task="t", variant="p")
     for step, picture in enumerate(frames(10)):
         writer.add(picture, step, 0.0)
     writer.discard()
@@ -114,13 +116,13 @@ def test_discard_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_no_frame_no_file(tmp_path: Path) -> None:
-    assert VideoWriter(tmp_path / "a", FPS, task="t", variant="p").close("error") is None
+    assert VideoWriter(Folder(tmp_path), "a", FPS, task="t", variant="p").close("error") is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_frame_is_copied(tmp_path: Path) -> None:
     picture = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    writer = VideoWriter(tmp_path / "a", FPS, task="t", variant="p")
+    writer = VideoWriter(Folder(tmp_path), "a", FPS, task="t", variant="p")
     writer.add(picture, 0, 0.0)
     picture[:] = 0
     path = writer.close("success")
@@ -129,7 +131,7 @@ def test_a_frame_is_copied(tmp_path: Path) -> None:
 
 
 def test_wrong_frames_are_refused(tmp_path: Path) -> None:
-    writer = VideoWriter(tmp_path / "a", FPS, task="t", variant="p")
+    writer = VideoWriter(Folder(tmp_path), "a", FPS, task="t", variant="p")
     with pytest.raises(ValueError, match="uint8"):
         writer.add(np.zeros((8, 8, 3), np.float32), 0, 0.0)
     writer.add(frames(1)[0], 0, 0.0)
@@ -148,7 +150,8 @@ def test_a_dead_encoder_is_reported_with_what_it_said(
     program.chmod(0o755)
     monkeypatch.setattr(video, "find_ffmpeg", lambda: str(program))
     folder = tmp_path / "videos"
-    writer = VideoWriter(folder / "a", FPS, task="t", variant="p")
+    folder.mkdir()
+    writer = VideoWriter(Folder(folder), "a", FPS, task="t", variant="p")
     for step in range(3 * video._QUEUE_FRAMES):  # more than the queue holds: a dead encoder must not block
         writer.add(frames(1)[0], step, 0.0)
     with pytest.raises(VideoError, match=r"exit status 3.*Unknown encoder libx264"):
@@ -185,20 +188,22 @@ def test_without_ffmpeg_the_user_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     find_ffmpeg.cache_clear()
     try:
         with pytest.raises(UserError, match="pip install imageio-ffmpeg"):
-            VideoWriter(tmp_path / "a", FPS, task="t", variant="p")
+            VideoWriter(Folder(tmp_path), "a", FPS, task="t", variant="p")
     finally:
         find_ffmpeg.cache_clear()
 
 
 def test_an_unwritable_folder_is_the_users_matter(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CannotWrite, match="cannot be written: File exists"):
-        VideoWriter(tmp_path / "file" / "a", FPS, task="t", variant="p")
+    (tmp_path / "gone").mkdir()
+    folder = Folder(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(CannotWrite, match="the video a cannot be written: No such file"):
+        VideoWriter(folder, "a", FPS, task="t", variant="p")
 
 
 def test_costs_the_loop_less_than_a_millisecond_a_frame(tmp_path: Path) -> None:
     pictures = frames(60)
-    writer = VideoWriter(tmp_path / "a", FPS, task="t", variant="p")
+    writer = VideoWriter(Folder(tmp_path), "a", FPS, task="t", variant="p")
     spent = []
     for step, picture in enumerate(pictures):
         start = time.perf_counter()

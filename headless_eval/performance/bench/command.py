@@ -18,7 +18,7 @@ from headless_eval.performance.formatting import markdown, percent, scientific, 
 from headless_eval.performance.measured_model import MeasuredModel, measured_model_of, prompt_tokens
 from headless_eval.performance.measured_policy import MeasuredPolicy
 from headless_eval.performance.progress_bar import ProgressBar
-from headless_eval.performance.result_files import new_folder, write_csv, write_json
+from headless_eval.performance.result_files import new_folder, write_csv, write_json, write_text
 from headless_eval.performance.timing import threads
 from headless_eval.performance.workload import Workload
 from headless_eval.policies.device import check_device
@@ -156,7 +156,7 @@ def _write(
     write_json(folder / _FILE, content)
     note = " ".join([*legend.values(), f"{chip.sentence()}."])
     text = f"{_title(measured)}\n\n{markdown(_HEADER, _cells(rows), _NAMES)}\n{note}\n"
-    (folder / "bench.md").write_text(text, encoding="utf-8")
+    write_text(folder / "bench.md", text)
     timed = [row for row in rows if row.median_ms is not None]
     if timed:
         latency_figure(folder / "bench.png", _title(measured), chip.name, timed)

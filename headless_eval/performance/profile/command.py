@@ -20,7 +20,7 @@ from headless_eval.performance.profile.measure import (
 )
 from headless_eval.performance.profile.plot import profile_figure
 from headless_eval.performance.progress_bar import ProgressBar
-from headless_eval.performance.result_files import new_folder, write_csv, write_json
+from headless_eval.performance.result_files import new_folder, write_csv, write_json, write_text
 from headless_eval.performance.spans import STEP
 from headless_eval.performance.timing import threads
 from headless_eval.performance.workload import Workload
@@ -355,5 +355,5 @@ def _write(
     write_json(folder / _FILE, content)
     text = [f"# {title}\n"]
     text += [f"{heading}\n\n{markdown(header, rows, left)}" for heading, header, left, rows in tables]
-    (folder / "profile.md").write_text("\n".join([*text, *notes, ""]), encoding="utf-8")
+    write_text(folder / "profile.md", "\n".join([*text, *notes, ""]))
     profile_figure(folder / "profile.png", title, profiles)

@@ -15,7 +15,7 @@ from headless_eval.local_policy import LocalPolicy
 from headless_eval.performance.components import Component, components_of
 from headless_eval.performance.formatting import markdown, percent, scientific, significant
 from headless_eval.performance.progress_bar import ProgressBar
-from headless_eval.performance.result_files import new_folder, write_csv, write_json
+from headless_eval.performance.result_files import new_folder, write_csv, write_json, write_text
 from headless_eval.performance.sensitivity.measure import (
     ALL,
     AND,
@@ -299,8 +299,6 @@ def _write(folder: Path, title: str, effects: Sequence[PartEffect], lines: Seque
     write_csv(folder / "sensitivity.csv", ordered)
     write_json(folder / _FILE, {"title": title, "parts": ordered, "notes": list(lines)})
     table = markdown(_HEADER, map(_cells, ordered), 2)
-    (folder / "sensitivity.md").write_text(
-        f"# {title}\n\n{table}\n" + "\n\n".join(lines) + "\n", encoding="utf-8"
-    )
+    write_text(folder / "sensitivity.md", f"# {title}\n\n{table}\n" + "\n\n".join(lines) + "\n")
     if any(one.error for one in effects):
         sensitivity_figure(folder / "sensitivity.png", title, effects)

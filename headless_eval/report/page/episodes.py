@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import Any
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.report.page.markup import Markup
 from headless_eval.results.pairing import same_episode
 from headless_eval.results.record import EpisodeRecord
+from headless_eval.shared.files import is_inside
 
 _LETTERS = {"success": "s", "failure": "f", "error": "e"}
 
@@ -109,12 +109,6 @@ def _video(record: EpisodeRecord) -> tuple[str, str | None]:
         return "-", None
     usual = f"videos/{record.configuration}/{record.task_key}_ep{record.episode:03d}_{record.status}.mp4"
     return ("+", None) if path == usual else ("?", path)
-
-
-def is_inside(path: str) -> bool:
-    """Return whether a relative path stays in the run's folder: the run may come from an untrusted source."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path
 
 
 def time_per_configuration(records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:

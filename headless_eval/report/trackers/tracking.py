@@ -89,6 +89,8 @@ class Tracking:
             self._contain(name, tracker.log, values, step)
 
     def _begin(self, name: str, tracker: type[Tracker], run: TrackedRun) -> None:
+        if (run.folder / name).is_symlink():  # where trackers keep their own files
+            raise OSError(f"{run.folder / name} is a link, and links are not followed")
         self._open[name] = tracker(run)
 
     def _contain(self, name: str, call: Callable[..., Any], *arguments: Any) -> None:
@@ -138,8 +140,8 @@ def videos_of(directory: RunDirectory) -> list[TrackedVideo]:
     """Return the videos that a run has kept."""
     found = []
     for record in directory.records():
-        path = directory.path / record.video if record.video else None
-        if path is not None and path.is_file():
+        path = directory.video(record)
+        if path is not None:
             name = f"{record.configuration}/{record.task_key}_ep{record.episode:03d}_{record.status}"
             found.append(TrackedVideo(name, path))
     return found

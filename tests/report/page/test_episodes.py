@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from headless_eval.contracts.simulator import Task
-from headless_eval.report.page.episodes import MAX_TRACEBACK, embed, is_inside
+from headless_eval.report.page.episodes import MAX_TRACEBACK, embed
 from headless_eval.results import EpisodeRecord
 
 
@@ -73,9 +73,3 @@ def test_the_data_are_compact(record_maker: Callable[..., EpisodeRecord]) -> Non
     task = Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450)
     text = embed([record_maker("float32", task, episode, "sf"[episode % 2]) for episode in range(10_000)])
     assert len(text) < 20 * 10_000
-
-
-def test_paths_stay_in_the_folder() -> None:
-    assert is_inside("videos/float32/scene_1_ep000_success.mp4")
-    for path in ("/etc/passwd", "../a.mp4", "videos/../../a.mp4", "", "..\\a.mp4", "//host/a.mp4"):
-        assert not is_inside(path)

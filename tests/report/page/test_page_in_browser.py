@@ -17,7 +17,7 @@ from headless_eval.config.results import ViewConfig
 from headless_eval.contracts.simulator import Task
 from headless_eval.report import build
 from headless_eval.report.view import view
-from headless_eval.results import EpisodeRecord
+from headless_eval.results import EpisodeRecord, RunDirectory
 from headless_eval.rollout.video import VideoWriter
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -84,7 +84,8 @@ def folder(
     records[1] = replace(records[1], video="videos/float32/50% #1? done.mp4")
     path = run_maker(tmp_path_factory.mktemp("run") / "run", records, NAMES, TASKS)
     for name, outcome in (("float32", "failure"), ("int8_weights_only", "failure")):
-        writer = VideoWriter(path / "videos" / name / "scene_1_ep000", 10, task="cube in bowl", variant=name)
+        place = RunDirectory.open(path).video_place(name, "scene_1", 0)
+        writer = VideoWriter(*place, 10, task="cube in bowl", variant=name)
         for index in range(8):
             writer.add(np.full((64, 320, 3), 20 * index, np.uint8), index, index / 10)
         writer.close(outcome)

@@ -22,7 +22,9 @@ def filmed(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     record = RunDirectory.open(folder).records()[0]
-    writer = VideoWriter(folder / "videos" / "float32" / "scene_1_ep000", 5.0, task="one", variant="float32")
+    with RunDirectory.open(folder, write=True) as run:
+        place = run.video_place("float32", "scene_1", 0)
+    writer = VideoWriter(*place, 5.0, task="one", variant="float32")
     for step in range(3):
         writer.add(np.full((48, 64, 3), 80 * step, np.uint8), step, step / 5)
     path = writer.close(record.status)
