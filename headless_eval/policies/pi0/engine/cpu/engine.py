@@ -5,16 +5,8 @@ of Python's lock, so that two inferences really run side by side. Weights are re
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +16,7 @@ from torch import Tensor, nn
 from headless_eval.policies.paligemma.batch import BatchEngine
 from headless_eval.policies.paligemma.gemma import rotation
 from headless_eval.policies.pi0.engine.cpu import interface
+from headless_eval.policies.pi0.engine.cpu.library import library
 from headless_eval.policies.pi0.engine.joined_weights import joined
 from headless_eval.policies.pi0.layers import SINGLE, LayerTable, layer_names
 from headless_eval.policies.pi0.model import Pi0, drop_unused, flow_times
@@ -31,22 +24,6 @@ from headless_eval.quant import Handle
 from headless_eval.quant.dtypes import per_channel
 from headless_eval.quant.precision import Precision
 
-_SOURCE = Path(__file__).with_name("cpu.c")
-_FLAGS = [
-    "-O3",
-    "-std=gnu11",
-    "-fPIC",
-    "-shared",
-    "-fopenmp-simd",
-    "-ffp-contract=off",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-]
-_TUNED: tuple[list[str], ...] = (
-    ["-march=native"],
-    ["-mcpu=native"],
-    [],
-)  # compilers differ in which they know
 _KEPT = 64
 
 
@@ -319,73 +296,3 @@ class CpuEngine(BatchEngine):
 def _check(what: str, tensor: Tensor, shape: Sequence[int]) -> None:
     if tensor.shape != tuple(shape):
         raise ValueError(f"the {what} have shape {tuple(tensor.shape)}, not {tuple(shape)}")
-
-
-@lru_cache(maxsize=1)
-def library() -> Any:
-    """Return the C functions, built the first time that this source meets this compiler and processor.
-
-    Raises:
-        OSError: there is no C compiler, or it cannot build it.
-    """
-    path = _library_path()
-    if not path.is_file():
-        _build(path)
-    library = ctypes.CDLL(str(path))
-    for function in (library.headless_eval_infer, library.headless_eval_round):
-        function.restype = None
-    library.headless_eval_infer.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3]
-    library.headless_eval_round.argtypes = [
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        *[ctypes.c_int] * 2,
-    ]
-    return library
-
-
-def _compiler() -> str:
-    for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
-        if name and (found := shutil.which(name)):
-            return found
-    raise OSError("no C compiler (cc, gcc or clang)")
-
-
-def _library_path() -> Path:
-    """Return where the library for this source, compiler and processor is kept: below ``$XDG_CACHE_HOME``."""
-    digest = hashlib.sha256(_SOURCE.read_bytes() + interface.header().encode())
-    for what in (_compiler(), " ".join(_FLAGS), platform.machine(), _processor()):
-        digest.update(f"{what}\n".encode())
-    version = subprocess.run([_compiler(), "--version"], capture_output=True, check=False)
-    digest.update(version.stdout)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "headless-eval" / f"cpu-{digest.hexdigest()[:24]}.so"
-
-
-def _processor() -> str:
-    """Return what instructions there are: a home may be shared by different machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-
-
-def _build(path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(dir=path.parent)
-    except OSError:
-        raise OSError(f"no room for it in {path.parent}") from None
-    try:
-        built = Path(folder) / path.name
-        (Path(folder) / "interface.h").write_text(interface.header(), encoding="utf-8")
-        for tuned in _TUNED:
-            command = [_compiler(), *_FLAGS, *tuned, "-I", folder, str(_SOURCE), "-o", str(built), "-lm"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                os.replace(built, path)
-                return
-        raise OSError(f"{_compiler()} cannot build it ({done.stderr.strip().splitlines()[-1:]})")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
