@@ -7,6 +7,7 @@ from typing import Any
 
 from headless_eval.checkpoints.locate import hub_folder
 from headless_eval.errors import UserError
+from headless_eval.shared.files import is_name
 from headless_eval.shared.program import install
 
 _FOR_OTHERS = re.compile(r"onnx/|.*\.(onnx|gguf|h5|msgpack|tflite|ot)$")  # weights for other programs
@@ -55,6 +56,10 @@ class Repository:
             server = os.environ.get("HF_ENDPOINT", "the hub")
             raise UserError(f"cannot list {name} of {server}: {lines[0][:200]}") from None
         self.name, self.revision = name, str(about.sha)
+        if not is_name(self.revision):
+            raise UserError(
+                f"the hub says that {name} is at {self.revision!r}, which is no commit: not fetched"
+            )
         sizes = {one.rfilename: int(one.size or 0) for one in about.siblings or ()}
         wanted = ((file, size) for file, size in sizes.items() if not _FOR_OTHERS.match(file))
         self.files = dict(sorted(wanted, key=lambda item: (item[1], item[0])))

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from headless_eval.errors import UserError
+from headless_eval.shared.files import is_name
 
 TORCH_FILES = (".pt", ".pth")
 
@@ -79,8 +80,8 @@ def _snapshot(repository: Path) -> Path | None:
     """Return the snapshot that ``main`` refers to, else the newest; None for a repository without snapshots."""
     main = repository / "refs" / "main"
     if main.is_file():
-        named = repository / "snapshots" / main.read_text(encoding="utf-8").strip()
-        if named.is_dir():
+        name = main.read_text(encoding="utf-8").strip()
+        if is_name(name) and (named := repository / "snapshots" / name).is_dir():
             return named
     snapshots = [path for path in repository.glob("snapshots/*") if path.is_dir()]
     return max(snapshots, key=lambda path: path.stat().st_mtime, default=None)

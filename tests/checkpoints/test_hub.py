@@ -10,7 +10,7 @@ import pytest
 
 from headless_eval.checkpoints import fetch as fetching
 from headless_eval.checkpoints.fetch import fetch
-from headless_eval.checkpoints.locate import find_checkpoint, huggingface_cache, is_hub_id
+from headless_eval.checkpoints.locate import find_checkpoint, hub_folder, huggingface_cache, is_hub_id
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
 from headless_eval.policies.registry import find_policy
@@ -141,6 +141,20 @@ def test_a_download_that_broke_off_is_continued(server):
 def test_repositories_that_are_not_open_are_named(status, message, server):
     server.status = status
     with pytest.raises(UserError, match=message):
+        fetch(NAME)
+
+
+def test_a_cache_whose_reference_is_no_name(server):
+    assert main(["fetch", NAME]) == 0
+    main_file = hub_folder(NAME) / "refs" / "main"
+    assert find_checkpoint(NAME).parent.name == "snapshots"
+    main_file.write_text("../../..")
+    assert find_checkpoint(NAME).parent.name == "snapshots"
+
+
+def test_a_hub_whose_commit_is_no_name(server, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.COMMIT", "../../elsewhere")
+    with pytest.raises(UserError, match="which is no commit: not fetched"):
         fetch(NAME)
 
 

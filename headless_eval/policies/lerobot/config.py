@@ -20,6 +20,7 @@ from typing import Any
 from headless_eval.contracts.robots import IMAGE_SIZE, Camera, Robot
 from headless_eval.errors import UserError
 from headless_eval.policies.stated_features import ACTION, IMAGES, STATE, find_robot
+from headless_eval.shared.files import is_name
 from headless_eval.shared.toml import read_toml
 from headless_eval.shared.untrusted import read_json
 
@@ -133,6 +134,8 @@ def read_processor(folder: Path, name: str) -> list[dict[str, Any]]:
         place = step.get("class")
         if "registry_name" not in step and not str(place).startswith("lerobot."):
             raise UserError(f"{path} would run {place}, which is no part of LeRobot: not loaded")
+        if (state := step.get("state_file")) is not None and not is_name(str(state)):
+            raise UserError(f"{path} names the file {state!r}, which is not in its folder: not loaded")
     return steps
 
 

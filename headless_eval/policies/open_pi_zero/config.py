@@ -13,7 +13,7 @@ from headless_eval.policies.paligemma.config import (
     SiglipConfig,
     check_sizes,
 )
-from headless_eval.shared.files import replacing
+from headless_eval.shared.files import is_inside, replacing
 from headless_eval.shared.toml import from_table, read_toml, to_toml
 
 FAMILY = "open-pi-zero"
@@ -94,6 +94,8 @@ class PolicyConfig:
             raise ValueError(f"the configuration is of the family {self.family!r}, not {FAMILY!r}")
         if self.observation not in KNOWN_ROBOTS:
             raise ValueError(f"observation is one of {', '.join(KNOWN_ROBOTS)}, not {self.observation!r}")
+        if not is_inside(self.asset_id):
+            raise ValueError(f"asset_id is the name of a folder in assets/, not {self.asset_id!r}")
         if not 0 < self.open_loop_horizon <= self.model.action_horizon:
             raise ValueError(
                 f"open_loop_horizon {self.open_loop_horizon} is not in 1..action_horizon "

@@ -15,7 +15,7 @@ from headless_eval.policies.paligemma.config import (
     SiglipConfig,
     check_sizes,
 )
-from headless_eval.shared.files import replacing
+from headless_eval.shared.files import is_inside, replacing
 from headless_eval.shared.toml import from_table, to_toml
 from headless_eval.shared.untrusted import read_table
 
@@ -90,6 +90,8 @@ class PolicyConfig:
             raise ValueError(
                 f"action_dims {self.action_dims} is not in 1..action_dim {self.model.action_dim}"
             )
+        if not is_inside(self.asset_id):
+            raise ValueError(f"asset_id is the name of a folder in assets/, not {self.asset_id!r}")
         if not 0 < self.open_loop_horizon <= self.model.action_horizon:
             raise ValueError(
                 f"open_loop_horizon {self.open_loop_horizon} is not in 1..action_horizon "

@@ -104,6 +104,14 @@ def test_what_no_suite_shows_is_refused(change, message, tmp_path):
         read_config(write_stated(tmp_path, **change))
 
 
+def test_processors_read_files_of_their_folder_alone(tmp_path):
+    write_stated(tmp_path)
+    path = tmp_path / "policy_preprocessor.json"
+    path.write_text(json.dumps({"steps": [{"registry_name": "a", "state_file": "../../secret.safetensors"}]}))
+    with pytest.raises(UserError, match="which is not in its folder"):
+        read_processor(tmp_path, path.name)
+
+
 def test_processors_run_only_lerobots_code(tmp_path):
     write_stated(tmp_path)
     path = tmp_path / "policy_preprocessor.json"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from open_pi_zero_cases import CPU, SMALL, small_policy
@@ -10,8 +12,6 @@ from headless_eval.policies.open_pi_zero.names import ACTION_STREAM, STATE_STREA
 
 @pytest.fixture
 def config() -> PolicyConfig:
-    from dataclasses import replace
-
     return replace(CONFIGS["open_pi_zero_bridge"], model=SMALL)
 
 
@@ -75,6 +75,12 @@ def test_the_wrong_sizes_and_numbers_are_named(config, state, tmp_path):
     broken = state | {"action_decoder.bias": torch.full((7,), torch.nan)}
     with pytest.raises(UserError, match=r"NaN or infinity: action_decoder\.bias"):
         formats.load_model(config, _save(tmp_path / "nan.pt", broken), CPU, torch.float32)
+
+
+@pytest.mark.parametrize("asset_id", ["/any/place", "../..", "", "a\0b"])
+def test_the_folder_of_the_statistics_is_in_the_checkpoint(config, asset_id):
+    with pytest.raises(ValueError, match="asset_id is the name of a folder in assets/"):
+        replace(config, asset_id=asset_id)
 
 
 def test_statistics_are_the_folders_or_the_published_ones(config, tokenizer, tmp_path):

@@ -53,6 +53,8 @@ def _write(path, change):
     [
         (lambda text: text.replace("name =", "nme ="), "unknown key 'nme'"),
         (lambda text: text.replace("asset_id", "# asset_id"), "'asset_id' is missing"),
+        (lambda text: text.replace('asset_id = "droid"', 'asset_id = "/any/place"'), "asset_id is the name"),
+        (lambda text: text.replace('asset_id = "droid"', 'asset_id = "../.."'), "asset_id is the name"),
         (lambda text: text.replace("depth = 6", "depth = 0", 1), "'model.gemma.depth' is 0"),
         (lambda text: text.replace("depth = 6", "depth = true", 1), "'model.gemma.depth' is True"),
         (lambda text: text.replace("depth = 6", "depth = 5", 1), "differ in"),
@@ -77,6 +79,14 @@ def test_broken_files_name_the_key(change, message, tmp_path):
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_statistics_may_lie_below_an_owners_name(tmp_path):
+    """As openpi's of LIBERO do."""
+    write_config(
+        tmp_path / "a.toml", replace(CONFIGS["pi0-droid-tiny"], asset_id="physical-intelligence/libero")
+    )
+    assert read_config(tmp_path / "a.toml").asset_id == "physical-intelligence/libero"
 
 
 def test_missing_file(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from headless_eval import load_policy
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
 from headless_eval.policies.pi0.checkpoint import describe_format
-from headless_eval.policies.pi0.convert import convert
+from headless_eval.policies.pi0.convert import FORMATS, convert
 from headless_eval.policies.pi0.policy import Pi0Policy
 from headless_eval.policies.trained_on import TrainedOn, read_trained_on, write_trained_on
 
@@ -88,6 +89,19 @@ def test_other_types(golden, tmp_path):
     halved = load_file(tmp_path / "half" / "model.safetensors")
     assert {value.dtype for value in halved.values()} == {torch.bfloat16}
     Pi0Policy.from_checkpoint(tmp_path / "half", golden.config)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_checkpoint_cannot_choose_where_it_is_written(untrained_policy, tmp_path, to, capsys):
+    """``asset_id`` is a name in the checkpoint's own folder, or the checkpoint is refused."""
+    source = shutil.copytree(untrained_policy, tmp_path / "source")
+    config = source / "config.toml"
+    for place in (f"{tmp_path}/planted", "../../planted"):
+        text = re.sub('asset_id = ".*"', f'asset_id = "{place}"', config.read_text())
+        config.write_text(text)
+        assert main(["convert", str(source), str(tmp_path / "target"), "--to", to]) == 2
+        assert "asset_id is the name of a folder in assets/" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_targets_are_never_overwritten(golden, tmp_path):
