@@ -12,9 +12,10 @@ from typing import Any
 from headless_eval.cli import duquant_environment
 from headless_eval.cli.commands import COMMANDS, PROGRAM, load, overview
 from headless_eval.cli.parse import UnknownWords, first_value, given_names, parse, refuse_empty
-from headless_eval.errors import UserError
+from headless_eval.errors import UserError, exit_status
 from headless_eval.shared import process
 from headless_eval.shared.suggest import unknown
+from headless_eval.shared.terminal import write_what_fits
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 some episodes were errors, 2 a mistake in the flags or the input, 130 interrupted,
         141 the reader of the output has closed it.
     """
+    write_what_fits()
     name, *words = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     try:
         if name in ("-h", "--help"):
@@ -38,22 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
         refuse_empty(words)
-        if name == "run":
-            return process.end(_run(words))
-        return process.end(_carry_out(name, _settings(name, words)))
+        status = _run(words) if name == "run" else _carry_out(name, _settings(name, words))
+        sys.stdout.flush()
+        return process.end(status)
     except UserError as error:
         if error.details:
             print(error.details, file=sys.stderr)
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return process.end(2)
+        return process.end(exit_status(error))
     except KeyboardInterrupt as interrupt:
         print(": ".join((PROGRAM, "interrupted", *interrupt.args)), file=sys.stderr)
-        return process.end(130)
-    except (
-        BrokenPipeError
-    ):  # whoever read the output, such as head, has enough; what is left of it goes nowhere
+        return process.end(exit_status(interrupt))
+    except BrokenPipeError as error:
+        # Whoever read the output, such as head, has enough; what is left of it goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return process.end(141)
+        return process.end(exit_status(error))
 
 
 def _run(words: list[str]) -> int:

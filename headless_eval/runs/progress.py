@@ -238,7 +238,7 @@ class JsonProgress(AbstractContextManager["JsonProgress"]):
 
 def print_event(event: str, **facts: Any) -> None:
     """Print an event as a JSON line on standard output."""
-    print(json.dumps({"event": event, **facts}, ensure_ascii=False), file=sys.stdout, flush=True)
+    print(json.dumps({"event": event, **facts}), file=sys.stdout, flush=True)
 
 
 def duration(seconds: float) -> str:

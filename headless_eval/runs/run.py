@@ -64,6 +64,7 @@ def run(config: RunConfig) -> int:
             except KeyboardInterrupt:  # once more, while what derives from the journal was made
                 raise KeyboardInterrupt(f"go on with: {command('run', '--resume', directory.path)}") from None
             _show(outcome, directory, config, console)
+            sys.stdout.flush()  # here, where the manifest can still tell of a closed pipe
             return outcome.status
 
 
@@ -252,7 +253,9 @@ def _show_whole(directory: RunDirectory, config: RunConfig, console: Console) ->
     with RunDirectory.open(directory.path, write=True) as writable:
         writable.clean()
         summary = build(writable)
-    outcome = Outcome(int(summary.errors > 0), summary, TimeSpent(), 0, len(directory.records()))
+        outcome = Outcome(int(summary.errors > 0), summary, TimeSpent(), 0, len(directory.records()))
+        if writable.manifest.get("exit_status") != outcome.status:
+            writable.update_manifest(exit_status=outcome.status)
     console.print("all episodes are there: nothing is left to run", highlight=False)
     _show(outcome, directory, config, console)
     return outcome.status

@@ -1,6 +1,9 @@
 """Tables and consoles for people: fitted to the terminal's width; without a terminal, lines are never wrapped."""
 
+import codecs
+import io
 import os
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +15,24 @@ from rich.table import Table
 from rich.text import Text
 
 _ENDLESS = 10_000
+
+
+def write_what_fits() -> None:
+    """Let standard output take any text, whatever its encoding.
+
+    A character that the encoding lacks becomes a question mark. Bytes of a file's name that are no text stay the same.
+    """
+    codecs.register_error("headless_eval_fit", _fit)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="headless_eval_fit")
+
+
+def _fit(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    # Names of files have such characters for bytes that are no text; see ``os.fsdecode``.
+    codes = (ord(character) for character in error.object[error.start : error.end])
+    return bytes(code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else ord("?") for code in codes), error.end
 
 
 def new_console(*, stderr: bool = False, quiet: bool = False) -> Console:

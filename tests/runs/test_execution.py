@@ -10,6 +10,7 @@ import pytest
 from process_cases import python, unshare
 
 from headless_eval.cli.main import main
+from headless_eval.errors import UserError
 from headless_eval.results import RunDirectory
 from headless_eval.rollout import video
 
@@ -46,7 +47,8 @@ exit $status
 def test_an_encoder_that_dies_is_an_error_of_its_episodes(short_episodes, tmp_path, monkeypatch):
     dying = tmp_path / "ffmpeg"
     dying.write_text(
-        f'#!/bin/sh\ncase $* in *ep000*) exec {video.find_ffmpeg()} "$@";; esac\n'
+        "#!/bin/sh\nfor last; do :; done\n"
+        f'case $(readlink ${{last#file:}}) in *ep000*) exec {video.find_ffmpeg()} "$@";; esac\n'
         "head -c 1000 >/dev/null\necho out of luck >&2\nexit 3\n"
     )
     dying.chmod(0o755)
@@ -64,6 +66,7 @@ def test_an_encoder_that_dies_is_an_error_of_its_episodes(short_episodes, tmp_pa
 HANGS = """
 import sys, time
 from headless_eval.cli.main import main
+from headless_eval.errors import UserError
 from headless_eval.sims.droid.mujoco import simulator as mujoco_sim
 
 step, steps = mujoco_sim.Slot.step, 0
@@ -127,3 +130,63 @@ def test_a_terminated_run_is_an_interrupted_one(tmp_path):
     assert f"--resume {folder}" in said
     assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
     assert os.path.getsize(folder / "report.html")
+
+
+QUICK = ["--policy", "random", "--dtypes", "float32", "--tasks", "1", "--episodes", "1", "--max-steps", "8"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        pytest.param(
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.slow, id="ascii"
+        ),
+    ],
+)
+def test_any_encoding_of_the_output_will_do(tmp_path, environment):
+    folder = tmp_path / "Läufe – alle"
+    command = [sys.executable, "-m", "headless_eval", "run", *QUICK, "--videos", "none", "--results", folder]
+    done = subprocess.run(command, capture_output=True, env=os.environ | environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert b"float32" in done.stdout
+    manifest = RunDirectory.open(folder).manifest
+    assert (manifest["status"], manifest["exit_status"]) == ("finished", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(BrokenPipeError(), 141), (KeyboardInterrupt(), 130), (UserError("no"), 2), (OSError("broken"), 1)],
+)
+def test_the_manifests_exit_status_is_the_processs(
+    short_episodes, tmp_path, monkeypatch, capfd, error, status
+):
+    """Whatever happens after the last episode, while results are shown."""
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("headless_eval.runs.run._show", fail)
+    flags = ["run", *QUICK, "--videos", "none", "--quiet", "--results", str(tmp_path / "run")]
+    if status == 1:
+        with pytest.raises(OSError, match="broken"):
+            main(flags)
+    else:
+        monkeypatch.setattr(os, "dup2", lambda *_: None)
+        assert main(flags) == status
+    manifest = RunDirectory.open(tmp_path / "run").manifest
+    assert (manifest["status"], manifest["exit_status"]) == ("finished", status)
+    monkeypatch.undo()
+    assert main(["run", "--resume", str(tmp_path / "run"), "--quiet"]) == 0
+    assert RunDirectory.open(tmp_path / "run").manifest["exit_status"] == 0
+
+
+def test_a_reader_that_has_enough_is_in_the_manifest(tmp_path):
+    flags = " ".join([*QUICK, "--videos", "none", "--quiet", "--results", f"{tmp_path}/run"])
+    command = f'"{sys.executable}" -m headless_eval run {flags}'
+    script = f"{{ {command}; echo $? >{tmp_path}/status; }} | true"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=120)
+    status = int((tmp_path / "status").read_text())
+    manifest = RunDirectory.open(tmp_path / "run").manifest
+    assert (status, manifest["exit_status"]) == (141, 141), done.stderr
+    assert done.stderr == ""

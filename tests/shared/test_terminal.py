@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from headless_eval.cli.main import main
-from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.shared.terminal import Listing, new_console, write_what_fits
 
 NAME = "float8_e5m2_activations_only"
 LISTING = Listing(
@@ -69,3 +69,17 @@ def test_list_names_every_option_of_a_method(monkeypatch, capsys, columns):
 def test_brackets_are_no_markup(capsys):
     new_console().print("runs/[a]/x [/b]")
     assert capsys.readouterr().out == "runs/[a]/x [/b]\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", b"50 ? of \xff?"), ("latin-1", b"50 ? of \xff\xfc"), ("utf-8", "50 – of ".encode() + b"\xff\xc3\xbc")],
+)  # fmt: skip
+def test_any_text_can_be_written_in_any_encoding(monkeypatch, encoding, shown):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding=encoding, errors="strict"))
+    write_what_fits()
+    print("50 – of \udcffü", end="", flush=True)  # the third is a byte of a file's name
+    assert raw.getvalue() == shown
+    print("\ud800", end="", flush=True)  # half of a character, which no name of a file has
+    assert raw.getvalue() == shown + b"?"
