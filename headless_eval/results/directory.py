@@ -366,7 +366,9 @@ def _read_manifest(folder: Folder) -> dict[str, Any]:
         if not isinstance(manifest, dict):
             raise ValueError("not a JSON object")
         if type(manifest.get("format")) is int and manifest["format"] > FORMAT:
-            raise UserError(f"{folder.path} was written by a later version of headless-eval: update to read it")
+            raise UserError(
+                f"{folder.path} was written by a later version of headless-eval: update to read it"
+            )
         if "variants" not in manifest:  # format 1
             manifest = {_RENAMED.get(key, key): value for key, value in manifest.items()}
         check_stated(manifest)
