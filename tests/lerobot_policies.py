@@ -32,6 +32,29 @@ DIFFUSION = {
     "crop_shape": None,
 }
 
+SMOLVLA = {
+    "chunk_size": 8,
+    "n_action_steps": 5,
+    "max_state_dim": 8,
+    "max_action_dim": 8,
+    "resize_imgs_with_padding": (SIZE, SIZE),
+    "num_vlm_layers": 2,
+    "num_steps": 2,
+    "tokenizer_max_length": 16,
+    "load_vlm_weights": False,
+}
+PI0_FAST = {
+    "chunk_size": 8,
+    "n_action_steps": 5,
+    "max_state_dim": 8,
+    "max_action_dim": 8,
+    "image_resolution": (SIZE, SIZE),
+    "tokenizer_max_length": 24,
+    "max_decoding_steps": 12,
+    "fast_skip_tokens": 0,
+}
+SIZES = {"act": ACT, "diffusion": DIFFUSION, "smolvla": SMOLVLA, "pi0_fast": PI0_FAST}
+
 
 def stated(kind: str = "act", **change: Any) -> dict[str, Any]:
     """Return the parts of a ``config.json`` that this package reads."""
@@ -71,7 +94,7 @@ def write_policy(folder: Path, kind: str = "act", **change: Any) -> Path:
         },
         output_features={"action": PolicyFeature(FeatureType.ACTION, (8,))},
         device="cpu",
-        **({"act": ACT, "diffusion": DIFFUSION}[kind] | change),
+        **(SIZES[kind] | change),
     )
     policy = get_policy_class(kind)(config)
     random = np.random.default_rng(0)
@@ -108,3 +131,43 @@ def observation(seed: int, size: int = SIZE) -> dict[str, Any]:
         "observation/gripper_position": random.uniform(size=1).astype(np.float32),
         "prompt": "put the cube in the bowl",
     }
+
+
+def write_vlm(folder: Path) -> Path:
+    """Write what SmolVLA takes from the hub, a configuration and a processor, for a model of a few thousand weights."""
+    from transformers import SmolVLMConfig, SmolVLMImageProcessor, SmolVLMProcessor, SmolVLMVideoProcessor
+
+    roles = {
+        "fake_image_token": "<fake_token_around_image>",
+        "global_image_token": "<global-img>",
+        "image_token": "<image>",
+        "end_of_utterance_token": "<end_of_utterance>",
+    }
+    tokenizer = word_tokenizer(roles)
+    SmolVLMProcessor(SmolVLMImageProcessor(), tokenizer, SmolVLMVideoProcessor()).save_pretrained(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    text = {"num_hidden_layers": 2, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": len(tokenizer)}
+    ids = {
+        "image_token_id": tokenizer.convert_tokens_to_ids("<image>"),
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    SmolVLMConfig(
+        text_config={"model_type": "llama", **sizes, **text},
+        vision_config={**sizes, "num_hidden_layers": 1, "image_size": SIZE, "patch_size": 16},
+        scale_factor=2,
+        **ids,
+    ).save_pretrained(folder)
+    return folder
+
+
+def word_tokenizer(roles: dict[str, str]) -> Any:
+    """Return a tokenizer of transformers' with a token a word, and with special tokens by their roles."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
+    words = [*special.values(), *roles.values(), *observation(0)["prompt"].split(), "Action", ":", "|"]
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, extra_special_tokens=roles, **special)

@@ -4,14 +4,13 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from headless_eval.checkpoints.locate import hub_folder
 from headless_eval.errors import UserError
 from headless_eval.policies.lerobot.config import (
     POSTPROCESSOR,
@@ -19,10 +18,18 @@ from headless_eval.policies.lerobot.config import (
     LeRobotConfig,
     read_processor,
 )
+from headless_eval.policies.lerobot.hub import missing_repositories, refuse_code
 from headless_eval.shared.program import command, install
 
 WEIGHTS = "model.safetensors"
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+_CHANGED = {
+    # Weights come from the folder alone.
+    "pretrained_backbone_weights": None,
+    "load_vlm_weights": False,
+    # A reply that is no action decodes to zeros and fails; it does not break off the episodes beside it.
+    "validate_action_token_prefix": False,
+}
 _NEEDS = {
     "diffusion": "diffusion",
     "multi_task_dit": "multi-task-dit",
@@ -58,10 +65,12 @@ def load(config: LeRobotConfig, device: str, flow_steps: int | None = None) -> L
 
     Raises:
         UserError: LeRobot or a library that the type needs is missing, LeRobot does not know the type, a file is
-            missing or does not fit the configuration, or a file from the hub is not cached.
+            missing or does not fit the configuration, a file from the hub is not cached, or code that comes with a
+            tokenizer would run.
     """
     with offline():
         version = check_type(config)
+        refuse_code(config)
         try:
             stated = _settings(config, device, flow_steps)
             module = _weights(config, stated)
@@ -145,35 +154,13 @@ def offline() -> Iterator[None]:
             constants.HF_HUB_OFFLINE = bool(before["HF_HUB_OFFLINE"]) if was is None else was  # type: ignore[attr-defined]
 
 
-def missing_repositories(config: LeRobotConfig) -> list[str]:
-    """Return the hub ids that the configuration and the processors name and that are not cached."""
-    named: list[str] = []
-
-    def collect(table: Any) -> None:
-        for key, value in table.items() if isinstance(table, Mapping) else ():
-            if isinstance(value, Mapping):
-                collect(value)
-            elif re.search(r"model_name|tokenizer|processor_name|encoder_name", str(key)) and re.fullmatch(
-                r"[\w.-]+/[\w.-]+", str(value)
-            ):
-                named.append(str(value))
-
-    collect(config.stated)
-    for name in (PREPROCESSOR, POSTPROCESSOR):
-        for step in read_processor(config.folder, name):
-            collect(step.get("config"))
-    return [
-        name for name in dict.fromkeys(named) if not Path(name).exists() and not hub_folder(name).is_dir()
-    ]
-
-
 def _settings(config: LeRobotConfig, device: str, flow_steps: int | None) -> Any:
-    """Return LeRobot's own configuration, changed so that weights come from the folder alone."""
+    """Return LeRobot's own configuration, but for what ``_CHANGED`` says."""
     from lerobot.configs import PreTrainedConfig
 
     stated = PreTrainedConfig.from_pretrained(str(config.folder), local_files_only=True)
     stated.device = device
-    for name, value in (("pretrained_backbone_weights", None), ("load_vlm_weights", False)):
+    for name, value in _CHANGED.items():
         if hasattr(stated, name):
             setattr(stated, name, value)
     if flow_steps is not None:

@@ -2,10 +2,11 @@
 
 import copy
 from collections import deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lerobot_policies import CAMERAS, observation, write_policy
+from lerobot_policies import CAMERAS, SIZE, observation, word_tokenizer, write_policy
 
 pytestmark = pytest.mark.lerobot
 pytest.importorskip("lerobot")
@@ -27,18 +28,21 @@ def ask_lerobot(folder, observations, seed=0):
     torch.manual_seed(seed)
     actions = []
     for obs in observations:
-        keys = [name.replace("observation.images.", "observation/") for name in CAMERAS]
-        state = [obs["observation/joint_position"], obs["observation/gripper_position"]]
-        batch = {
-            **{
-                name: torch.from_numpy(obs[key]).permute(2, 0, 1)[None] / 255
-                for name, key in zip(CAMERAS, keys, strict=True)
-            },
-            "observation.state": torch.from_numpy(np.concatenate(state))[None],
-            "task": [obs["prompt"]],
-        }
-        actions.append(after(policy.select_action(before(batch)))[0].numpy())
+        actions.append(after(policy.select_action(before(batch_of([obs]))))[0].numpy())
     return np.stack(actions)
+
+
+def batch_of(observations):
+    """Return observations with LeRobot's names and shapes."""
+    keys = {name: name.replace("observation.images.", "observation/") for name in CAMERAS}
+    groups = ("observation/joint_position", "observation/gripper_position")
+    pictures = {
+        name: torch.stack([torch.from_numpy(obs[key]).permute(2, 0, 1) / 255 for obs in observations])
+        for name, key in keys.items()
+    }
+    states = np.stack([np.concatenate([obs[key] for key in groups]) for obs in observations])
+    prompts = [obs["prompt"] for obs in observations]
+    return {**pictures, "observation.state": torch.from_numpy(states), "task": prompts}
 
 
 def test_a_chunk_is_what_lerobot_would_do_step_by_step(folders):
@@ -53,6 +57,88 @@ def test_a_chunk_is_what_lerobot_would_do_step_by_step(folders):
     with load_policy(f"lerobot:{folders['act']}") as policy:  # in batches
         replies = policy.infer_batch([observation(seed) for seed in range(6)])
     np.testing.assert_allclose(replies[1]["actions"], chunk, atol=1e-5)
+
+
+def ask_lerobot_for_chunks(folder, observations, noise=None):
+    """Return LeRobot's own action chunks for a batch of observations, as its asynchronous inference asks for them."""
+    from lerobot.configs import PreTrainedConfig
+    from lerobot.policies import get_policy_class, make_pre_post_processors
+
+    config = PreTrainedConfig.from_pretrained(folder)
+    config.validate_action_token_prefix = False  # of π0-FAST: random weights say no actions
+    policy = get_policy_class(config.type).from_pretrained(folder, config=config)
+    before, after = make_pre_post_processors(config, pretrained_path=str(folder))
+    batch = before(batch_of(observations))
+    chunks = policy.predict_action_chunk(batch, **({} if noise is None else {"noise": noise}))
+    return torch.stack([after(chunks[:, step]) for step in range(chunks.shape[1])], dim=1).numpy()
+
+
+def test_smolvla_gives_lerobot_s_chunks_from_the_noise_that_it_is_given(smolvla):
+    observations = [observation(seed) for seed in range(3)]
+    noise = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
+    wanted = ask_lerobot_for_chunks(smolvla, observations, torch.from_numpy(noise))
+    with load_policy(checkpoint=smolvla) as policy:
+        assert (policy.stateless, policy.noise_shape, policy.open_loop_horizon) == (True, (8, 8), 5)
+        replies = policy.infer_batch(observations, noise)
+        np.testing.assert_allclose([reply["actions"] for reply in replies], wanted, atol=1e-4)
+        weights = policy.fingerprint()
+        policy.set_precision(Precision("int8", "both"))
+        rounded = policy.infer_batch(observations, noise)
+        assert abs(rounded[0]["actions"] - replies[0]["actions"]).max() > 1e-4
+        policy.set_precision("float32")
+        assert policy.fingerprint() == weights
+        again = policy.infer_batch(observations, noise)
+        np.testing.assert_array_equal(again[0]["actions"], replies[0]["actions"])
+
+
+@pytest.fixture
+def pi0_fast(tmp_path, monkeypatch):
+    """Return the folder of a π0-FAST: LeRobot's own code, with a smaller PaliGemma and made-up tokenizers."""
+    from lerobot.policies.pi0_fast import modeling_pi0_fast
+    from lerobot.processor import tokenizer_processor
+
+    class Fast:
+        """Like the hub's tokenizer of actions, of which LeRobot uses these names."""
+
+        scale, min_token = 10, -ord("z") // 2
+        bpe_tokenizer = SimpleNamespace(decode=lambda tokens: "".join(chr(ord("A") + int(t)) for t in tokens))
+
+    whole = modeling_pi0_fast.PaliGemmaForConditionalGenerationWithPiGemma
+    tokenizer = word_tokenizer({})
+    hub = {"lerobot/fast-action-tokenizer": Fast(), "google/paligemma-3b-pt-224": tokenizer}
+    stand_in = SimpleNamespace(from_pretrained=lambda name, **options: hub[name])
+
+    def small(config):
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+        text = {"num_key_value_heads": 1, "head_dim": 16, "vocab_size": len(tokenizer)}
+        for of, changes in (
+            (config.text_config, sizes | text),
+            (config.vision_config, sizes | {"image_size": SIZE, "patch_size": 16, "projection_dim": 32}),
+        ):
+            for name, value in changes.items():
+                setattr(of, name, value)
+        return whole(config)
+
+    monkeypatch.setattr(modeling_pi0_fast, "PaliGemmaForConditionalGenerationWithPiGemma", small)
+    for module in (modeling_pi0_fast, tokenizer_processor):
+        monkeypatch.setattr(module, "AutoProcessor", stand_in)
+        monkeypatch.setattr(module, "AutoTokenizer", stand_in)
+    return write_policy(tmp_path, "pi0_fast")
+
+
+def test_pi0_fast_gives_lerobot_s_chunks(pi0_fast):
+    observations = [observation(seed) for seed in range(2)]
+    wanted = ask_lerobot_for_chunks(pi0_fast, observations)
+    with load_policy(checkpoint=pi0_fast) as policy:
+        assert (policy.stateless, policy.noise_shape, policy.open_loop_horizon) == (True, None, 5)
+        replies = policy.infer_batch(observations)
+        np.testing.assert_allclose([reply["actions"] for reply in replies], wanted, atol=1e-5)
+        assert abs(wanted[0] - wanted[1]).max() > 0.1  # not only the zeros of what cannot be decoded
+        weights = policy.fingerprint()
+        policy.set_precision(Precision("int4", "both"))
+        assert np.isfinite(policy.infer_batch(observations)[0]["actions"]).all()
+        policy.set_precision("float32")
+        assert policy.fingerprint() == weights
 
 
 def test_other_sizes_of_pictures_are_scaled(folders):
