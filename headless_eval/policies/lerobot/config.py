@@ -219,7 +219,7 @@ def _find_cameras(
         raise UserError(
             f"{path}: the policy sees {', '.join(strange)}, and the robot {robot} has the cameras "
             f"{_named(robot.cameras)}: say which is which in a file with family, robot and [cameras] "
-            "(--config-file FILE; docs/bring_your_own.md)"
+            "(--config-file FILE; docs/lerobot.md)"
         )
     return {name: key for name, key in found.items() if key}
 
