@@ -17,7 +17,7 @@ class PolicyChoice(Settings):
     GROUP: ClassVar[str] = GROUP
 
     policy: Annotated[str, flag("POLICY", free=True)] = "pi0-droid-tiny"
-    """Name that `list` shows, folder, or your own: module:attribute, ./file.py:attribute."""
+    """Name that `list` shows, folder, lerobot:DIR, ws://HOST:PORT; your own: module:attribute, ./file.py:attribute."""
 
     checkpoint: Annotated[Path | None, flag("DIR", "the policy's", free=True)] = None
     """Checkpoint of openpi or LeRobot (folder, fetched address), or open-pi-zero's file."""

@@ -223,7 +223,9 @@ def _find_folder(policy: str | Path) -> tuple[Path, str]:
     if is_hub_id(str(policy)):
         raise UserError(f"unknown policy {str(policy)!r}: if it is a hub id, write --checkpoint {policy}")
     error = unknown("policy", str(policy), list_policies())
-    raise UserError(f"{error}; a folder; or your own, as module:attribute or ./file.py:attribute")
+    raise UserError(
+        f"{error}; a folder; ws://HOST:PORT; or your own, as module:attribute or ./file.py:attribute"
+    )
 
 
 def _first_definition(file: Path) -> str:

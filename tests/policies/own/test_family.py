@@ -76,7 +76,7 @@ def test_a_class_or_a_function_makes_the_policy(file):
         ("still:number", {}, "is int: name a class or a function"),
         ("still:np.array", {"policy_args": ["object=1"]}, "has no infer"),
         ("zero", {"policy_args": ["a=1"]}, "leave them out"),
-        ("stil", {}, "or your own, as module:attribute"),
+        ("stil", {}, "ws://HOST:PORT; or your own, as module:attribute"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_a_line(file, place, options, message):
