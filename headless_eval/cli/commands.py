@@ -64,9 +64,15 @@ GROUPS = {
             "config.results:GateConfig",
             "report.gate:gate",
         ),
-        "verify": Command(
+        "certify": Command(
             "DIR",
-            "repeat a run's episodes and compare every action; verify A B compares two runs",
+            "one small file by which others can check a run: hashes, statistics, a signature",
+            "config.results:CertifyConfig",
+            "runs.certificate.command:certify",
+        ),
+        "verify": Command(
+            "DIR|FILE",
+            "repeat a run's episodes and compare every action; A B: two runs; FILE: a certificate",
             "config.results:VerifyConfig",
             "runs.verify:verify",
         ),

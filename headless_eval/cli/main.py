@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
@@ -173,9 +174,11 @@ def _settings(
 
 
 def _suite(cls: type, words: list[str], default: Any) -> str:
-    """Return the name of the suite whose simulators' flags a command takes: from ``--suite``, or from the given run."""
-    if hasattr(cls, "suite"):
-        return str(first_value(words, "--suite") or (cls if default is None else default).suite)
+    """Return the suite whose simulators' flags a command takes: ``--suite``'s, the settings', or the given run's."""
+    named = first_value(words, "--suite") if hasattr(cls, "suite") else None
+    own = getattr(cls if default is None else default, "suite", None)
+    if named or own:
+        return str(named or own)
     from headless_eval.config.run import RunConfig
     from headless_eval.results import RunDirectory
 
@@ -183,7 +186,19 @@ def _suite(cls: type, words: list[str], default: Any) -> str:
     manifests = (RunDirectory.open(folder).manifest for folder in runs)
     # The settings tell where the code of a suite is that is not among the known ones.
     suites = ({"suite": found["suite"], **(found.get("settings") or {})}["suite"] for found in manifests)
-    return str(next(suites, RunConfig.suite))
+    return str(next(suites, None) or _certified_suite(words) or RunConfig.suite)
+
+
+def _certified_suite(words: list[str]) -> str | None:
+    """Return the suite of a certificate among the words, if it is one of this package's own."""
+    for file in (Path(word) for word in words if Path(word).is_file()):
+        from headless_eval.runs.certificate import document
+        from headless_eval.runs.certificate.loading import bundled_suite
+
+        with suppress(UserError):  # another file; what is to be a certificate and is none is said later
+            suite = document.decode(document.read_bytes(file), file).suite
+            return suite if bundled_suite(suite) else None
+    return None
 
 
 def _carry_out(name: str, settings: Any) -> int:

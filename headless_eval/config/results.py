@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from headless_eval.errors import UserError
-from headless_eval.shared.flags import Settings, flag, flat
+from headless_eval.shared.flags import Settings, declared, flag, flat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +34,77 @@ class ReportConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyConfig(Settings):
-    """Run a finished run's trials again and compare them action by action; or compare two runs.
+class CertifyConfig(Settings):
+    """Write a certificate of a run: one small file, from which others can check what the run claims.
 
-    With one folder, a sample of its trials is repeated with the manifest's settings; with two folders, no trial is run.
-    Exit status: 0 the same to the last bit; 1 different, with the first trial, replan and action dimension that
-    differ; 2 the run cannot be repeated on this machine.
+    It has the hashes of code, weights, assets, tokenizer and calibration, of every episode's initial state and actions;
+    hardware, versions and the statistics. `verify FILE` checks it. Nothing in it tells where files lay. With --sign,
+    the signature is a second file, FILE.sig, which ssh-keygen alone can check, too (FILE.minisig for a minisign key).
     """
 
-    directories: Annotated[tuple[Path, ...], flag("DIR [OTHER]", positional=True)] = ()
-    """Folder of the run, and of another run to compare it with."""
+    directory: Annotated[Path, flag("DIR", positional=True)]
+    """Folder of the run."""
+
+    out: Annotated[Path | None, flag("FILE", "DIR/certificate.json", hidden=("--output",))] = None
+    """File to write; packed if the name ends with .gz."""
+
+    sign: Annotated[Path | None, flag("KEY", "no signature")] = None
+    """SSH key (or minisign secret key) that signs the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateSettings(Settings):
+    """How a certificate is checked."""
+
+    GROUP: ClassVar[str] = "Certificate"
+
+    signers: Annotated[Path | None, flag("FILE", "not checked")] = None
+    """Who may have signed: an allowed_signers file, or minisign's .pub."""
+
+    signature: Annotated[Path | None, flag("FILE", "FILE.sig or .minisig")] = None
+    """Signature of the certificate."""
+
+    without_running: bool = False
+    """Run no episode: check signature and statistics alone."""
+
+    sample_seed: Annotated[int | None, flag("NUMBER", "a new one", least=0)] = None
+    """Draws the sample; another seed, another sample."""
+
+    suite: Annotated[str | None, flag("SUITE", "the certificate's")] = None
+    """Suite of your own that the certificate is of."""
+
+    method: Annotated[tuple[str, ...], flag("METHOD ...", "none")] = ()
+    """Methods of your own that the certificate's variants need."""
+
+    policy_args: Annotated[tuple[str, ...], flag("NAME=VALUE ...", "none")] = ()
+    """Arguments of your own policy that the certificate is of."""
+
+    calibration: Annotated[Path | None, flag("FILE", "recorded anew")] = None
+    """The run's calibration.safetensors, for methods that need it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig(CertificateSettings):
+    """Run a finished run's trials again and compare them action by action; or compare two runs; or check a certificate.
+
+    With one folder, a sample of its trials is repeated with the manifest's settings; with two folders, no trial is run.
+    With a file that `certify` wrote, every statement in it is checked, and a random sample of its episodes repeated. A
+    certificate chooses no code and no files: what is not part of headless-eval you name by a flag, and its hash is
+    checked.
+
+    Exit status: 0 the same to the last bit, or every statement of the certificate holds; 1 different, with the first
+    trial, replan and action dimension that differ, or a statement does not hold; 2 the run cannot be repeated on this
+    machine, or the file cannot be read.
+    """
+
+    directories: Annotated[tuple[Path, ...], flag("DIR [OTHER] | FILE", positional=True)] = ()
+    """Folder of the run, of another to compare; or a certificate."""
 
     all: bool = False
     """Repeat every trial."""
 
     sample: Annotated[int | None, flag("NUMBER", "10", least=1)] = None
-    """Repeat this many trials, spread evenly over the run."""
+    """Repeat this many trials, spread evenly (of a certificate: at random)."""
 
     policy: Annotated[str | None, flag("NAME|DIR", "the run's")] = None
     """Path of the policy on this machine."""
@@ -75,16 +130,26 @@ class VerifyConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= len(self.directories) <= 2:
-            raise UserError("verify takes the folder of a run, or two of them")
+            raise UserError("verify takes the folder of a run, or two of them, or a certificate's file")
         if len(self.directories) == 2 and (self.all or self.sample is not None or self.changes):
             raise UserError("with two folders nothing is run: leave the other flags out")
         if self.all and self.sample is not None:
             raise UserError("--all and --sample both given: choose one")
+        for setting in declared(CertificateSettings):
+            if getattr(self, setting.name) != setting.default and not self.of_certificate:
+                raise UserError(
+                    f"{setting.option} goes with a certificate's file only: leave it out for a folder"
+                )
+
+    @property
+    def of_certificate(self) -> bool:
+        """Whether a file is given instead of a folder."""
+        return len(self.directories) == 1 and self.directories[0].is_file()
 
     @property
     def changes(self) -> dict[str, object]:
         """Settings that replace those of the run, by name."""
-        names = ("policy", "checkpoint", "config_file", "tokenizer", "gpu", "slots")
+        names = ("policy", "checkpoint", "config_file", "tokenizer", "gpu", "slots", "calibration")
         given = {name: getattr(self, name) for name in names}
         if self.simulator is not None:
             given |= {setting.name: value for setting, value in flat(self.simulator)}

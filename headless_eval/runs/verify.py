@@ -1,7 +1,7 @@
-"""Verification of a run: its trials are run again, or compared with those of a second run."""
+"""Verification of a run: its trials are run again, or compared with those of a second run; or of a certificate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from headless_eval.config.results import VerifyConfig
 from headless_eval.config.stored import run_with
-from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.quant.precision import Precision
@@ -18,15 +17,15 @@ from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.results.differences import Difference, differences
 from headless_eval.results.pairing import same_episode
 from headless_eval.results.sequential import ALPHA
-from headless_eval.rollout.trials import Trial
+from headless_eval.runs.again import SAMPLE, repeats, trials_of
 from headless_eval.runs.calibrate import FILE, saved_calibration
+from headless_eval.runs.certificate.check import check_certificate
 from headless_eval.runs.description import describe
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.resume import config_from
 from headless_eval.shared.terminal import new_console
 from headless_eval.shared.text import plural
 
-SAMPLE = 10
 _SHOWN = 5
 
 
@@ -128,17 +127,19 @@ def compare_runs(one: Path, other: Path) -> int:
         and (mismatch := compare_trials(then, now, first.actions(then), second.actions(now), horizon))
     ]
     found = differences(first.manifest, second.manifest)
-    if not (_repeats(first.manifest) and _repeats(second.manifest)):
+    if not (repeats(first.manifest) and repeats(second.manifest)):
         return _tell_statistically(pairs, found)
     return _tell(len(pairs), mismatches, found)
 
 
 def verify(settings: VerifyConfig) -> int:
-    """Run trials of a run again, or compare two runs, as the settings say; returns the exit status.
+    """Run trials of a run again, compare two runs, or check a certificate, as the settings say; return the exit status.
 
     Raises:
-        UserError: as of ``repeat`` and ``compare_runs``.
+        UserError: as of ``repeat``, ``compare_runs`` and ``check_certificate``.
     """
+    if settings.of_certificate:
+        return check_certificate(settings)
     folder, *others = settings.directories
     if others:
         return compare_runs(folder, *others)
@@ -176,7 +177,7 @@ def repeat(
         raise UserError(f"{folder / FILE} is missing: methods were calibrated by it; copy it back")
     chosen = _spread(records, sample)
     evaluator = Evaluator(config, slots=len(chosen))
-    trials = _trials_of(chosen, evaluator, folder)
+    trials = trials_of(chosen, evaluator, folder)
     then = {record.trial: record for record in chosen}
     mismatches: list[Mismatch] = []
     console = new_console()
@@ -201,33 +202,12 @@ def repeat(
         policy.set_variant(Variant(Precision()))  # at which a manifest describes it
         # Now that it has rendered, the simulator knows what with.
         found = differences(run.manifest, describe(evaluator))
-    if not _repeats(run.manifest):
+    if not repeats(run.manifest):
         ended = [record for record in repeated if record.status != ERROR]
         return _tell_statistically([(then[record.trial], record) for record in ended], found)
     order = {trial: index for index, trial in enumerate(then)}
     mismatches.sort(key=lambda mismatch: order[mismatch.trial])
     return _tell(len(trials), mismatches, found)
-
-
-def _trials_of(records: Sequence[EpisodeRecord], evaluator: Evaluator, folder: Path) -> list[Trial]:
-    """Return the trials that some records are of.
-
-    Raises:
-        UserError: the run's settings do not name the configuration or the task of a record.
-    """
-    tasks = {task.id: task for task in evaluator.tasks}
-    variants = {variant.name: variant for variant in evaluator.settings.variants}
-    trials = []
-    for record in records:
-        if record.configuration not in variants or record.task_id not in tasks:
-            raise UserError(
-                f"{folder}: its settings do not name the trial {record.trial}; it cannot be repeated"
-            )
-        seed = TrialSeed(record.seed, record.task_id, record.episode)
-        # The run's own limit of steps, should the suite's be another by now.
-        task = replace(tasks[record.task_id], max_steps=record.max_steps)
-        trials.append(Trial(variants[record.configuration], task, seed))
-    return trials
 
 
 def _spread(records: Sequence[EpisodeRecord], sample: int | None) -> list[EpisodeRecord]:
@@ -243,13 +223,6 @@ def _horizon(manifest: Mapping[str, Any]) -> int:
     if type(horizon) is not int or horizon < 1:
         raise UserError("the run's manifest is damaged: it states no open-loop horizon")
     return horizon
-
-
-def _repeats(manifest: Mapping[str, Any]) -> bool:
-    """Return whether a run's simulator and policy repeat an episode to the bit; the manifest says so."""
-    simulator, policy = manifest.get("simulator"), manifest.get("policy")
-    statistical = isinstance(simulator, Mapping) and simulator.get("determinism") == "statistical"
-    return not statistical and not (isinstance(policy, Mapping) and policy.get("determinism") == "not given")
 
 
 def _tell_statistically(
