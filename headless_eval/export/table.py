@@ -11,6 +11,7 @@ from headless_eval.report import frames
 from headless_eval.results import RunDirectory
 from headless_eval.shared.files import replacing
 from headless_eval.shared.program import install
+from headless_eval.shared.text import spreadsheet_cell
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,7 +49,7 @@ def export(folders: Sequence[Path], output: Path | None = None, format: str | No
     try:
         if format == "csv":
             with replacing(output) as file:
-                table.to_csv(file, index=False, lineterminator="\n")
+                table.map(spreadsheet_cell).to_csv(file, index=False, lineterminator="\n")
         else:
             with replacing(output, "wb") as file:
                 frames.typed(table).to_parquet(file, engine="pyarrow", index=False)

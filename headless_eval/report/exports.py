@@ -9,6 +9,7 @@ from typing import Any
 from headless_eval.report.summary import Row, Summary
 from headless_eval.results.record import OPTIONAL, EpisodeRecord
 from headless_eval.shared.files import replacing
+from headless_eval.shared.text import spreadsheet_cell
 
 COLUMNS = (
     *("task_id", "task_name", "episode_idx", "success", "steps", "max_steps"),
@@ -22,7 +23,10 @@ TIMING_COLUMNS = ("sim_s", "render_s", "infer_s", "total_s", "started_at")
 
 
 def write_csv(path: Path, records: Sequence[EpisodeRecord]) -> None:
-    """Write ``<suite>_results.csv``: a header and a line per trial; None becomes an empty field."""
+    """Write ``<suite>_results.csv``: a header and a line per trial.
+
+    None becomes an empty field; a text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     columns = (*COLUMNS, *more_columns(records), *TIMING_COLUMNS)
     with replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -32,7 +36,7 @@ def write_csv(path: Path, records: Sequence[EpisodeRecord]) -> None:
             error = fields.pop("error") or {}
             fields["error_type"] = error.get("type")
             fields["error_message"] = " ".join(error.get("message", "").split())
-            writer.writerow([fields.get(name) for name in columns])
+            writer.writerow([spreadsheet_cell(fields.get(name)) for name in columns])
 
 
 def more_columns(records: Iterable[EpisodeRecord]) -> list[str]:

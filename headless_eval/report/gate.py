@@ -12,7 +12,7 @@ from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import RunDirectory
 from headless_eval.results.stopping import Stopping
 from headless_eval.shared.files import replacing
-from headless_eval.shared.text import plural
+from headless_eval.shared.text import plural, printable
 
 Outcome = Literal["passed", "failed", "inconclusive", "error"]
 
@@ -136,7 +136,9 @@ def _write_junit(path: Path, folder: Path, judged: list[Judgement]) -> None:
     total = f"{sum(one.seconds for one in judged):.3f}"
     attributes = {name: str(value) for name, value in counts.items()} | {"time": total}
     root = ElementTree.Element("testsuites", {"name": "headless-eval", **attributes})
-    suite = ElementTree.SubElement(root, "testsuite", {"name": folder.resolve().name, **attributes})
+    suite = ElementTree.SubElement(
+        root, "testsuite", {"name": printable(folder.resolve().name), **attributes}
+    )
     for one in judged:
         case = ElementTree.SubElement(
             suite,

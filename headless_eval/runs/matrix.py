@@ -20,6 +20,7 @@ from headless_eval.runs.run import run
 from headless_eval.shared.files import is_name, replacing
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import Listing, new_console
+from headless_eval.shared.text import spreadsheet_cell
 from headless_eval.shared.untrusted import read_json
 
 SUMMARY = "summary.csv"
@@ -134,7 +135,7 @@ def _carry_out(folder: Path, cells: Sequence[Cell]) -> int:
     with replacing(folder / SUMMARY) as file:
         table = csv.DictWriter(file, [*cells[0].axes, "variant", *_COLUMNS, "folder"], lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
     console.print(
         Listing((*cells[0].axes, "variant", "success", "rate %", "difference"), list(map(_shown, rows)), 2)
     )

@@ -8,11 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from headless_eval.shared.text import printable
 
 _ENDLESS = 10_000
 
@@ -35,9 +37,18 @@ def _fit(error: UnicodeError) -> tuple[bytes, int]:
     return bytes(code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else ord("?") for code in codes), error.end
 
 
+class SafeConsole(Console):
+    """A console that shows what a terminal would obey, such as escape sequences in names, as visible escapes."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of what is printed; the console's own control codes are left as they are."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def new_console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """Return a console. Without a terminal its lines are never wrapped, unless ``$COLUMNS`` gives a width."""
-    console = Console(stderr=stderr, quiet=quiet, markup=False)  # a path may have brackets
+    console = SafeConsole(stderr=stderr, quiet=quiet, markup=False)  # a path may have brackets
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         console.width = _ENDLESS
     return console

@@ -1,10 +1,12 @@
 """Text for people: bytes with units, singular and plural, and what a terminal or a spreadsheet would not just show."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
-# Control characters but tab and line feed, marks that turn the direction of text, and halves of characters.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters but tab and line feed, marks that turn the direction of text, halves of characters, and what is
+# no character. XML may hold none of them either.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -15,7 +17,12 @@ def printable(text: str) -> str:
 
 def spreadsheet_cell(value: Any) -> Any:
     """Return a value for CSV; a text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    with suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
 
 
 def bytes_text(size: float) -> str:

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 from headless_eval.errors import UserError
+from headless_eval.shared.memory import limited
 
 # The library of each backend, and its packages on Debian and Ubuntu.
 _BACKENDS = {
@@ -78,7 +79,8 @@ def failure(error: Exception) -> UserError:
     backend = os.environ.get("MUJOCO_GL", "glfw")
     packages = _BACKENDS.get(backend, _BACKENDS["egl"])[1]
     reason = " ".join(str(error).split())
-    return UserError(
-        f"headless rendering does not start (MUJOCO_GL={backend}: {reason}); it needs {packages} "
-        "(packages of Debian and Ubuntu)"
-    )
+    # OpenGL says of too little memory whatever it was about to do.
+    remedy = f"it needs {packages} (packages of Debian and Ubuntu)"
+    if limit := limited():
+        remedy = f"{limit}; if that does not help, {remedy}"
+    return UserError(f"headless rendering does not start (MUJOCO_GL={backend}: {reason}); {remedy}")

@@ -8,6 +8,7 @@ from record_cases import manifest, record
 
 from headless_eval.cli.main import main
 from headless_eval.export.table import COLUMNS, export
+from headless_eval.report.build import build
 from headless_eval.results import RunDirectory
 
 
@@ -82,3 +83,15 @@ def test_parquet_has_metrics_as_numbers(with_metrics, tmp_path):
     assert table.column("metric_distance").to_pylist() == [0.25, 0.5]
     assert table.column("metric_force").to_pylist() == [None, 3.0]
     assert table.column("setting_flow_steps").to_pylist() == [None, "5"]
+
+
+def test_no_text_of_a_run_is_a_formula_in_a_table(tmp_path):
+    formula = '=HYPERLINK("http://x","y")'
+    with RunDirectory.create(tmp_path / "run", manifest()) as run:
+        run.append(record(task_name=formula, instruction="-1+1", variant={"flow_steps": -0.5}))
+    build(run.path)
+    for path in (export([run.path], tmp_path / "table.csv"), run.path / "droid_results.csv"):
+        with path.open() as file:
+            (row,) = csv.DictReader(file)
+        assert (row["task_name"], row["instruction"]) == (f"'{formula}", "'-1+1")
+        assert row["setting_flow_steps"] == "-0.5"

@@ -86,3 +86,18 @@ def test_the_gate_does_not_pass_what_broke_or_is_not_whole(tmp_path, capsys):
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
     assert main(["gate", str(folder)]) == 1
     assert "39 of 40 episodes have run" in capsys.readouterr().out
+
+
+def test_the_junit_file_is_well_formed_whatever_the_names(tmp_path, capsys):
+    evil = "run \x01\x1b[31m\x0c\ufffe"
+    folder = made_up(tmp_path / evil, 0)
+    journal, manifest_file = folder / "journal.jsonl", folder / "manifest.json"
+    name = CONFIGURATIONS[1].name
+    for path in (journal, manifest_file):
+        path.write_text(path.read_text().replace(f'"{name}"', f'"{name}\\u0007\\u001b[2J"'))
+    junit = tmp_path / "junit.xml"
+    assert main(["gate", str(folder), "--max-drop", "0.1", "--junit", str(junit)]) == 0
+    suite = ElementTree.parse(junit).getroot().find("testsuite")
+    assert suite.get("name") == r"run \x01\x1b[31m\x0c\ufffe"
+    assert [case.get("name") for case in suite.iter("testcase")] == ["float32", rf"{name}\x07\x1b[2J"]
+    assert "\x1b" not in capsys.readouterr().out

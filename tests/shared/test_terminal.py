@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from headless_eval.cli.main import main
-from headless_eval.shared.terminal import Listing, new_console, write_what_fits
+from headless_eval.shared.terminal import Listing, SafeConsole, new_console, write_what_fits
 
 NAME = "float8_e5m2_activations_only"
 LISTING = Listing(
@@ -83,3 +83,16 @@ def test_any_text_can_be_written_in_any_encoding(monkeypatch, encoding, shown):
     assert raw.getvalue() == shown
     print("\ud800", end="", flush=True)  # half of a character, which no name of a file has
     assert raw.getvalue() == shown + b"?"
+
+
+def test_names_bring_no_escape_sequences_to_the_terminal():
+    evil = "\x1b]0;owned\x07\x1b[2Jname\x9b1A\r"
+    file = io.StringIO()
+    console = SafeConsole(file=file, width=200, force_terminal=True, color_system="standard", markup=False)
+    console.print(Listing((evil, "b"), [(evil, "1")], title=evil, styles=["red"]))
+    console.print(evil, highlight=False)
+    text = file.getvalue()
+    assert "\x1b[31m" in text, "the console's own colours stay"
+    assert r"\x1b]0;owned\x1b[2Jname\x9b1A" in text
+    for sequence in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\r"):
+        assert sequence not in text

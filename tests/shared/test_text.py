@@ -17,7 +17,9 @@ def test_what_a_terminal_would_obey_is_shown():
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula():
-    assert [spreadsheet_cell(value) for value in ("=1+1", "+a", "-a", "@a", "\ta", "a=1", "", -1, None)] == [
+    assert [
+        spreadsheet_cell(value) for value in ("=1+1", "+a", "-a", "@a", "\ta", "a=1", "", "-0.5", -1, None)
+    ] == [
         *("'=1+1", "'+a", "'-a", "'@a", "'\ta"),
-        *("a=1", "", -1, None),
+        *("a=1", "", "-0.5", -1, None),
     ]
