@@ -13,6 +13,8 @@ from headless_eval.shared.untrusted import parse_json
 
 FILE = "journal.jsonl"
 
+_LONGEST = 2**24  # bytes of a line; one that is longer is taken for several, which are no records
+
 _log = logging.getLogger(__name__)
 
 
@@ -135,7 +137,7 @@ def _scan(folder: Folder) -> tuple[list[EpisodeRecord], int]:
     damage = ""
     try:
         with folder.reader(FILE) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), start=1):
                 if damage:
                     raise UserError(
                         f"{path}, line {number - 1}: {damage}; restore the file or start a new run"

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from headless_eval.errors import UserError
+from headless_eval.shared.text import printable
 
 # The parts of a pickled float array, by their names in NumPy 1 and 2.
 _ALLOWED: list[Any] = [
@@ -31,7 +32,7 @@ def read_initial_states(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise UserError(f"LIBERO's initial states {path} are missing: reinstall hf-libero==0.1.4") from None
     except Exception as error:  # whatever a damaged or malicious file makes the reader raise
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(printable(str(error)).split())[:200]
         raise UserError(
             f"{path} holds no initial states that can be read without running code from it ({reason})"
         ) from None

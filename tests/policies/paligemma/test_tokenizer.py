@@ -26,6 +26,19 @@ def test_training_is_deterministic_and_covers_every_text(tmp_path):
     assert pieces.encode(PROMPTS[0], out_type=str) == ["put", "▁the", "▁cube", "▁in", "▁the", "▁bowl"]
 
 
+def test_a_flipped_byte_is_one_line_or_another_tokenizer(tmp_path):
+    train_tokenizer(PROMPTS, tmp_path / "whole.model", 300)
+    whole, damaged = (tmp_path / "whole.model").read_bytes(), tmp_path / "damaged.model"
+    refused = 0
+    for place in range(0, len(whole), 41):
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0x83]) + whole[place + 1 :])
+        try:
+            Tokenizer(damaged).prompt_tokens(PROMPTS[0])
+        except UserError as error:
+            refused += "\n" not in str(error)
+    assert refused > 20
+
+
 def test_pi0_prompts_end_in_a_line_break(tokenizer):
     tokens, mask = tokenizer.slots(" put_the cube\nin the bowl ", None, 16)
     expected = tokenizer.prompt_tokens("put the cube in the bowl")
