@@ -1,5 +1,6 @@
 """The command line: parses each command's flags into its settings and calls the function that runs the command."""
 
+import errno
 import logging
 import os
 import sys
@@ -12,11 +13,21 @@ from typing import Any
 
 from headless_eval.cli import duquant_environment
 from headless_eval.cli.commands import COMMANDS, PROGRAM, load, overview
-from headless_eval.cli.parse import UnknownWords, first_value, given_names, parse, refuse_empty
+from headless_eval.cli.parse import (
+    UnknownWords,
+    first_value,
+    given_names,
+    parse,
+    refuse_empty,
+    refuse_unreadable,
+)
 from headless_eval.errors import UserError, exit_status
 from headless_eval.shared import process
+from headless_eval.shared.memory import out_of_memory
 from headless_eval.shared.suggest import unknown
-from headless_eval.shared.terminal import write_what_fits
+from headless_eval.shared.terminal import drop_output, flush, say, write_what_fits
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         141 the reader of the output has closed it.
     """
     write_what_fits()
+    if arguments is None:
+        process.interrupt_once()
     name, *words = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     try:
         if name in ("-h", "--help"):
@@ -40,22 +53,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
+        refuse_unreadable(words)
         refuse_empty(words)
         status = _run(words) if name == "run" else _carry_out(name, _settings(name, words))
-        sys.stdout.flush()
+        flush()
         return process.end(status)
     except UserError as error:
         if error.details:
-            print(error.details, file=sys.stderr)
-        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return process.end(exit_status(error))
+            say(error.details)
+        return _failed(error, exit_status(error))
     except KeyboardInterrupt as interrupt:
-        print(": ".join((PROGRAM, "interrupted", *interrupt.args)), file=sys.stderr)
+        if arguments is None:
+            process.ignore_interrupts()
+        say(": ".join((PROGRAM, "interrupted", *interrupt.args)))
         return process.end(exit_status(interrupt))
     except BrokenPipeError as error:
         # Whoever read the output, such as head, has enough; what is left of it goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return process.end(exit_status(error))
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+        full = isinstance(error, OSError) and error.errno in _FULL
+        known = UserError(f"the output cannot be written: {error.strerror}") if full else out_of_memory(error)
+        if known is None:
+            raise
+        if full:
+            drop_output()
+        return _failed(known, exit_status(error))  # which a run's manifest states, too
+
+
+def _failed(error: UserError, status: int) -> int:
+    """Print the line of an error, and return the exit status."""
+    say(f"{PROGRAM}: error: {' '.join(str(error).split())}")
+    return process.end(status)
 
 
 def _run(words: list[str]) -> int:

@@ -1,5 +1,6 @@
 """Parser of command lines into settings dataclasses; errors are messages of one sentence."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -99,6 +100,22 @@ def first_value(words: Sequence[str], option: str) -> str | None:
         if name == option and (equals or not _is_flag(after)):
             return value if equals else after
     return None
+
+
+def refuse_unreadable(words: Sequence[str]) -> None:
+    """Refuse names that are not UTF-8, which neither JSON nor a page can hold: they would fail where they are written.
+
+    Raises:
+        UserError: a word, or the current folder's path, is not UTF-8.
+    """
+    said = [("the argument", word) for word in words]
+    with suppress(FileNotFoundError):  # deleted
+        said.append(("the current folder", os.getcwd()))
+    for what, text in said:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{what} {text!a} is no text in UTF-8: rename it, or go elsewhere") from None
 
 
 def refuse_empty(words: Sequence[str]) -> None:

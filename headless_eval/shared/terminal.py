@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rich import box
@@ -35,6 +36,28 @@ def _fit(error: UnicodeError) -> tuple[bytes, int]:
     # Names of files have such characters for bytes that are no text; see ``os.fsdecode``.
     codes = (ord(character) for character in error.object[error.start : error.end])
     return bytes(code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else ord("?") for code in codes), error.end
+
+
+def say(line: str) -> None:
+    """Print a line to standard error, without what a terminal would obey; an error that is full or closed loses it."""
+    with suppress(OSError, ValueError):
+        print(printable(line), file=sys.stderr, flush=True)
+
+
+def flush() -> None:
+    """Write what standard output still holds back.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def drop_output() -> None:
+    """Let what standard output still holds back, and what is printed from now on, go nowhere."""
+    with suppress(OSError, ValueError, AttributeError):  # no file, or none at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class SafeConsole(Console):

@@ -13,6 +13,7 @@ from importlib import import_module
 import pytest
 from droid_suite import SHORT_STEPS
 
+from headless_eval.cli import main as main_module
 from headless_eval.cli.commands import COMMANDS
 from headless_eval.cli.main import main
 from headless_eval.config.simulation import parts
@@ -409,6 +410,7 @@ def test_without_a_gpu_training_says_how_to_do_without(tmp_path, monkeypatch, ca
 def test_help_is_there_and_loads_nothing_heavy():
     script = """
 import sys
+from headless_eval.cli import main as main_module
 from headless_eval.cli.commands import COMMANDS
 from headless_eval.cli.main import main
 from headless_eval.results import RunDirectory
@@ -465,3 +467,51 @@ def test_the_page_of_a_finished_run_says_so(run):
     page = (folder / "report.html").read_text()
     assert "still running" not in page
     assert "episodes_per_minute" in page
+
+
+def test_an_output_that_is_full_is_one_line(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["list"]) == 1
+        print("and nothing is left to write", flush=True)
+    said = capsys.readouterr().err
+    assert said == "headless-eval: error: the output cannot be written: No space left on device\n"
+
+
+def test_an_error_output_that_is_full_hides_nothing_but_itself(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert main(["report", "/no/such/run"]) == 2
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_a_closed_output_is_no_fault(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["list", "--json"]) == 0
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_names_that_are_no_text_are_one_line(here, tmp_path, monkeypatch, capsys):
+    folder = os.fsencode(tmp_path) + b"/a\xff"
+    os.mkdir(folder)
+    if here:
+        monkeypatch.chdir(os.fsdecode(folder))
+    assert main(["report", "." if here else os.fsdecode(folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert r"a\udcff' is no text in UTF-8" in said
+
+
+def test_an_error_brings_no_escape_sequences_to_the_terminal(capsys):
+    assert main(["report", "x\x1b[2J\x9b1A"]) == 2
+    assert r"x\x1b[2J\x9b1A holds no run" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_one_line(monkeypatch, capsys):
+    def load(place):
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(main_module, "_carry_out", lambda name, settings: load(name))
+    assert main(["list"]) == 1
+    assert capsys.readouterr().err.startswith("headless-eval: error: there is not enough memory")

@@ -1,6 +1,7 @@
 """The page that lists all runs below a folder."""
 
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -115,3 +116,12 @@ def test_mistakes_are_one_line_and_exit_2(arguments, words, runs, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert words in said
+
+
+def test_folders_whose_names_are_no_text_are_listed(runs, capsys):
+    evil = os.fsdecode(os.fsencode(runs) + b"/a\xff\x1b[2J")
+    shutil.copytree(runs / "whole", evil)
+    assert main(["view", str(runs)]) == 0
+    page = (runs / "index.html").read_text()
+    assert r"a\udcff\x1b[2J" in page
+    assert 'href="./a%FF%1B%5B2J/report.html"' in page

@@ -3,6 +3,8 @@
 from html import escape
 from typing import Any
 
+from headless_eval.shared.text import printable
+
 _VOID = {"br", "col", "input"}
 
 
@@ -43,4 +45,4 @@ def percent(share: float) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else printable(str(value))

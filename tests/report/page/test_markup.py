@@ -10,3 +10,4 @@ def test_markup() -> None:
     assert tag("rect", x=1 / 3, width=2.0, rx=3) == '<rect x="0.33" width="2" rx="3"></rect>'
     assert tag("input", type="text") == '<input type="text">'
     assert join("&", Markup("&amp;")) == "&amp;&amp;"
+    assert tag("p", "a\udcff\x1b", title="\udc80") == '<p title="\\udc80">a\\udcff\\x1b</p>'
