@@ -72,13 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drop_output()
         return process.end(exit_status(error))
     except (OSError, MemoryError, ImportError, RuntimeError) as error:
-        full = isinstance(error, OSError) and error.errno in _FULL
-        known = UserError(f"the output cannot be written: {error.strerror}") if full else out_of_memory(error)
+        known = _output_is_full(error) or out_of_memory(error)
         if known is None:
             raise
-        if full:
-            drop_output()
         return _failed(known, exit_status(error))  # which a run's manifest states, too
+
+
+def _output_is_full(error: Exception) -> UserError | None:
+    """Return the line to show where standard output takes no more, and let it go nowhere; None for other errors."""
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return None
+    drop_output()
+    return UserError(f"the output cannot be written: {error.strerror}")
 
 
 def _failed(error: UserError, status: int) -> int:
