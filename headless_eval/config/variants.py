@@ -85,7 +85,7 @@ def _precision(one: Precision | Method) -> Precision:
 
 
 def _spelled(variant: Variant, precision: Precision) -> str:
-    alone = precision.dtype == "float32" or precision.method is not None
+    alone = precision.dtype == "float32" or precision.method is not None or precision.change is not None
     words = [precision.dtype if alone else f"{precision.dtype}_{precision.mode}"]
     words += [f"{name}={value}" for name, value in variant.settings.items()]
     text = "+".join(words)

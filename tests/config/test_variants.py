@@ -24,6 +24,7 @@ from headless_eval.quant.precision import Precision, Scope
             {"engine": "eager", "flow_steps": 5},
         ),
         ("fast=float32+flow_steps=2", "fast", {"flow_steps": 2}),
+        ("mine.py:halve(bits=6)+flow_steps=2", "mine_halve_bits_6_flow_steps_2", {"flow_steps": 2}),
     ],
 )
 def test_a_text_names_a_variant(text, name, settings):

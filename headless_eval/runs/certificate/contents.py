@@ -29,6 +29,7 @@ SETTINGS = (
     "exclude",
     "bits",
     "calibration_steps",
+    "max_steps",
     "open_loop_horizon",
     "flow_steps",
     "engine",
@@ -107,7 +108,8 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 def _forced(manifest: Mapping[str, Any]) -> list[str]:
     """Return what had changed each time that the run was continued in spite of it."""
     entries = manifest.get("resumed")
-    return [str(one) for entry in entries or () for one in entry.get("differences") or ()]
+    changed = [entry.get("differences") for entry in entries or () if isinstance(entry, Mapping)]
+    return [str(one) for found in changed if isinstance(found, list) for one in found]
 
 
 def _episode(run: RunDirectory, record: EpisodeRecord) -> list[Any]:

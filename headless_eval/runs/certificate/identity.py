@@ -83,7 +83,8 @@ def _by_hash(subject: str, stated: Any, now: Any) -> Statement:
 def _tasks(certificate: Certificate, now: Mapping[str, Any]) -> Statement:
     """Compare the tasks; an own limit of steps is the run's choice, which is told."""
     here = {task["id"]: task for task in now["tasks"]}
-    changed, limits = [], []
+    steps = certificate.settings.get("max_steps")
+    changed, limits = [], [] if steps is None else [f"with --max-steps {steps}"]
     for task in certificate.tasks:
         for name in ("key", "name", "instruction"):
             stated, found = getattr(task, name), here[task.id][name]
@@ -91,7 +92,7 @@ def _tasks(certificate: Certificate, now: Mapping[str, Any]) -> Statement:
                 changed.append(f"{task.key}: {name} {stated!r:.80} stated, {found!r:.80} here")
         if task.max_steps != here[task.id]["max_steps"]:
             limits.append(
-                f"{task.key}: {task.max_steps} steps at most; the suite's limit is {here[task.id]['max_steps']}"
+                f"{task.key}: {task.max_steps} steps at most; the limit here is {here[task.id]['max_steps']}"
             )
     if changed:
         return Statement(FAILS, "tasks", "others", tuple(changed))

@@ -146,16 +146,25 @@ def test_a_policy_with_weights_in_fresh_processes(tmp_path, droid_policy, untrai
         )
         return done.returncode, done.stdout + done.stderr
 
+    method = tmp_path / "mine.py"
+    method.write_text("def halve(model):\n    for one in model.parameters():\n        one.data.mul_(0.5)\n")
     folder, path = str(tmp_path / "run"), tmp_path / "certificate.json.gz"
-    words = ["--policy", droid_policy, "--dtypes", "float32", "int8", "rtn_w4a8", "--max-steps", "24"]
+    dtypes = ["float32", "int8", "smoothquant_w8a8", f"{method}:halve"]
+    words = ["--policy", droid_policy, "--max-steps", "24", "--dtypes", *dtypes]
     status, said = run("run", *words, *SHORT_RUN[4:], "--results", folder, "--quiet")
     assert status == 0, said
     assert run("certify", folder, "--out", str(path))[0] == 0
     named = [] if "/" not in droid_policy else ["--policy", droid_policy]
-    status, said = run("verify", str(path), *named, "--sample", "6")
+    status, said = run("verify", str(path), *named)
+    assert status == 2
+    assert "mine_halve is made by mine.py:halve, which is not part of headless-eval" in said
+    named += ["--method", f"{method}:halve"]
+    status, said = run("verify", str(path), *named, "--all")
     assert status == 0, said
-    assert "actions: 6 of 6 bit for bit" in said
+    assert "actions: 24 of 24 bit for bit" in said
     assert "holds          weights: the same (sha256" in said
+    assert "holds          calibration: recorded anew, the same (sha256" in said
+    assert "holds          methods' code: the same (mine_halve mine.py sha256" in said
 
     other = tmp_path / "other"
     shutil.copytree(untrained_policy, other)
@@ -163,7 +172,7 @@ def test_a_policy_with_weights_in_fresh_processes(tmp_path, droid_policy, untrai
     tensors = load_file(weights)
     name, tensor = next((name, one) for name, one in tensors.items() if one.is_floating_point())
     save_file({**tensors, name: tensor + 1e-3}, weights)
-    status, said = run("verify", str(path), "--policy", str(other))
+    status, said = run("verify", str(path), *named, "--policy", str(other))
     assert status == 1, said
     assert "DOES NOT HOLD  weights: another (sha256" in said
     assert "no episode was run again" in said
