@@ -159,6 +159,16 @@ class LocalPolicy:
         return torch.device("cpu") if first is None else first.device
 
     @property
+    def has_model(self) -> bool:
+        """Return whether the policy holds a model, of torch or of JAX, that precisions apply to."""
+        return self._model is not None
+
+    @property
+    def module_sizes(self) -> dict[str, int]:
+        """Return how many numbers the weights of each of the model's modules hold, without those of its children."""
+        return {} if self._model is None else self._model.module_sizes
+
+    @property
     def robot(self) -> str | None:
         """Return the name of the policy's robot; None if the policy does not declare it."""
         return self._adapter.robot
@@ -445,17 +455,26 @@ class LocalPolicy:
         Raises:
             UserError: the policy holds no torch model.
         """
-        if self.module is None:
-            raise UserError(f"policy {self.name!r} holds no torch model: there is nothing to calibrate")
+        module = self.calibratable()
         self.set_precision(Precision())
         with (
             self.computing(),
             self.computed_by_module(),
-            Recorder(self.module) as recorder,
+            Recorder(module) as recorder,
             self._batching.no_gradients(),
         ):
             call()
         return recorder.calibration(fingerprint=self.fingerprint(), **facts)
+
+    def calibratable(self) -> nn.Module:
+        """Return the model whose linear layers' inputs a calibration records.
+
+        Raises:
+            UserError: the policy holds no torch model.
+        """
+        if self.module is None:
+            raise UserError(f"policy {self.name!r} holds no torch model: there is nothing to calibrate")
+        return self.module
 
     # For measuring
 
@@ -489,16 +508,14 @@ class LocalPolicy:
         prepared = [adapter.prepare(observation) for observation in inputs.observations]
         with self._batching.no_gradients():
             if adapter.can_batch:
-                replies = list(adapter.infer_batch(prepared, inputs.noise, range(number)))
+                replies = adapter.infer_batch(prepared, inputs.noise, range(number))
+                actions = [_actions_of(reply) for reply in replies]
             else:
-                replies = []
+                actions = []
                 for slot, (one, noise) in enumerate(zip(prepared, noises, strict=True)):
                     slot = 0 if adapter.max_slots == 1 else slot
                     adapter.reset([slot], [0])
-                    replies.append(adapter.infer(one, noise, slot))
-                    # A policy may reuse the memory of its replies.
-                    replies[-1] = {"actions": torch.as_tensor(replies[-1]["actions"]).clone()}
-        actions = [torch.as_tensor(reply["actions"]).float().cpu() for reply in replies]
+                    actions.append(_actions_of(adapter.infer(one, noise, slot)))
         return torch.stack([chunk[None] if chunk.ndim == 1 else chunk for chunk in actions])
 
     def action_scales(self, observations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
@@ -671,3 +688,11 @@ class LocalPolicy:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _actions_of(reply: Mapping[str, Any]) -> Tensor:
+    """Return a copy of a reply's actions, float32 on the CPU: a policy may reuse the memory of its replies."""
+    actions = reply["actions"]
+    if isinstance(actions, Tensor):
+        return actions.detach().to("cpu", torch.float32, copy=True)
+    return torch.from_numpy(np.array(actions, np.float32))

@@ -45,6 +45,8 @@ class MeasuredModel:
     folder: Path | None = None
     options: LoadOptions = field(default_factory=LoadOptions)
 
+    in_torch = True
+
     @property
     def engines(self) -> tuple[str, ...]:
         """Return the engines that can be measured; empty: those of the command's flags."""

@@ -56,6 +56,7 @@ class MeasuredPolicy:
         image_size: side of its pictures in pixels.
         noise_shape: shape of the noise of one observation; None: it takes no noise.
         parameters: the number of its model's parameters.
+        in_torch: whether its model is one of torch's; costs are not known of others, nor times by module.
         components: the components of its model.
         sizes: number and dimensions of the actions of a chunk, in words.
     """
@@ -67,6 +68,7 @@ class MeasuredPolicy:
     image_size: int
     noise_shape: tuple[int, ...] | None
     parameters: int
+    in_torch: bool
     components: tuple[Component, ...]
     sizes: str
 
@@ -95,10 +97,11 @@ class MeasuredPolicy:
             )
         return draw(self.robot, self.image_size, self.noise_shape, workload.batch)
 
-    def costs(self, workload: Workload) -> Costs:
-        """Return the costs of the model's modules, counted in one inference of the policy on the CPU."""
+    def costs(self, workload: Workload) -> Costs | None:
+        """Return the costs of the model's modules, counted in one inference on the CPU; None for a model of JAX's."""
         with self.load("cpu") as policy:
-            assert policy.module is not None
+            if policy.module is None:
+                return None
             return count(policy.module, lambda: policy.sample(self.inputs(workload)))
 
     def load(
@@ -118,13 +121,13 @@ def measure_whole(name: str, where: Mapping[str, Any], options: LoadOptions) -> 
     """Return a policy to measure as a whole; it is loaded once for what its code alone knows.
 
     Raises:
-        UserError: the policy cannot be loaded, holds no torch model, does not say its robot, or cannot act on what
+        UserError: the policy cannot be loaded, holds no model, does not say its robot, or cannot act on what
             its robot observes.
     """
     with load_policy(**where, **asdict(options)) as policy:
-        if policy.module is None:
+        if not policy.has_model:
             raise UserError(
-                f"the policy {name} holds no torch model: there is nothing that could be measured"
+                f"the policy {name} holds no model, of torch or of JAX: there is nothing that could be measured"
             )
         robot = policy.declared.robot
         if not isinstance(robot, Robot):
@@ -144,8 +147,9 @@ def measure_whole(name: str, where: Mapping[str, Any], options: LoadOptions) -> 
             robot,
             policy.image_size,
             policy.noise_shape,
-            sum(parameter.numel() for parameter in policy.module.parameters()),
-            components_of(name for name, _ in policy.module.named_modules()),
+            sum(policy.module_sizes.values()),
+            policy.module is not None,
+            components_of(policy.module_sizes),
             f"{len(chunk)} actions of {chunk.shape[1]} dimensions",
         )
 

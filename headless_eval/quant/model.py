@@ -60,6 +60,11 @@ class Model(Protocol):
         ...
 
     @property
+    def module_sizes(self) -> dict[str, int]:
+        """How many numbers the weights of each module hold, without those of its children, by the module's name."""
+        ...
+
+    @property
     def dtypes(self) -> list[str]:
         """The types of its weights."""
         ...
@@ -107,6 +112,14 @@ class TorchModel:
     def num_parameters(self) -> int:
         """How many numbers its parameters hold."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def module_sizes(self) -> dict[str, int]:
+        """How many numbers the parameters of each module hold, without those of its children, by the module's name."""
+        return {
+            name: sum(parameter.numel() for parameter in module.parameters(recurse=False))
+            for name, module in self.module.named_modules()
+        }
 
     @property
     def dtypes(self) -> list[str]:

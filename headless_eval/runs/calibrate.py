@@ -70,6 +70,7 @@ def calibrate(
     Raises:
         UserError: no episode gave an observation; the policy holds no torch model.
     """
+    policy.calibratable()  # before the episodes
     seen = record_observations(
         simulator, policy, tasks, seed, open_loop_horizon, episodes=episodes, number=observations, tell=tell
     )

@@ -80,7 +80,7 @@ def _examine_loaded(name: str, suite: Suite | None, **options: Any) -> int:
         slots = "one episode" if policy.max_slots == 1 else "any number of episodes"
         checks = [
             Check("code", OK, f"{facts['class']}{f' ({code})' if code else ''}"),
-            Check("model", OK, model if policy.module else "no torch model: it runs at --dtypes float32"),
+            Check("model", OK, model if policy.has_model else "none: it runs at --dtypes float32"),
             Check(
                 "history",
                 OK,

@@ -48,6 +48,33 @@ class Robotless(Mlp):
     robot = None
 """
 
+JAX = """
+import flax.nnx as nnx
+import numpy as np
+
+class Net(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.layers = nnx.List([nnx.Linear(8, 32, rngs=rngs), nnx.Linear(32, 32, rngs=rngs)])
+        self.head = nnx.Linear(32, 64, use_bias=False, rngs=rngs)
+    def __call__(self, state):
+        for layer in self.layers:
+            state = nnx.relu(layer(state))
+        return self.head(state).reshape(-1, 8, 8)
+
+class Flax:
+    robot = "droid"
+    stateless = True
+    def __init__(self):
+        self.net = Net()
+        self._act = nnx.jit(lambda net, state: net(state))
+    def infer_batch(self, observations):
+        rows = [[*obs["observation/joint_position"], *obs["observation/gripper_position"]] for obs in observations]
+        return [{"actions": chunk} for chunk in np.asarray(self._act(self.net, np.float32(rows)))]
+    def infer(self, obs):
+        return self.infer_batch([obs])[0]
+"""
+
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
@@ -108,7 +135,7 @@ def test_profile_and_sensitivity_measure_it(file, short_episodes):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["./mine.py:Modelless"], "holds no torch model"),
+        (["./mine.py:Modelless"], "holds no model, of torch or of JAX"),
         (["./mine.py:Robotless"], "give it the attribute robot"),
         (["./mine.py:Mlp", "--views", "1"], "leave out --views"),
         (["./mine.py:Mlp", "--engines", "compiled"], "leave out --engines"),
@@ -119,3 +146,54 @@ def test_profile_and_sensitivity_measure_it(file, short_episodes):
 def test_what_cannot_be_measured_is_said_in_a_line(file, words, message, capsys):
     assert main(["bench", "--policy", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def in_jax(file):
+    pytest.importorskip("flax", reason="the extra jax is not installed")
+    (file / "flax_mlp.py").write_text(JAX)
+    return "./flax_mlp.py:Flax"
+
+
+def test_bench_measures_a_policy_in_jax(in_jax, file):
+    words = ["--dtypes", "float32", "int8", "--batch", "1", "3", "--repeats", "2", "--results", "bench"]
+    assert main(["bench", "--policy", in_jax, *words]) == 0
+    by_case = {(row["precision"], row["batch"]): row for row in rows(file / "bench" / "bench.csv")}
+    assert {row["status"] for row in by_case.values()} == {"ok"}
+    assert float(by_case["float32", "1"]["error"]) == 0
+    for batch in "13":
+        row = by_case["int8_both", batch]
+        assert 1e-4 < float(row["error"]) < 0.1
+        assert float(row["median_ms"]) > 0
+        assert row["limit_ms"] == ""
+        assert int(row["weights_bytes"]) == 4 * (8 * 32 + 32 + 32 * 32 + 32 + 32 * 64)
+
+
+def test_sensitivity_rounds_a_policy_in_jax_part_by_part(in_jax, file, short_episodes):
+    flags = ["--dtypes", "int8", "--tasks", "1", "--number", "2", "--by", "both"]
+    assert main(["sensitivity", "--policy", in_jax, "--results", "parts", *flags]) == 0
+    parts = json.loads((file / "parts" / "sensitivity.json").read_text())["parts"]
+    by_part = {(part["component"], part["layer"]): part for part in parts}
+    assert {("all", None), ("layers", None), ("layers", 0), ("layers", 1), ("head", None)} <= set(by_part)
+    assert by_part["head", None]["parameters"] == pytest.approx(
+        32 * 64 / (8 * 32 + 32 + 32 * 32 + 32 + 32 * 64)
+    )
+    for name in (("layers", 0), ("layers", 1), ("head", None)):
+        assert 0 < by_part[name]["error"] < 0.1
+    assert by_part["all", None]["error"] > by_part["head", None]["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["profile"], "computes in JAX, and times by module are known of torch's modules alone"),
+        (["calibrate", "--tasks", "1"], "holds no torch model: there is nothing to calibrate"),
+        (
+            ["run", "--dtypes", "smoothquant_w8a8", "--results", "out"],
+            "is for torch models, and Flax computes in JAX",
+        ),
+    ],
+)
+def test_what_is_for_torch_s_modules_is_refused_in_one_line(in_jax, words, message, capsys):
+    assert main([*words, "--policy", in_jax]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]

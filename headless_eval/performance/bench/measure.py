@@ -238,17 +238,21 @@ class Bench:
     ) -> _Ready:
         inputs = self._measured.inputs(workload)
         actions, ms = wall(self._device, lambda: self._sample(policy, inputs))
-        peak = mark.peak()
+        # Of a GPU's memory, what torch has allocated is known.
+        peak = mark.peak() if self._measured.in_torch or self._device.type == "cpu" else None
         for _ in range(2):
             self._sample(policy, inputs)
         reference = self._references[workload.views, workload.prompt_tokens]
         error, error_max = (None, None) if reference is None else relative_errors(actions, reference)
-        limit = self.limit(case, workload)
+        if limit := self.limit(case, workload):
+            row = replace(
+                row,
+                limit_ms=limit.total_ms,
+                prefix_limit_ms=limit.prefix_ms,
+                step_limit_ms=limit.step_ms,
+            )
         row = replace(
             row,
-            limit_ms=limit.total_ms,
-            prefix_limit_ms=limit.prefix_ms,
-            step_limit_ms=limit.step_ms,
             ran=policy.engine,
             warmup_s=before + ms / 1e3,
             weights_bytes=policy.stored_bytes,
@@ -304,11 +308,14 @@ class Bench:
             workload.prompt_tokens,
         )
 
-    def limit(self, case: Case, workload: Workload) -> Limit:
-        """Return the roofline's times of a case."""
+    def limit(self, case: Case, workload: Workload) -> Limit | None:
+        """Return the roofline's times of a case; None where the model's costs are not known."""
         speeds = self._chip.speeds(case.products)
+        costs = self._measured.costs(workload)
+        if costs is None:
+            return None
         return limit_of(
-            self._measured.costs(workload),
+            costs,
             speeds,
             self._measured.num_steps,
             case.weight_bytes,

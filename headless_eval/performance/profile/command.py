@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from headless_eval.config.performance import ProfileConfig
+from headless_eval.errors import UserError
 from headless_eval.performance.cases import Case
 from headless_eval.performance.chip import Chip
 from headless_eval.performance.formatting import markdown, percent, scientific, significant, size
@@ -59,6 +60,11 @@ def profile(config: ProfileConfig) -> int:
     check_engine(config.engine, config.execution)
     cases = _cases(config)
     measured = measured_model_of(config, config.random_weights)
+    if not measured.in_torch:
+        raise UserError(
+            f"the policy {measured.name} computes in JAX, and times by module are known of torch's modules alone: "
+            "measure it whole with bench"
+        )
     tokens = prompt_tokens(config.prompt_tokens, measured)
     views = measured.views if config.views is None else config.views
     workload = Workload(config.batch, views, tokens)

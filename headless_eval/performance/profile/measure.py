@@ -311,7 +311,7 @@ class Profiler:
     def _modules(
         self, case: Case, spans: dict[Span, float], rounded: Snapshot, weights: dict[str, int]
     ) -> list[ModuleRow]:
-        costs = {cost.module: cost for cost in self._measured.costs(self._workload)}
+        costs = {cost.module: cost for cost in self._measured.costs(self._workload) or ()}
         speeds = self._chip.speeds(case.products)
         of_weights, of_values = (
             weight_errors(rounded, self._reference),

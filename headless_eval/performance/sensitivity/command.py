@@ -71,9 +71,11 @@ def sensitivity(config: SensitivityConfig) -> int:
         work = stack.enter_context(ProgressBar(console, 1.0))
         work.say("loading the policy")
         policy = evaluator.load_policy()
-        if policy.module is None:
-            raise UserError(f"the policy {policy.name} holds no torch model: there are no parts to round")
-        components = components_of(name for name, _ in policy.module.named_modules())
+        if not policy.has_model:
+            raise UserError(
+                f"the policy {policy.name} holds no model, of torch or of JAX: there are no parts to round"
+            )
+        components = components_of(policy.module_sizes)
         if config.observations is None or config.success:
             evaluator.start_simulator()
         seen, origin = _observations(config, evaluator, work)
@@ -153,7 +155,7 @@ def _measure(
     components: Sequence[Component],
 ) -> dict[str, list[PartEffect]]:
     """Add the effect of every part to a list; return the measured sets of parts for the advice, by precision."""
-    parts = parts_of(policy.module, config.by)
+    parts = parts_of(policy.module_sizes, config.by)
     work.expect(len(precisions) * (len(parts) + 4))
     measuring = Sensitivity(policy, seen)
     advice: dict[str, list[PartEffect]] = {}

@@ -1,8 +1,7 @@
 """Sensitivity of a model's parts to rounding: each part rounded alone, by the error of the actions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -57,10 +56,15 @@ class PartEffect:
     status: str = "ok"
 
 
-def parts_of(module: Any, by: str) -> list[Part]:
-    """Return the parts to round one at a time: ``component``, ``layer`` or ``both``; first the whole model."""
+def parts_of(modules: Iterable[str], by: str) -> list[Part]:
+    """Return the parts to round one at a time: ``component``, ``layer`` or ``both``; first the whole model.
+
+    Args:
+        modules: the names of the model's modules.
+        by: what a part is.
+    """
     parts = [Part(ALL, None, ".*")]
-    names = [name for name, _ in module.named_modules() if name]
+    names = [name for name in modules if name]
     for component in components_of(names):
         inside = [name for name in names if _matches(component.pattern, name)]
         if inside and (by != "layer" or not component.has_layers):
@@ -95,11 +99,7 @@ class Sensitivity:
         self._reference = self._infer()
         self._scale, offset = self._scales()
         self._normal = (self._reference - offset) / self._scale
-        assert policy.module is not None
-        self._sizes = {
-            name: sum(parameter.numel() for parameter in module.parameters(recurse=False))
-            for name, module in policy.module.named_modules()
-        }
+        self._sizes = policy.module_sizes
 
     def measure(self, precision: Precision, part: Part) -> PartEffect:
         """Return the effect of rounding one part; the policy stays at this precision.

@@ -69,6 +69,14 @@ class JaxModel:
         return num_elements(self.weights())
 
     @property
+    def module_sizes(self) -> dict[str, int]:
+        """How many numbers the weights of each module that has some hold, by the module's name."""
+        sizes: dict[str, int] = {}
+        for weight in self.weights():
+            sizes[weight.module] = sizes.get(weight.module, 0) + int(weight.array.size)
+        return sizes
+
+    @property
     def dtypes(self) -> list[str]:
         """The types of the weights."""
         return sorted({str(weight.array.dtype) for weight in self.weights()})

@@ -205,8 +205,8 @@ class _Examination:
 
     def _precision(self) -> str | Check:
         policy = self._policy
-        if policy.module is None:
-            return Check("precision", SKIPPED, "it holds no torch model: it runs at --dtypes float32")
+        if not policy.has_model:
+            return Check("precision", SKIPPED, "it holds no model: it runs at --dtypes float32")
         before = policy.fingerprint()
         policy.set_precision(Precision("int8", "weights_only"))
         rounded = self.ask([0])[0]
