@@ -12,12 +12,22 @@ from headless_eval.shared.flags import Settings, declared, flag, flat
 class ReportConfig(Settings):
     """Rebuild all files that are derived from a run's journal: CSV, JSON, plots, page.
 
-    Raises:
-        UserError: the drop is out of range.
+    Results of lerobot-eval (eval_info.json) and of vla-eval (recording-*.sqlite) are read, too, and not changed.
+    Several such files, with names if you like, are the variants of one report; the first is the baseline.
+
+    Examples:
+      headless-eval report results/20261121_101500
+      headless-eval report float32=a/eval_info.json int8=b/eval_info.json --output report
     """
 
-    directory: Annotated[Path, flag("DIR", positional=True)]
-    """Folder of the run."""
+    runs: Annotated[tuple[str, ...], flag("DIR|[NAME=]FILE ...", positional=True)]
+    """Folder of the run, or files of lerobot-eval or vla-eval."""
+
+    output: Annotated[Path | None, flag("FOLDER", "DIR", hidden=("--out",))] = None
+    """Folder to write to; needed for other evaluators' files."""
+
+    assume_paired: bool = False
+    """Where seeds are not recorded: equal numbers are the same episodes."""
 
     detect: Annotated[float | None, flag("DROP")] = None
     """Also print how many episodes would show this drop (0.05: 5 points)."""
@@ -164,17 +174,23 @@ class CompareConfig(Settings):
     p-values after Holm's correction over all comparisons; for two runs the step at which the executed actions diverge;
     then the differences between the manifests. DIR:VARIANT is one variant of a run, by its name or its dtype.
 
+    Results of lerobot-eval (eval_info.json) compare with each other, too, and so do vla-eval's (recording-*.sqlite).
+
     Examples:
       headless-eval compare results/mujoco results/isaaclab
       headless-eval compare results/step1000 results/step2000 results/step3000
       headless-eval compare results/a:float32 results/b:int4_both
+      headless-eval compare a/eval_info.json b/eval_info.json
     """
 
     runs: Annotated[tuple[str, ...], flag("RUN[:VARIANT] ...", positional=True)] = ()
-    """Folders of runs, each with or without one of its variants."""
+    """Folders of runs, or their variants, or files of other evaluators."""
 
     with_first: bool = False
     """Compare the others with the first only, which corrects for fewer comparisons."""
+
+    assume_paired: bool = False
+    """Where seeds are not recorded: equal numbers are the same episodes."""
 
     json: bool = False
     """Print JSON."""
@@ -184,7 +200,8 @@ class CompareConfig(Settings):
 class ViewConfig(Settings):
     """Write a page that lists all runs below a folder, newest first, with links to their reports.
 
-    The page is one file, which needs no server. Runs that are incomplete or cannot be read are listed as such.
+    The page is one file, which needs no server. Runs that are incomplete or cannot be read are listed as such. Files of
+    lerobot-eval (eval_info.json) and vla-eval (recording-*.sqlite) are listed, too.
     """
 
     directory: Annotated[Path, flag("DIR", positional=True)]
@@ -203,10 +220,20 @@ class GateConfig(Settings):
 
     Exit status: 0 all pass; 1 a precision fails or is inconclusive, or the run is incomplete or has errors; 2 nothing
     to judge.
+
+    Of lerobot-eval (eval_info.json) and vla-eval (recording-*.sqlite) give several files, with names if you like, the
+    baseline first.
+
+    Examples:
+      headless-eval gate results/20261121_101500 --max-drop 0.05 --junit gate.xml
+      headless-eval gate float32=a/eval_info.json int8=b/eval_info.json --assume-paired
     """
 
-    directory: Annotated[Path, flag("DIR", positional=True)]
-    """Folder of the run."""
+    runs: Annotated[tuple[str, ...], flag("DIR|[NAME=]FILE ...", positional=True)]
+    """Folder of the run, or files of lerobot-eval or vla-eval."""
+
+    assume_paired: bool = False
+    """Where seeds are not recorded: equal numbers are the same episodes."""
 
     max_drop: Annotated[float, flag("DROP", "0.05, 5 points")] = 0.05
     """Allowed drop of the success rate below the baseline's."""

@@ -9,42 +9,59 @@ from headless_eval.report.exports import write_csv, write_rates_json, write_suit
 from headless_eval.report.page import write_page
 from headless_eval.report.plots import write_plots
 from headless_eval.report.summary import Summary, summarize
-from headless_eval.results import EpisodeRecord, RunDirectory
+from headless_eval.results import EpisodeRecord, Readable, RunDirectory, open_run
 
 
-def summarize_run(run: RunDirectory) -> Summary:
+def summarize_run(run: Readable) -> Summary:
     """Return the summary of a run's episodes so far; nothing is written."""
     return _summarize(run, run.records())
 
 
-def _summarize(run: RunDirectory, records: Sequence[EpisodeRecord]) -> Summary:
+def _summarize(run: Readable, records: Sequence[EpisodeRecord]) -> Summary:
     summary = summarize(run.manifest["suite"], records, run.baseline)
     stopping = run.stopping()
-    return replace(summary, stops=stopping.stops) if stopping else summary
+    return replace(summary, origin=run.notes, stops=stopping.stops if stopping else {})
 
 
-def build(run: RunDirectory | str | Path) -> Summary:
+def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
     """Rebuild CSV, JSON, plots and page from manifest and journal; the same journal gives the same files.
 
     Args:
-        run: a run or its folder; the run may still be in progress.
+        run: a run, its folder, or a file of another evaluator; the run may still be in progress.
+        output: the folder to write to; None: the run's own, which other evaluators' files do not have.
 
     Returns:
         The summary of the episodes so far.
 
     Raises:
-        UserError: the folder holds no run or a damaged run, or the folder cannot be written.
+        UserError: the folder holds no run or a damaged run, or the folder cannot be written; or there is no ``output``
+            for a file of another evaluator, or it holds another run.
     """
-    if not isinstance(run, RunDirectory):
-        run = RunDirectory.open(run)
+    if isinstance(run, str | Path):
+        run = open_run(run)
+    folder = _output(run, output)
     records = run.records()
     summary = _summarize(run, records)
     try:
-        write_csv(run.path / f"{summary.suite}_results.csv", records)
-        write_suite_json(run.path / f"{summary.suite}_results.json", records, summary, run.manifest)
-        write_rates_json(run.path / "results.json", summary)
-        write_plots(run.path, summary)
-        write_page(run.path / "report.html", run.manifest, summary, records)
+        write_csv(folder / f"{summary.suite}_results.csv", records)
+        write_suite_json(folder / f"{summary.suite}_results.json", records, summary, run.manifest)
+        write_rates_json(folder / "results.json", summary)
+        write_plots(folder, summary)
+        write_page(folder / "report.html", run.manifest, summary, records)
     except OSError as error:
-        raise UserError(f"cannot write the results to {run.path}: {error.strerror}") from error
+        raise UserError(f"cannot write the results to {folder}: {error.strerror}") from error
     return summary
+
+
+def _output(run: Readable, output: Path | None) -> Path:
+    if output is None or output == run.path:
+        if not isinstance(run, RunDirectory):
+            raise UserError(f"{run.path} is another evaluator's file: say where to write with --output DIR")
+        return run.path
+    if (output / "journal.jsonl").exists() or (output / "manifest.json").exists():
+        raise UserError(f"{output} holds a run of its own: choose another folder with --output")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {output}: {error.strerror}; choose another folder") from None
+    return output

@@ -74,9 +74,11 @@ class Chart:
 def charts(summary: Summary) -> dict[str, Chart | str]:
     """Return the four charts by name; instead of a chart without any bar, the reason as text.
 
-    The chart of a mode that did not run has the baseline alone, and says so.
+    The chart of a mode that did not run has the baseline alone, and says so. Where no precision is recorded, there is
+    the overall chart alone.
     """
-    return {mode: _mode_chart(summary, mode) for mode in MODES} | {"overall": _overall_chart(summary)}
+    modes = MODES if any(row.dtype for row in summary.rows) or not summary.rows else ()
+    return {mode: _mode_chart(summary, mode) for mode in modes} | {"overall": _overall_chart(summary)}
 
 
 def _mode_chart(summary: Summary, mode: str) -> Chart | str:
@@ -116,13 +118,15 @@ def _overall_chart(summary: Summary) -> Chart | str:
     baseline, others = _baseline_and_others(summary)
     labels = list(dict.fromkeys(_label(row, row.mode) for row in others))
     series = [Series("", None, [*baseline, *[None] * len(labels)])] if baseline else []
-    for index, (mode, name) in enumerate({**MODES, "": "Unquantized"}.items()):
+    unrounded = "Unquantized" if any(row.dtype for row in others) else "Others"
+    for index, (mode, name) in enumerate({**MODES, "": unrounded}.items()):
         rows = {_label(row, mode): row for row in others if (row.mode if row.quantized else "") == mode}
         if rows:
             gap: list[Row | None] = [None] * len(baseline)
             series.append(Series(name, index, gap + [rows.get(label) for label in labels]))
     labels = [*(_label(row, "") for row in baseline), *labels]
-    return Chart("overall", "All modes", labels, series, (), _reference(summary), summary.baseline)
+    title = "All modes" if any(row.dtype for row in summary.rows) else "All"
+    return Chart("overall", title, labels, series, (), _reference(summary), summary.baseline)
 
 
 def _baseline_and_others(summary: Summary) -> tuple[list[Row], list[Row]]:

@@ -11,10 +11,10 @@ from statistics import median
 import numpy as np
 
 from headless_eval.errors import UserError
+from headless_eval.report.comparison import Comparison, compare_episodes
 from headless_eval.report.sides import Side
 from headless_eval.report.statistics import Interval, holm, wilson_interval
-from headless_eval.report.summary import Comparison, compare_pairs
-from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
+from headless_eval.results import ERROR, EpisodeRecord, Readable
 from headless_eval.results.differences import Difference, differences
 from headless_eval.results.pairing import pair
 
@@ -74,8 +74,9 @@ class ComparedRow:
         task: the task's key.
         a: success of the first side.
         b: success of the second.
-        paired: the second against the first, over the same episodes that ended without an error in both; None without
-            such episodes. ``p_holm`` is given for all tasks together: corrected over all comparisons that are made.
+        comparison: the second against the first, over the same episodes that ended without an error in both, or,
+            without any, over those that may be the same; None without either. ``p_holm`` is given for all tasks
+            together: corrected over all comparisons that are made.
         divergence: the divergence of their trajectories.
         unpaired: episodes of the same task and number that are not the same: seed or initial state differ.
     """
@@ -84,7 +85,7 @@ class ComparedRow:
     task: str | None
     a: Rate
     b: Rate
-    paired: Comparison | None
+    comparison: Comparison | None
     divergence: Divergence
     unpaired: int = 0
 
@@ -99,7 +100,7 @@ class ComparedPair:
     differences: tuple[Difference, ...]
 
 
-def compare_two(first: RunDirectory, second: RunDirectory) -> ComparedPair:
+def compare_two(first: Readable, second: Readable) -> ComparedPair:
     """Compare two runs of one suite.
 
     Raises:
@@ -142,13 +143,15 @@ def overall(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
 
 def _judged_together(pairs: Sequence[ComparedPair]) -> list[ComparedPair]:
     """Complete the comparisons over all tasks, which are one family of hypotheses, by Holm's correction."""
-    family = {id(row): row.paired.p_value for pair in pairs for row in overall(pair.rows) if row.paired}
+    family = {
+        id(row): row.comparison.p_value for pair in pairs for row in overall(pair.rows) if row.comparison
+    }
     adjusted = dict(zip(family, holm(list(family.values())), strict=True))
 
     def judged(row: ComparedRow) -> ComparedRow:
-        if row.paired is None or id(row) not in adjusted:
+        if row.comparison is None or id(row) not in adjusted:
             return row
-        return replace(row, paired=replace(row.paired, p_holm=adjusted[id(row)]))
+        return replace(row, comparison=replace(row.comparison, p_holm=adjusted[id(row)]))
 
     return [replace(pair, rows=tuple(map(judged, pair.rows))) for pair in pairs]
 
@@ -177,7 +180,7 @@ def _compare(one: Side, other: Side) -> ComparedPair:
                 wanted[0] if len(wanted) == 1 else None,
                 rate(ours),
                 rate(theirs),
-                compare_pairs(pairs.matched),
+                compare_episodes(pairs),
                 _divergence(actions, horizon),
                 len(pairs.unmatched),
             )
@@ -235,7 +238,7 @@ def _divergence(
     )
 
 
-def _horizon(run: RunDirectory) -> int | None:
+def _horizon(run: Readable) -> int | None:
     settings = run.manifest.get("settings")
     horizon = settings.get("open_loop_horizon") if isinstance(settings, Mapping) else None
     return horizon if type(horizon) is int and horizon > 0 else None

@@ -16,10 +16,11 @@ from headless_eval.report.compare import (
     overall,
     rate,
 )
+from headless_eval.report.comparison import Comparison, Paired, episodes_of, names_of_tests
 from headless_eval.report.sides import Side, find_sides
-from headless_eval.report.summary import Comparison, explain_scopes
+from headless_eval.report.summary import explain_scopes
 from headless_eval.report.tables import format_p, format_points
-from headless_eval.results import EpisodeRecord, RunDirectory
+from headless_eval.results import EpisodeRecord, Readable
 from headless_eval.shared.terminal import Listing, new_console
 from headless_eval.shared.text import plural
 
@@ -32,7 +33,7 @@ def print_comparison(settings: CompareConfig) -> int:
     Raises:
         UserError: a folder holds no run, a run has no such variant, the suites differ, or nothing is shared.
     """
-    sides = find_sides(settings.runs)
+    sides = find_sides(settings.runs, assume_paired=settings.assume_paired)
     pairs = compare_sides(sides, with_first=settings.with_first)
     if settings.json:
         print(json.dumps(_as_json(sides, pairs), indent=2))
@@ -43,8 +44,10 @@ def print_comparison(settings: CompareConfig) -> int:
         console.print(
             f"{side.label}  {side.run.path}{named}: {_what(side.run)}", highlight=False, soft_wrap=True
         )
+    for note in dict.fromkeys(note for side in sides for note in side.run.notes):
+        console.print(f"{note}.", highlight=False, soft_wrap=True)
     if len(sides) == 2:
-        console.print(_rates(pairs[0], _comparisons(pairs)))
+        console.print(_rates(pairs[0]))
     else:
         console.print(_rates_of_many(sides))
         console.print(_pairs(pairs))
@@ -57,10 +60,9 @@ def print_comparison(settings: CompareConfig) -> int:
                 soft_wrap=True,
             )
     if not any(row.divergence.pairs for pair in pairs for row in pair.rows):
-        paired = any(row.paired for pair in pairs for row in pair.rows)
         reason = "None of these episodes' actions were kept on both sides"
-        if not paired:
-            reason = "No episode of the same seed and initial state ended without an error in both"
+        if not any(isinstance(one, Paired) for one in _made(pairs)):
+            reason = "No episode that is known to be of the same seed and initial state ended without an error in both"
         console.print(f"{reason}: there are no actions to compare.", highlight=False, soft_wrap=True)
     elif len(sides) == 2:
         console.print(_divergences(pairs[0]))
@@ -79,9 +81,11 @@ def print_comparison(settings: CompareConfig) -> int:
     return 0
 
 
-def _what(run: RunDirectory) -> str:
+def _what(run: Readable) -> str:
     """Return a description of a run in a few words."""
     manifest = run.manifest
+    if run.notes:
+        return f"{manifest['suite']}, {plural(len(manifest['tasks']), 'task')}"
     simulator, policy = manifest.get("simulator") or {}, manifest.get("policy") or {}
     words = [str(policy.get("name", "?")), "in", str(simulator.get("simulator", "?"))]
     if simulator.get("physics"):
@@ -89,27 +93,29 @@ def _what(run: RunDirectory) -> str:
     return " ".join([*words, f"on {policy.get('device', '?')}, seed {manifest.get('seed')}"])
 
 
-def _comparisons(pairs: Sequence[ComparedPair]) -> int:
-    return sum(row.paired is not None for pair in pairs for row in overall(pair.rows))
+def _made(pairs: Sequence[ComparedPair]) -> list[Comparison]:
+    """Return the comparisons over all tasks."""
+    return [row.comparison for pair in pairs for row in overall(pair.rows) if row.comparison]
 
 
-def _p_legend(comparisons: int) -> str:
-    if comparisons < 2:
-        return "p: McNemar's exact test."
-    return f"p: McNemar's exact test; over all tasks after Holm's correction over {comparisons} comparisons."
+def _p_legend(made: Sequence[Comparison]) -> str:
+    test = f"p: {names_of_tests(made)}"
+    if len(made) < 2:
+        return f"{test}."
+    return f"{test}; over all tasks after Holm's correction over {len(made)} comparisons."
 
 
-def _rates(pair: ComparedPair, comparisons: int) -> Listing:
+def _rates(pair: ComparedPair) -> Listing:
+    made = _made([pair])
     return _listing(
         pair.rows,
         {
             "A": "Successes of episodes, in brackets 95 % intervals after Wilson in percent.",
             "B": "",
-            "B − A": "B − A: over the same episodes (seed and initial state), percentage points, 95 % interval after "
-            "Newcombe.",
-            "p": _p_legend(comparisons),
+            "B − A": f"B − A: {episodes_of(made)}, percentage points, 95 % interval after Newcombe.",
+            "p": _p_legend(made),
         },
-        lambda row: [_shown_rate(row.a), _shown_rate(row.b), *_shown_difference(row.paired)],
+        lambda row: [_shown_rate(row.a), _shown_rate(row.b), *_shown_difference(row.comparison)],
     )
 
 
@@ -142,11 +148,11 @@ def _rates_of_many(sides: Sequence[Side]) -> Listing:
 def _pairs(pairs: Sequence[ComparedPair]) -> Listing:
     """Return a table with a row per variant and pair of sides, over all tasks that both ran."""
     legend = {
-        "pairs": "Pairs: the same episodes, without errors in both.",
+        "pairs": f"Pairs: {episodes_of(_made(pairs))}, without errors in both.",
         "lost": "Lost, gained: succeed in the earlier alone, in the later alone.",
         "gained": "",
         "difference": "Difference: percentage points, 95 % interval after Newcombe.",
-        "p": _p_legend(_comparisons(pairs)),
+        "p": _p_legend(_made(pairs)),
         "same": "Same: actions equal to the last bit.",
         "close": f"Close: never apart by more than {APART:g} in an entry.",
     }
@@ -162,13 +168,13 @@ def _pairs(pairs: Sequence[ComparedPair]) -> Listing:
                 if name is None or row.configuration == name:
                     label = f"{pair.b.label} − {pair.a.label}"
                     rows.append([label if name is None else f"{name}, {label}", *_shown_pair(row)])
-                    decided = row.paired.decided if row.paired else None
+                    decided = row.comparison.decided if row.comparison else None
                     styles.append({"worse": "red", "better": "green", None: ""}[decided])
     return Listing(["difference of", *legend], rows, legend=legend, sections=sections[1:], styles=styles)
 
 
 def _shown_pair(row: ComparedRow) -> list[str]:
-    one, actions = row.paired, row.divergence
+    one, actions = row.comparison, row.divergence
     if one is None:
         return ["0", "", "", "no pair", "", "–", "–"]
     same, close = (
@@ -176,7 +182,8 @@ def _shown_pair(row: ComparedRow) -> list[str]:
         if actions.pairs
         else "––"
     )
-    return [str(one.pairs), str(one.lost), str(one.gained), *_shown_difference(one), same, close]
+    counts = [str(one.lost), str(one.gained)] if isinstance(one, Paired) else ["–", "–"]
+    return [str(one.number), *counts, *_shown_difference(one), same, close]
 
 
 def _divergences(pair: ComparedPair) -> Listing:
@@ -217,13 +224,13 @@ def _shown_rate(rate: Rate) -> str:
     return f"{rate.successes}/{rate.episodes} [{100 * low:.0f}, {100 * high:.0f}]{errors}"
 
 
-def _shown_difference(paired: Comparison | None) -> tuple[str, str]:
-    if paired is None:
+def _shown_difference(one: Comparison | None) -> tuple[str, str]:
+    if one is None:
         return "no pair", ""
-    low, high = paired.interval
+    low, high = one.interval
     return (
-        f"{format_points(paired.difference)} [{format_points(low)}, {format_points(high)}]",
-        format_p(paired.p_value if paired.p_holm is None else paired.p_holm),
+        f"{format_points(one.difference)} [{format_points(low)}, {format_points(high)}]",
+        format_p(one.p_value if one.p_holm is None else one.p_holm),
     )
 
 
@@ -253,12 +260,20 @@ def _pair_as_json(pair: ComparedPair) -> dict[str, Any]:
     return {
         "a": str(pair.a),
         "b": str(pair.b),
-        "rows": [_jsonable(asdict(row)) for row in pair.rows],
+        "rows": [_row_as_json(row) for row in pair.rows],
         "differences": [
             {"section": one.section, "name": one.name, "a": one.then, "b": one.now}
             for one in pair.differences
         ],
     }
+
+
+def _row_as_json(row: ComparedRow) -> dict[str, Any]:
+    """Return a row whose comparison is ``paired`` or ``independent``, the other being None."""
+    found = _jsonable(asdict(row))
+    one = found.pop("comparison")
+    paired = isinstance(row.comparison, Paired)
+    return found | {"paired": one if paired else None, "independent": None if paired else one}
 
 
 def _jsonable(value: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from headless_eval.contracts.robots import ROBOTS
 from headless_eval.errors import UserError
+from headless_eval.report.comparison import Paired
 from headless_eval.report.exports import more_columns, more_fields
 from headless_eval.report.summary import Summary
 from headless_eval.results import EpisodeRecord
@@ -55,7 +56,9 @@ def table_of(records: Sequence[EpisodeRecord]) -> DataFrame:
 def typed(table: DataFrame) -> DataFrame:
     """Return a table of ``table_of`` whose columns have the types of their values: numbers, truth values, text."""
     metrics = [name for name in table.columns if name.startswith("metric_")]
-    kinds: dict[str, Any] = dict.fromkeys(_INTEGERS, "int64") | dict.fromkeys((*_FLOATS, *metrics), "float64")
+    kinds: dict[str, Any] = dict.fromkeys((*_FLOATS, *metrics), "float64")
+    for name in _INTEGERS:  # what other evaluators do not record is missing
+        kinds[name] = "Int64" if table[name].isna().any() else "int64"
     kinds["success"] = "bool"
     table = table.astype(kinds)
     text = [name for name in table.columns if name not in kinds]
@@ -87,6 +90,7 @@ def summary_frame(summary: Summary) -> DataFrame:
     rows = []
     for row in summary.rows:
         one = row.comparison
+        pairs = one if isinstance(one, Paired) else None
         low, high = row.interval or (None, None)
         less, more = one.interval if one else (None, None)
         rows.append(
@@ -101,15 +105,15 @@ def summary_frame(summary: Summary) -> DataFrame:
                 "rate": row.rate,
                 "rate_low": low,
                 "rate_high": high,
-                "pairs": one.pairs if one else 0,
+                "pairs": pairs.pairs if pairs else 0,
                 "unpaired": row.unpaired,
-                "gained": one.gained if one else None,
-                "lost": one.lost if one else None,
+                "gained": pairs.gained if pairs else None,
+                "lost": pairs.lost if pairs else None,
                 "difference": one.difference if one else None,
                 "difference_low": less,
                 "difference_high": more,
                 "p": one.p_value if one else None,
-                "p_mid": one.p_mid if one else None,
+                "p_mid": pairs.p_mid if pairs else None,
                 "p_holm": one.p_holm if one else None,
                 "detectable": one.detectable if one else None,
             }

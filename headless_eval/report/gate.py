@@ -7,12 +7,13 @@ from xml.etree import ElementTree
 
 from headless_eval.config.results import GateConfig
 from headless_eval.errors import UserError
+from headless_eval.report.comparison import Comparison
 from headless_eval.report.margin import Judged, judge_interval, judge_pairs
 from headless_eval.report.summary import Row, Summary, summarize
-from headless_eval.results import RunDirectory
+from headless_eval.results import Readable, open_runs
 from headless_eval.results.stopping import Stopping
 from headless_eval.shared.files import replacing
-from headless_eval.shared.text import plural, printable
+from headless_eval.shared.text import printable
 
 Outcome = Literal["passed", "failed", "inconclusive", "error"]
 
@@ -27,13 +28,13 @@ class Judgement:
             ``inconclusive``: neither is shown; ``error``: the variant cannot be judged, or some of its episodes were
             errors or are missing.
         reason: one sentence.
-        seconds: the share of the run's time for the variant's episodes.
+        seconds: the share of the run's time for the variant's episodes; None if it is not known.
     """
 
     configuration: str
     outcome: Outcome
     reason: str
-    seconds: float
+    seconds: float | None
 
 
 def gate(settings: GateConfig) -> int:
@@ -46,33 +47,37 @@ def gate(settings: GateConfig) -> int:
         0 if all pass, else 1.
 
     Raises:
-        UserError: the folder holds no run, the run has nothing to judge, or the XML file cannot be written.
+        UserError: there is no run, the run has nothing to judge, or the XML file cannot be written.
     """
-    folder, max_drop = settings.directory, settings.max_drop
-    run = RunDirectory.open(folder)
+    run, max_drop = open_runs(settings.runs, assume_paired=settings.assume_paired), settings.max_drop
     records = run.records()
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float | None] = {}
     for record in records:
-        seconds[record.configuration] = seconds.get(record.configuration, 0.0) + record.total_s
-    manifest = run.manifest
-    wanted = len(manifest["tasks"]) * manifest["episodes"]
+        before, more = seconds.get(record.configuration, 0.0), record.stated("total_s")
+        seconds[record.configuration] = None if before is None or more is None else before + more
     names = run.variants
     if run.baseline not in names or len(names) < 2:
-        raise UserError(
-            f"{folder} has nothing to judge: {run.baseline} and another precision have to be in the run"
-        )
-    summary = summarize(manifest["suite"], records, run.baseline)
+        raise UserError(f"{run.path} has nothing to judge: {_expected(run)}")
+    summary = summarize(run.manifest["suite"], records, run.baseline)
     stopping = run.stopping()
     judged = [
-        Judgement(name, *_judge(summary, name, wanted, max_drop, stopping), seconds.get(name, 0.0))
+        Judgement(name, *_judge(summary, name, run.planned, max_drop, stopping), seconds.get(name, 0.0))
         for name in names
     ]
     width = max(map(len, names))
     for one in judged:
         print(f"{one.outcome:12}  {one.configuration:{width}}  {one.reason}")
+    for note in run.notes:
+        print(f"{note}.")
     if settings.junit is not None:
-        _write_junit(settings.junit, folder, judged)
+        _write_junit(settings.junit, run.path, judged)
     return 0 if all(one.outcome == "passed" for one in judged) else 1
+
+
+def _expected(run: Readable) -> str:
+    if run.notes:
+        return "give several files, the baseline first"
+    return f"{run.baseline} and another precision have to be in the run"
 
 
 def _judge(
@@ -103,17 +108,17 @@ def _judge(
         if stop.decision == "worse" and -row.comparison.difference > max_drop:
             # The run ended once a drop was shown, before its size could be.
             return "failed", f"success drops, and by more than {100 * max_drop:g} points in what ran: {facts}"
-    return _worded(judged, facts, max_drop)
+    return _worded(judged, row.comparison, facts, max_drop)
 
 
 def _facts(row: Row) -> str:
     one = row.comparison
     assert one is not None
     low, high = (100 * value for value in one.interval)
-    return f"{100 * one.difference:+.1f} points [{low:+.1f}, {high:+.1f}] over {one.pairs} pairs"
+    return f"{100 * one.difference:+.1f} points [{low:+.1f}, {high:+.1f}] over {one.say(one.number)}"
 
 
-def _worded(judged: Judged, facts: str, max_drop: float) -> tuple[Outcome, str]:
+def _worded(judged: Judged, one: Comparison, facts: str, max_drop: float) -> tuple[Outcome, str]:
     margin = f"{100 * max_drop:g} points"
     if judged.answer == "within":
         return "passed", f"success drops by less than {margin}: {facts}"
@@ -121,9 +126,12 @@ def _worded(judged: Judged, facts: str, max_drop: float) -> tuple[Outcome, str]:
         return "failed", f"success drops by more than {margin}: {facts}"
     more = "the rates are too close to this margin for any number of episodes to decide"
     if judged.pairs_needed:
-        needed = plural(judged.pairs_needed, "paired episode")
-        more = f"about {needed} would decide if the rates stay as they are"
+        more = f"about {one.say(judged.pairs_needed)} would decide if the rates stay as they are"
     return "inconclusive", f"a drop of {margin} is neither shown nor ruled out: {facts}; {more}"
+
+
+def _time(seconds: float | None) -> dict[str, str]:
+    return {} if seconds is None else {"time": f"{seconds:.3f}"}
 
 
 def _write_junit(path: Path, folder: Path, judged: list[Judgement]) -> None:
@@ -133,8 +141,9 @@ def _write_junit(path: Path, folder: Path, judged: list[Judgement]) -> None:
         "failures": sum(one.outcome in ("failed", "inconclusive") for one in judged),
         "errors": sum(one.outcome == "error" for one in judged),
     }
-    total = f"{sum(one.seconds for one in judged):.3f}"
-    attributes = {name: str(value) for name, value in counts.items()} | {"time": total}
+    known = [one.seconds for one in judged if one.seconds is not None]
+    total = sum(known) if len(known) == len(judged) else None
+    attributes = {name: str(value) for name, value in counts.items()} | _time(total)
     root = ElementTree.Element("testsuites", {"name": "headless-eval", **attributes})
     suite = ElementTree.SubElement(
         root, "testsuite", {"name": printable(folder.resolve().name), **attributes}
@@ -143,7 +152,7 @@ def _write_junit(path: Path, folder: Path, judged: list[Judgement]) -> None:
         case = ElementTree.SubElement(
             suite,
             "testcase",
-            {"classname": "headless_eval", "name": one.configuration, "time": f"{one.seconds:.3f}"},
+            {"classname": "headless_eval", "name": one.configuration, **_time(one.seconds)},
         )
         if one.outcome != "passed":
             tag = "error" if one.outcome == "error" else "failure"

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from headless_eval.report.statistics import newcombe_paired_interval
-from headless_eval.report.summary import Comparison
+from headless_eval.report.comparison import Comparison
 from headless_eval.results.sequential import MarginTest
 
 Answer = Literal["within", "beyond", "inconclusive"]
@@ -26,7 +25,7 @@ class Judged(NamedTuple):
 
 
 def judge_interval(one: Comparison, margin: float) -> Judged:
-    """Judge by Newcombe's 95 % interval of the paired difference, for a number of pairs that was fixed in advance.
+    """Judge by Newcombe's 95 % interval of the difference, for a number of episodes that was fixed in advance.
 
     ``within`` is wrong in at most 2.5 % of runs of a drop of ``margin`` or more, ``beyond`` in at most 2.5 % of runs of
     a smaller one. The pairs needed decide with a probability of about 80 % if all rates stay as they are.
@@ -35,14 +34,14 @@ def judge_interval(one: Comparison, margin: float) -> Judged:
     if answer != "inconclusive":
         return Judged(answer)
     gap = one.difference + margin
-    spread = 1 + _POWER if one.gained or one.lost else 1.0
+    spread = 1.0 if one.constant else 1 + _POWER
 
     def decides(pairs: int) -> bool:
-        low, high = newcombe_paired_interval(*_scaled(one, pairs))
+        low, high = one.interval_of(pairs)
         half = one.difference - low if gap > 0 else high - one.difference
         return half * spread <= abs(gap)
 
-    return Judged("inconclusive", _first(decides, one.pairs + 1))
+    return Judged("inconclusive", _first(decides, one.number + 1))
 
 
 def judge_pairs(pairs: Sequence[tuple[bool, bool]], margin: float, alpha: float) -> Judged:
@@ -74,13 +73,6 @@ def _side(low: float, high: float, margin: float) -> Answer:
     if low > -margin:
         return "within"
     return "beyond" if high < -margin else "inconclusive"
-
-
-def _scaled(one: Comparison, pairs: int) -> tuple[int, int, int, int]:
-    """Return counts of so many pairs in the observed shares: both succeed, gained, lost, both fail."""
-    shares = [count * pairs / one.pairs for count in (one.both, one.gained, one.lost)]
-    both, gained, lost = (round(share) for share in shares)
-    return both, gained, lost, max(0, pairs - both - gained - lost)
 
 
 def _first(decides: Callable[[int], bool], least: int) -> int | None:

@@ -119,3 +119,61 @@ def approximate_pairs(lost: float, gained: float, alpha: float = ALPHA, power: f
     unequal, drop = lost + gained, lost - gained
     level, chance = norm.ppf(1 - alpha / 2), norm.ppf(power)
     return float((level * math.sqrt(unequal) + chance * math.sqrt(unequal - drop * drop)) / drop) ** 2
+
+
+def episodes_needed(
+    drop: float, reference: float, alpha: float = ALPHA, power: float = POWER
+) -> float | None:
+    """Return the size of each of two independent samples with which Fisher's exact test shows a drop.
+
+    An approximation, near that test's exact power: Casagrande, Pike, Smith, "An improved approximate formula for
+    calculating sample sizes for comparing two binomial distributions", Biometrics 34 (1978) 483-486.
+
+    Args:
+        drop: the drop of the success rate, above 0.
+        reference: the success rate that it is a drop from, below 1 or, with a drop of less than it, 1.
+        alpha: level of the two-sided test.
+        power: probability of showing the drop.
+
+    Returns:
+        The size, not rounded; None if the rate cannot drop so far, or ten million are too few.
+    """
+    from scipy.stats import norm
+
+    other = reference - drop
+    if other < 0:
+        return None
+    middle = (reference + other) / 2
+    level, chance = norm.ppf(1 - alpha / 2), norm.ppf(power)
+    spread = math.sqrt(reference * (1 - reference) + other * (1 - other))
+    simple = ((level * math.sqrt(2 * middle * (1 - middle)) + chance * spread) / drop) ** 2
+    size = float(simple / 4 * (1 + math.sqrt(1 + 4 / (simple * drop))) ** 2)
+    return size if size <= _MAX_PAIRS else None
+
+
+def detectable_drop_of_samples(
+    size: int, reference: float, alpha: float = ALPHA, power: float = POWER
+) -> float | None:
+    """Return the smallest drop of the success rate that two independent samples of this size show.
+
+    Args:
+        size: of each sample.
+        reference: the success rate that it is a drop from, above 0.
+        alpha: level of the two-sided test.
+        power: probability of showing the drop.
+
+    Returns:
+        The drop, to a hundredth of itself; None if even a drop to 0 is shown with a lower probability.
+    """
+
+    def shown(drop: float) -> bool:
+        needed = episodes_needed(drop, reference, alpha, power)
+        return needed is not None and needed <= size
+
+    low, high = 0.0, reference
+    if not shown(high):
+        return None
+    while high - low > 0.01 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if shown(middle) else (middle, high)
+    return high

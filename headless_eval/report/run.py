@@ -16,7 +16,7 @@ from headless_eval.report import frames
 from headless_eval.report.build import build, summarize_run
 from headless_eval.report.summary import Summary
 from headless_eval.report.tables import rich_table
-from headless_eval.results import EpisodeRecord, RunDirectory
+from headless_eval.results import EpisodeRecord, Readable, open_run
 from headless_eval.shared.text import plural
 
 if TYPE_CHECKING:
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 _WIDTH = 120
 
 
-def read_run(path: str | Path) -> Run:
+def read_run(path: str | Path, *, assume_paired: bool = False) -> Run:
     """Open the folder of a run for reading; the run may still be in progress.
+
+    Args:
+        path: its folder; or ``eval_info.json`` of lerobot-eval or a recording of vla-eval, which is one variant.
+        assume_paired: in such a file, episodes of the same task and number as in another are the same.
 
     Raises:
         UserError: the folder holds no run, a damaged run, or a run of a later version of this program.
     """
-    return Run(RunDirectory.open(path))
+    return Run(open_run(path, assume_paired=assume_paired))
 
 
 class Run:
@@ -40,10 +44,10 @@ class Run:
     ``print(run)`` shows the summary; a notebook shows it as a table. The journal is read once, when it is first needed.
 
     Args:
-        directory: the run's folder, open for reading.
+        directory: the run, open for reading.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: Readable) -> None:
         self._directory = directory
 
     @property
@@ -132,14 +136,18 @@ class Run:
             )
         return frames.actions_frame(actions, self.suite)
 
-    def report(self) -> Path:
+    def report(self, output: str | Path | None = None) -> Path:
         """Rebuild tables, plots and page from the journal; return the page.
+
+        Args:
+            output: the folder to write to; None: the run's own, which other evaluators' files do not have.
 
         Raises:
             UserError: the journal is damaged, or the folder cannot be written.
         """
-        build(self._directory)
-        return self.path / "report.html"
+        folder = self.path if output is None else Path(output)
+        build(self._directory, None if output is None else folder)
+        return folder / "report.html"
 
     def _find(self, episode: Any) -> EpisodeRecord:
         if isinstance(episode, EpisodeRecord):

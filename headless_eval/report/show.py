@@ -1,11 +1,12 @@
 """The command ``report``: rebuilds a run's tables and page from its journal."""
 
 from headless_eval.config.results import ReportConfig
+from headless_eval.errors import UserError
 from headless_eval.report.build import build
 from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.report.trackers import find_trackers
 from headless_eval.report.trackers.tracking import track_finished
-from headless_eval.results import RunDirectory
+from headless_eval.results import RunDirectory, open_runs
 from headless_eval.shared.terminal import new_console
 
 
@@ -16,16 +17,19 @@ def report(settings: ReportConfig) -> int:
         The exit status, 0.
 
     Raises:
-        UserError: the folder holds no run or a damaged run, the folder cannot be written, or a tracker is unknown or
-            not installed.
+        UserError: there is no run or a damaged run, the folder cannot be written, or a tracker is unknown or not
+            installed.
     """
     find_trackers(settings.track)
-    summary, console = build(settings.directory), new_console()
+    run = open_runs(settings.runs, assume_paired=settings.assume_paired)
+    if settings.track and not isinstance(run, RunDirectory):
+        raise UserError("--track sends the folder of a run; other evaluators' files have none")
+    summary, console = build(run, settings.output), new_console()
     console.print(rich_table(summary))
     if settings.detect is not None:
         print(detection_text(summary, settings.detect), end="\n\n")
-    if settings.track:
+    if settings.track and isinstance(run, RunDirectory):
         waiting = new_console(stderr=True).status
-        track_finished(settings.track, RunDirectory.open(settings.directory), summary, waiting)
-    print(settings.directory)
+        track_finished(settings.track, run, summary, waiting)
+    print(settings.output or run.path)
     return 0

@@ -1,4 +1,4 @@
-"""Confidence intervals and tests of success rates, alone and in pairs with the baseline."""
+"""Confidence intervals and tests of success rates: alone, in pairs with the baseline, and of independent samples."""
 
 import math
 from collections.abc import Sequence
@@ -74,6 +74,50 @@ def newcombe_paired_interval(a: int, b: int, c: int, d: int, level: float = 0.95
         difference - distance(first - first_low, second_high - second),
         difference + distance(second - second_low, first_high - first),
     )
+
+
+def newcombe_interval(a: int, m: int, b: int, n: int, level: float = 0.95) -> Interval:
+    """Return the interval of the difference between two proportions of independent samples, a / m minus b / n.
+
+    Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17
+    (1998) 873-890, method 10: Wilson's intervals of both, combined.
+
+    Args:
+        a: successes of the first sample.
+        m: its size, at least 1.
+        b: successes of the second sample.
+        n: its size, at least 1.
+        level: the coverage, between 0 and 1.
+
+    Raises:
+        ValueError: the counts are impossible.
+    """
+    first, second = a / m, b / n
+    first_low, first_high = wilson_interval(a, m, level)
+    second_low, second_high = wilson_interval(b, n, level)
+    difference = first - second
+    return Interval(
+        difference - math.hypot(first - first_low, second_high - second),
+        difference + math.hypot(second - second_low, first_high - first),
+    )
+
+
+@lru_cache(maxsize=4096)
+def fisher_exact(a: int, m: int, b: int, n: int) -> float:
+    """Return the two-sided exact p-value that two proportions of independent samples are equal.
+
+    Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 98 (1935) 39-82: given all
+    successes, those of the first sample are hypergeometric.
+
+    Args:
+        a: successes of the first sample.
+        m: its size.
+        b: successes of the second sample.
+        n: its size.
+    """
+    from scipy import stats
+
+    return float(stats.fisher_exact([[a, m - a], [b, n - b]]).pvalue)
 
 
 @lru_cache(maxsize=4096)

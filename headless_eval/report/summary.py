@@ -5,68 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE, UNQUANTIZED
-from headless_eval.report.power import detectable_drop, pairs_needed
-from headless_eval.report.statistics import (
-    Interval,
-    holm,
-    mcnemar_exact,
-    mcnemar_midp,
-    newcombe_paired_interval,
-    wilson_interval,
-)
+from headless_eval.report.comparison import Comparison, compare_episodes
+from headless_eval.report.statistics import Interval, holm, wilson_interval
 from headless_eval.results.pairing import pair
 from headless_eval.results.record import ERROR, EpisodeRecord
 from headless_eval.results.sequential import ALPHA
 from headless_eval.results.stopping import SequentialDecision
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A variant against the baseline, over the same episodes (``results.pairing``) that ended without error in both.
-
-    Args:
-        pairs: number of pairs.
-        both: episodes that succeed for both.
-        gained: episodes that succeed for the variant and fail for the baseline.
-        lost: episodes that fail for the variant and succeed for the baseline.
-        difference: success rate of the variant minus that of the baseline, over these pairs.
-        interval: Newcombe's 95 % interval of the difference.
-        p_value: McNemar's exact two-sided test that the rates are equal.
-        p_holm: the p-value after Holm's correction over all variants; None for a single task, because tasks are not
-            tested.
-        detectable: the smallest drop that these pairs show with 80 % power (``detectable_drop``); None if they cannot
-            show any drop, and for a single task.
-    """
-
-    pairs: int
-    both: int
-    gained: int
-    lost: int
-    difference: float
-    interval: Interval
-    p_value: float
-    p_holm: float | None = None
-    detectable: float | None = None
-
-    @property
-    def p_mid(self) -> float:
-        """McNemar's mid-p value; decisions are made by the exact test."""
-        return mcnemar_midp(self.gained, self.lost)
-
-    @property
-    def gain_rate(self) -> float:
-        """The rate of gained pairs for the computation of power: (gained + 1/2) / (pairs + 1).
-
-        0 if the baseline succeeds in all pairs, since then there is nothing to gain.
-        """
-        return (self.gained + 0.5) / (self.pairs + 1) if self.both + self.lost < self.pairs else 0.0
-
-    @property
-    def decided(self) -> str | None:
-        """``worse`` or ``better`` if the rates differ after Holm's correction (p at most 0.05), else None."""
-        if self.p_holm is None or self.p_holm > ALPHA:
-            return None
-        return "worse" if self.difference < 0 else "better"
 
 
 @dataclass(frozen=True)
@@ -117,6 +61,7 @@ class Summary:
         baseline: the name of the variant that the others are compared with; it need not have run.
         stops: in a sequential run, the state of the test of each variant except the baseline.
         scoped: a sentence that explains the hashes of scopes in names; empty if no name has a hash.
+        origin: what has to be known of results that another evaluator wrote; sentences without their full stops.
     """
 
     suite: str
@@ -126,6 +71,7 @@ class Summary:
     baseline: str = DEFAULT_BASELINE
     stops: Mapping[str, SequentialDecision] = field(default_factory=dict)
     scoped: str = ""
+    origin: tuple[str, ...] = ()
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a variant and a task's key, or of all tasks.
@@ -165,7 +111,7 @@ class Summary:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the table has to know beside it: sentences without their full stops."""
-        return tuple(filter(None, (self.unpaired, self.stopped, self.scoped)))
+        return tuple(filter(None, (*self.origin, self.unpaired, self.stopped, self.scoped)))
 
     @property
     def episodes(self) -> int:
@@ -239,32 +185,12 @@ def pairs_to_detect(summary: Summary, drop: float) -> dict[str, int | None]:
         drop: the drop of the success rate, above 0 and at most 1.
     """
     compared = [(row.configuration, row.comparison) for row in summary.overall if row.comparison]
-    return {name: pairs_needed(drop, one.gain_rate, ALPHA / len(compared)) for name, one in compared}
+    return {name: one.needed(drop, ALPHA / len(compared)) for name, one in compared}
 
 
 def compare(records: Iterable[EpisodeRecord], baseline: Iterable[EpisodeRecord]) -> Comparison | None:
     """Compare two variants on the episodes that both finished; None if both finished none in common."""
-    return compare_pairs(pair(records, baseline).matched)
-
-
-def compare_pairs(matched: Iterable[tuple[EpisodeRecord, EpisodeRecord]]) -> Comparison | None:
-    """Compare the first of each pair with the second, which is the baseline's; None without pairs."""
-    counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
-    for one, other in matched:
-        counts[one.success, other.success] += 1
-    both, gained, lost, neither = counts.values()
-    pairs = both + gained + lost + neither
-    if pairs == 0:
-        return None
-    return Comparison(
-        pairs=pairs,
-        both=both,
-        gained=gained,
-        lost=lost,
-        difference=(gained - lost) / pairs,
-        interval=newcombe_paired_interval(both, gained, lost, neither),
-        p_value=mcnemar_exact(gained, lost),
-    )
+    return compare_episodes(pair(records, baseline))
 
 
 def _judge_together(rows: Sequence[Row], baseline: str) -> list[Row]:
@@ -275,7 +201,7 @@ def _judge_together(rows: Sequence[Row], baseline: str) -> list[Row]:
     judged = list(rows)
     for index, one in family.items():
         # Holm's strictest step, so that the drop is found whatever the other variants show.
-        drop = detectable_drop(one.pairs, one.gain_rate, highest or 0.0, ALPHA / len(family))
+        drop = one.drop_shown(highest or 0.0, ALPHA / len(family))
         judged[index] = replace(rows[index], comparison=replace(one, p_holm=adjusted[index], detectable=drop))
     return judged
 
@@ -298,6 +224,6 @@ def _row(
         errors=errors,
         rate=successes / episodes if episodes else None,
         interval=wilson_interval(successes, episodes) if episodes else None,
-        comparison=compare_pairs(pairs.matched) if pairs else None,
+        comparison=compare_episodes(pairs) if pairs else None,
         unpaired=len(pairs.unmatched) if pairs else 0,
     )

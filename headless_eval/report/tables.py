@@ -2,7 +2,8 @@
 
 from rich.text import Text
 
-from headless_eval.report.summary import Comparison, Row, Summary, pairs_to_detect
+from headless_eval.report.comparison import Comparison, Paired, episodes_of, names_of_tests
+from headless_eval.report.summary import Row, Summary, pairs_to_detect
 from headless_eval.shared.terminal import Listing
 
 _MAX_TASK_COLUMNS = 6
@@ -38,7 +39,7 @@ def rich_table(summary: Summary) -> Listing | Text:
         header,
         rows,
         title=f"{summary.suite}: success by precision",
-        legend=_legend(summary.baseline)
+        legend=_legend(summary)
         | {"errors": f"Episodes with an error ({summary.errors}) count nowhere else."},
         note=" ".join(f"{sentence}." for sentence in summary.notes),
         spare=(tasks,),
@@ -51,15 +52,16 @@ def detection_text(summary: Summary, drop: float) -> str:
     needed = pairs_to_detect(summary, drop)
     if not needed:
         return f"To detect a drop there is nothing to compare: {summary.baseline} and another precision must have run."
+    paired = all(isinstance(row.comparison, Paired | None) for row in summary.overall)
     lines = [
         f"To detect a drop of {100 * drop:g} points with 80 % power at a level of {0.05 / len(needed):.2g}, "
-        "each needs this many paired episodes:"
+        f"each needs this many {'paired episodes' if paired else 'episodes on each side'}:"
     ]
     width = max(map(len, needed))
     for name, pairs in needed.items():
         comparison = summary.row(name).comparison
         said = "not possible: losses and gains would exceed all episodes" if pairs is None else f"{pairs:,}"
-        lines.append(f"  {name:{width}}  {said} (this run has {comparison.pairs if comparison else 0:,})")
+        lines.append(f"  {name:{width}}  {said} (this run has {comparison.number if comparison else 0:,})")
     return "\n".join(lines)
 
 
@@ -76,11 +78,13 @@ def format_points(difference: float) -> str:
     return f"{points:+d}".replace("-", "−") if points else "0"
 
 
-def _legend(baseline: str) -> dict[str, str]:
+def _legend(summary: Summary) -> dict[str, str]:
+    compared = [row.comparison for row in summary.overall]
     return {
         "rate %": "In brackets 95 % intervals: of the rate after Wilson.",
-        f"Δ {baseline}": f"Δ {baseline}: paired difference in percentage points, interval after Newcombe.",
-        "p": "p: McNemar's exact test, after Holm.",
+        f"Δ {summary.baseline}": f"Δ {summary.baseline}: difference in percentage points {episodes_of(compared)}, "
+        "interval after Newcombe.",
+        "p": f"p: {names_of_tests(compared)}, after Holm.",
         "sees": "Sees: smallest drop, in points, that these episodes show with 80 % power; – if they are too few for "
         "any.",
     }

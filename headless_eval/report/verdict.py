@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from headless_eval.report.comparison import Paired
 from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
 
@@ -48,7 +49,7 @@ def _judge(row: Row, baseline: str) -> tuple[Kind, str]:
         f"{format_points(one.difference)} points "
         f"({format_points(one.interval.low)} to {format_points(one.interval.high)}, p\u00a0{_p(p_value)})"
     )
-    pairs = f"{one.pairs:,} paired episodes" if one.pairs != 1 else "1 paired episode"
+    pairs = one.say(one.number)
     if one.decided == "worse":
         return "worse", f"succeeds less often than {baseline}: {change} over {pairs}."
     if one.decided == "better":
@@ -58,7 +59,7 @@ def _judge(row: Row, baseline: str) -> tuple[Kind, str]:
         if one.detectable is None
         else f"{pairs} would show a drop of {100 * one.detectable:.0f} points or more"
     )
-    if one.gained == one.lost == 0:
+    if isinstance(one, Paired) and one.constant:
         return "same", f"succeeds and fails in the same episodes as {baseline}; {sees}."
     return "undecided", f"is not shown to differ from {baseline}: {change}; {sees}."
 

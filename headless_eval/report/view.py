@@ -11,7 +11,8 @@ from typing import NamedTuple
 from headless_eval.config.results import ViewConfig
 from headless_eval.errors import UserError
 from headless_eval.report.page.overview import MARK, write_overview
-from headless_eval.results import ERROR, SUCCESS, RunDirectory
+from headless_eval.results import ERROR, SUCCESS, open_run
+from headless_eval.results.peers import is_named_like_one
 from headless_eval.shared.text import plural
 
 _JOURNAL, _MANIFEST, _REPORT = "journal.jsonl", "manifest.json", "report.html"
@@ -32,8 +33,9 @@ class ListedRun:
     """A run as the list shows it.
 
     Args:
-        path: its folder.
-        began: ISO 8601 time in UTC; of a run that cannot be read, when its folder was last changed.
+        path: its folder, or the file of another evaluator.
+        began: ISO 8601 time in UTC; of other evaluators' files and of runs that cannot be read, when they were last
+            changed.
         status: the manifest's ``finished``, ``running``, ``interrupted`` or ``failed``; ``killed`` if it says running
             and no process of this machine writes to the folder; ``incomplete`` if the run finished without some of its
             episodes; ``broken`` if the folder cannot be read.
@@ -42,7 +44,6 @@ class ListedRun:
         policy: the policy's name; empty if unknown.
         variants: counts by variant, in order.
         planned: number of episodes that the run has.
-        has_report: whether its page is there.
     """
 
     path: Path
@@ -53,7 +54,16 @@ class ListedRun:
     policy: str = ""
     variants: tuple[VariantCount, ...] = ()
     planned: int = 0
-    has_report: bool = False
+
+    @property
+    def page(self) -> Path:
+        """Return where its page is, or would be: beside the file of another evaluator."""
+        return (self.path if self.path.is_dir() else self.path.parent) / _REPORT
+
+    @property
+    def has_report(self) -> bool:
+        """Return whether its page is there."""
+        return self.page.is_file()
 
     @property
     def ended(self) -> int:
@@ -74,7 +84,10 @@ def view(settings: ViewConfig) -> int:
         raise UserError(f"{folder} is not a folder: name one below which runs are")
     runs = list_runs(folder)
     if not runs:
-        raise UserError(f"there is no run below {folder}: a run's folder holds {_MANIFEST} and {_JOURNAL}")
+        raise UserError(
+            f"there is no run below {folder}: a run's folder holds {_MANIFEST} and {_JOURNAL}; lerobot-eval writes "
+            "eval_info.json, and vla-eval recording-*.sqlite"
+        )
     try:
         if output.exists() and MARK not in output.read_text(encoding="utf-8", errors="replace")[:4000]:
             raise UserError(f"{output} is there and is no list of runs: choose another file with --output")
@@ -89,25 +102,25 @@ def view(settings: ViewConfig) -> int:
 
 def list_runs(folder: Path) -> list[ListedRun]:
     """Return all runs below a folder, the newest first."""
-    found = [_listed(path) for path in _folders(folder)]
+    found = [_listed(path) for path in _places(folder)]
     return sorted(found, key=lambda run: (run.began, str(run.path)), reverse=True)
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders of runs: those with a journal, or with a manifest and results."""
+def _places(folder: Path) -> Iterator[Path]:
+    """Yield the folders of runs, which have a journal, or a manifest and results; and files of other evaluators."""
     for place, inner, files in os.walk(folder):
         inner[:] = sorted(name for name in inner if name not in _LEFT_OUT and not name.startswith("."))
         if _JOURNAL in files or {_MANIFEST, "results.json"} <= set(files):
             yield Path(place)
+        yield from (Path(place, name) for name in sorted(files) if is_named_like_one(name))
 
 
 def _listed(path: Path) -> ListedRun:
     try:
-        run = RunDirectory.open(path)
+        run = open_run(path)
         records = run.records()
     except UserError as error:
-        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-        return ListedRun(path, changed, "broken", str(error), has_report=(path / _REPORT).is_file())
+        return ListedRun(path, _changed(path), "broken", str(error))
     manifest = run.manifest
     counts = Counter((record.configuration, record.status) for record in records)
     variants = []
@@ -116,7 +129,7 @@ def _listed(path: Path) -> ListedRun:
         errors = mine.pop(ERROR, 0)
         variants.append(VariantCount(name, mine.get(SUCCESS, 0), sum(mine.values()), errors))
     policy = manifest.get("policy") or {}
-    planned = len(variants) * len(manifest["tasks"]) * manifest["episodes"]
+    planned = len(variants) * run.planned
     status = str(manifest.get("status"))
     if status == "running" and not run.is_running:
         status = "killed"
@@ -124,11 +137,14 @@ def _listed(path: Path) -> ListedRun:
         status = "incomplete"
     return ListedRun(
         path,
-        str(manifest.get("started_at") or ""),
+        _changed(path) if run.notes else str(manifest.get("started_at") or ""),
         status,
         suite=str(manifest["suite"]),
         policy=str(policy.get("name") or ""),
         variants=tuple(variants),
         planned=planned,
-        has_report=(path / _REPORT).is_file(),
     )
+
+
+def _changed(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")

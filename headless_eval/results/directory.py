@@ -141,6 +141,16 @@ class RunDirectory:
         return str(self._manifest.get("baseline", DEFAULT_BASELINE))
 
     @property
+    def planned(self) -> int:
+        """The number of episodes of each variant that the run has."""
+        return len(self._manifest["tasks"]) * int(self._manifest.get("episodes") or 0)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results has to know beside them: nothing, as the folder states everything."""
+        return ()
+
+    @property
     def is_running(self) -> bool:
         """Whether a process of this machine is writing to the folder."""
         return self._journal is not None or is_being_written(self._folder)

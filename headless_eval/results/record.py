@@ -111,9 +111,23 @@ class EpisodeRecord:
         """Return (configuration, task_id, episode), which identifies the trial within its run."""
         return self.configuration, self.task_id, self.episode
 
+    @property
+    def unrecorded(self) -> frozenset[str]:
+        """The fields that are not known, which hold 0 or nothing; only records of ``results.peers`` have any."""
+        return frozenset()
+
+    @property
+    def assumed_same(self) -> bool:
+        """Whether the user says that episodes of this task and number are the same, though no seed is recorded."""
+        return False
+
+    def stated(self, name: str) -> Any:
+        """Return a field, or None if it is not known."""
+        return None if name in self.unrecorded else getattr(self, name)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in order, ready for JSON; fields of ``OPTIONAL`` are left out if they are None."""
-        fields = {name: getattr(self, name) for name in FIELDS}
+        fields = {name: self.stated(name) for name in FIELDS}
         return {name: value for name, value in fields.items() if value is not None or name not in OPTIONAL}
 
     def to_json(self) -> str:

@@ -237,7 +237,7 @@ def _tell_statistically(
     then, now = (sum(record.success for record in records) for records in zip(*pairs, strict=True))
     low, high = (100 * bound for bound in result.interval)
     print(
-        f"{then} of {result.pairs} trials succeeded then, {now} now: a difference of {100 * result.difference:+.0f} "
+        f"{then} of {result.number} trials succeeded then, {now} now: a difference of {100 * result.difference:+.0f} "
         f"points, 95 % interval {low:+.0f} to {high:+.0f}, p = {result.p_value:.2g}"
     )
     if found:

@@ -95,7 +95,7 @@ MISTAKES = {
     "nothing to round": (["sensitivity", "--policy", "zero"], "no model"),
     "engine that is not for here": (["profile", "--engine", "fused", "--repeats", "2"], "CUDA"),
     "report of nothing": (["report", "/no/such"], "/no/such"),
-    "report without a folder": (["report"], "missing: DIR (folder of the run)"),
+    "report without a folder": (["report"], "missing: DIR|[NAME=]FILE ... (folder of the run"),
 }  # fmt: skip
 
 

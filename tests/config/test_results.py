@@ -11,8 +11,8 @@ RUN = Path("run")
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: ReportConfig(directory=RUN, detect=0.0), "--detect is 0"),
-        (lambda: GateConfig(directory=RUN, max_drop=1.0), "--max-drop is 1"),
+        (lambda: ReportConfig(runs=("run",), detect=0.0), "--detect is 0"),
+        (lambda: GateConfig(runs=("run",), max_drop=1.0), "--max-drop is 1"),
         (lambda: VerifyConfig(), "verify takes the folder of a run"),
         (lambda: VerifyConfig(directories=(RUN, RUN), all=True), "nothing is run"),
         (lambda: VerifyConfig(directories=(RUN,), all=True, sample=3), "choose one"),

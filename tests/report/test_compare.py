@@ -30,8 +30,10 @@ def test_a_run_is_like_itself(finished, copy, capsys):
     assert list(rows) == ["scene_1", "scene_3", None]
     for row in rows.values():
         assert row.a == row.b
-        assert row.paired.difference == 0
-        assert row.paired.pairs == row.divergence.pairs == row.divergence.identical == row.divergence.close
+        assert row.comparison.difference == 0
+        assert (
+            row.comparison.pairs == row.divergence.pairs == row.divergence.identical == row.divergence.close
+        )
         assert row.divergence.largest == 0
     assert rows[None].divergence.pairs == 6
     assert main(["compare", str(finished), str(copy)]) == 0
@@ -76,16 +78,16 @@ def test_successes_are_compared_in_pairs(finished, copy):
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows = compared(finished, copy)
     flipped = rows["scene_1"]
-    assert flipped.paired.gained + flipped.paired.lost == 3
+    assert flipped.comparison.gained + flipped.comparison.lost == 3
     assert flipped.b.successes == 3 - flipped.a.successes
-    assert rows["scene_3"].paired.difference == 0
+    assert rows["scene_3"].comparison.difference == 0
 
 
 def test_episodes_of_other_seeds_are_no_pairs(finished, copy):
     journal = copy / "journal.jsonl"
     journal.write_text(journal.read_text().replace('"seed":7', '"seed":8'))
     row = compared(finished, copy)["scene_1"]
-    assert row.paired is None
+    assert row.comparison is None
     assert row.divergence.pairs == 0
     assert row.b.episodes == 3
 
@@ -151,10 +153,10 @@ def test_many_runs_are_compared_each_with_each(finished, tmp_path, capsys):
     runs = [finished, flipped(finished, tmp_path / "one", 0), flipped(finished, tmp_path / "all", 0, 1, 2)]
     pairs = compare_sides(find_sides(list(map(str, runs))))
     assert [(pair.a.label, pair.b.label) for pair in pairs] == [("A", "B"), ("A", "C"), ("B", "C")]
-    whole = [next(row for row in pair.rows if row.task is None).paired for pair in pairs]
+    whole = [next(row for row in pair.rows if row.task is None).comparison for pair in pairs]
     assert [abs(one.difference) for one in whole] == pytest.approx([1 / 6, 3 / 6, 2 / 6])
     assert [one.p_holm for one in whole] == holm([one.p_value for one in whole])
-    assert all(row.paired.p_holm is None for pair in pairs for row in pair.rows if row.task is not None)
+    assert all(row.comparison.p_holm is None for pair in pairs for row in pair.rows if row.task is not None)
 
     with_first = compare_sides(find_sides(list(map(str, runs))), with_first=True)
     assert [(pair.a.label, pair.b.label) for pair in with_first] == [("A", "B"), ("A", "C")]
@@ -183,7 +185,7 @@ def test_any_variant_is_compared_with_any(run_folder, tmp_path, capsys):
     (pair,) = compare_sides(find_sides(names))
     assert [row.configuration for row in pair.rows] == ["float32 → int8_both"] * 3
     within = summarize("droid", RunDirectory.open(run_folder).records()).row("int8_both").comparison
-    found = pair.rows[-1].paired
+    found = pair.rows[-1].comparison
     assert (found.pairs, found.gained, found.lost) == (within.pairs, within.gained, within.lost)
     assert main(["compare", *names]) == 0
     assert f"B  {other}, int8_both" in capsys.readouterr().out

@@ -3,16 +3,24 @@
 import numpy as np
 import pytest
 
+from headless_eval.report.comparison import Paired
 from headless_eval.report.margin import judge_interval, judge_pairs
 from headless_eval.report.statistics import newcombe_paired_interval
-from headless_eval.report.summary import Comparison
 from headless_eval.results.sequential import MarginTest
 
 
-def comparison(both: int, gained: int, lost: int, neither: int) -> Comparison:
+def comparison(both: int, gained: int, lost: int, neither: int) -> Paired:
     pairs = both + gained + lost + neither
     interval = newcombe_paired_interval(both, gained, lost, neither)
-    return Comparison(pairs, both, gained, lost, (gained - lost) / pairs, interval, p_value=1.0)
+    return Paired(
+        pairs=pairs,
+        both=both,
+        gained=gained,
+        lost=lost,
+        difference=(gained - lost) / pairs,
+        interval=interval,
+        p_value=1.0,
+    )
 
 
 def shares(

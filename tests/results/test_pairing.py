@@ -82,7 +82,7 @@ def test_two_runs_are_compared_over_the_same_episodes(
 ) -> None:
     folders = a_run(tmp_path / "good"), a_run(tmp_path / "strange", **changes)
     rows = compare_two(*map(RunDirectory.open, folders)).rows
-    pairs = {row.configuration: (row.paired and row.paired.pairs, row.unpaired) for row in rows}
+    pairs = {row.configuration: (row.comparison and row.comparison.pairs, row.unpaired) for row in rows}
     assert pairs == {"float32": (40, 0), OTHER: (30, 10)}
     assert main(["compare", *map(str, folders)]) == 0
     assert "10 episodes of B are not paired with A's" in capsys.readouterr().out

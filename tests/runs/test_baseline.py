@@ -56,7 +56,7 @@ def test_the_baseline_runs_first_and_everything_compares_with_it(folder, tmp_pat
     assert "pairs" in judged["float32"]
 
     copy = shutil.copytree(folder, tmp_path / "copy")
-    assert all(row.paired.difference == 0 for row in compare_two(run, RunDirectory.open(copy)).rows)
+    assert all(row.comparison.difference == 0 for row in compare_two(run, RunDirectory.open(copy)).rows)
     assert main(["compare", str(folder), str(copy)]) == 0
     assert main(["export", str(folder)]) == 0
     assert main(["verify", str(folder), "--sample", "2"]) == 0

@@ -50,7 +50,7 @@ def write_page(
                 forest=sections.forest(summary),
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),
-                files=sections.files(manifest),
+                files=sections.files(manifest, summary),
                 baseline=escape(summary.baseline),
                 data=embed(records, summary.baseline),
             )

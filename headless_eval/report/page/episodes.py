@@ -27,8 +27,9 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
     -1), ``blocks``, and ``errors`` (type, message, traceback) without repetitions. A block has columns for its
     episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video`` (``+``
     the usual name, ``-`` no video, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1 for an
-    error left out) for each status ``e``. ``alone`` lists the episodes whose seed or initial state are not the
-    baseline's, which are not paired.
+    error left out) for each status ``e``. ``seed`` is one, or ``seeds`` a column where they differ; what is not
+    recorded is null. ``alone`` lists the episodes whose seed or initial state are not the baseline's, which are not
+    paired.
 
     Args:
         records: sorted as ``RunDirectory.records`` returns them.
@@ -49,8 +50,8 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
         block = {
             "c": configurations.setdefault(configuration, len(configurations)),
             "t": tasks[task],
-            "max": first.max_steps,
-            "seed": first.seed,
+            "max": first.stated("max_steps"),
+            **_seeds(episodes),
             "episode": [one.episode for one in episodes],
             "alone": [
                 one.episode
@@ -58,9 +59,9 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
                 if (twin := reference.get((one.task_id, one.episode))) and not same_episode(one, twin)
             ],
             "status": "".join(_LETTERS[one.status] for one in episodes),
-            "steps": [one.steps for one in episodes],
-            "replans": [one.replans for one in episodes],
-            "tenths": [round(10 * one.total_s) for one in episodes],
+            "steps": [one.stated("steps") for one in episodes],
+            "replans": [one.stated("replans") for one in episodes],
+            "tenths": [_tenths(one) for one in episodes],
         }
         marks = [_video(one) for one in episodes]
         block["video"] = "".join(mark for mark, _ in marks)
@@ -77,6 +78,16 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     # In a script element only "</script" and "<!--" have a meaning; without "<" neither can occur.
     return Markup(text.replace("<", "\\u003c"))
+
+
+def _seeds(episodes: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    seeds = [one.stated("seed") for one in episodes]
+    return {"seed": seeds[0]} if len(set(seeds)) == 1 else {"seeds": seeds}
+
+
+def _tenths(record: EpisodeRecord) -> int | None:
+    seconds = record.stated("total_s")
+    return None if seconds is None else round(10 * seconds)
 
 
 class _Errors:
@@ -112,13 +123,17 @@ def _video(record: EpisodeRecord) -> tuple[str, str | None]:
 
 
 def time_per_configuration(records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:
-    """Return sums by configuration: ``episodes``, ``replans``, ``sim_s``, ``render_s``, ``infer_s``, ``total_s``."""
+    """Return sums by configuration: ``episodes``, ``replans``, ``sim_s``, ``render_s``, ``infer_s``, ``total_s``.
+
+    A sum is None if an episode's part of it is not recorded.
+    """
     sums: dict[str, dict[str, Any]] = {}
     for record in records:
         one = sums.setdefault(record.configuration, dict.fromkeys(_SUMS, 0))
         one["episodes"] += 1
         for name in _SUMS[1:]:
-            one[name] += getattr(record, name)
+            more = record.stated(name)
+            one[name] = None if more is None or one[name] is None else one[name] + more
     return sums
 
 

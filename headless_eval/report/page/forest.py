@@ -5,9 +5,10 @@ Names and numbers are text of the page, which wraps on a phone; only the marks a
 
 import math
 
+from headless_eval.report.comparison import Comparison
 from headless_eval.report.page.drawings import AXIS
 from headless_eval.report.page.markup import Markup, percent, tag
-from headless_eval.report.summary import Comparison, Summary
+from headless_eval.report.summary import Summary
 from headless_eval.report.tables import format_p, format_points
 
 _HEIGHT = 16
@@ -34,7 +35,7 @@ class _Scale:
 
 
 def forest_plot(summary: Summary) -> Markup | None:
-    """Draw each variant's paired difference from the baseline with its interval; None without comparisons."""
+    """Draw each variant's difference from the baseline with its interval; None without comparisons."""
     rows = [(row.configuration, row.comparison) for row in summary.overall if row.comparison]
     if not rows:
         return None

@@ -69,9 +69,10 @@ def _options(names: Iterable[str]) -> Markup:
 def _row(run: ListedRun, page_folder: Path, folder: Path) -> Markup:
     name = os.path.relpath(run.path, folder)
     name = run.path.resolve().name if name == "." else name
-    report = os.path.relpath(run.path / "report.html", page_folder)
+    report = os.path.relpath(run.page, page_folder)
     link = tag("a", name, href=f"./{quote(os.fsencode(report))}") if run.has_report else tag("span", name)
-    missing = "" if run.has_report or run.status == "broken" else "no report yet: headless-eval report DIR"
+    how = "report DIR" if run.path.is_dir() else "report FILE --output DIR"
+    missing = "" if run.has_report or run.status == "broken" else f"no report yet: headless-eval {how}"
     began = run.began.replace("T", " ").removesuffix("+00:00")
     count = f"{run.ended:,}" if run.ended >= run.planned else f"{run.ended:,} of {run.planned:,}"
     errors = sum(one.errors for one in run.variants)

@@ -17,9 +17,9 @@
     const result = {
       count,
       block: column(Uint32Array), configuration: column(Uint16Array), task: column(Uint32Array),
-      episode: column(Uint32Array), status: column(Uint8Array), steps: column(Uint32Array),
-      replans: column(Uint32Array), seconds: column(Float32Array), pair: column(Uint8Array),
-      twin: column(Int32Array).fill(-1), error: new Map(), path: new Map(),
+      episode: column(Uint32Array), status: column(Uint8Array), steps: column(Int32Array),
+      replans: column(Int32Array), seconds: column(Float32Array), pair: column(Uint8Array),
+      twin: column(Int32Array).fill(-1), error: new Map(), path: new Map(), seed: new Map(),
     };
     const reference = new Map(), alone = blocks.map((block) => new Set(block.alone));
     const name = (task, episode) => `${task} ${episode}`;
@@ -32,9 +32,11 @@
         result.task[row] = block.t;
         result.episode[row] = episode;
         result.status[row] = "sfe".indexOf(block.status[place]);
-        result.steps[row] = block.steps[place];
-        result.replans[row] = block.replans[place];
-        result.seconds[row] = block.tenths[place] / 10;
+        // What another evaluator did not record is null, and -1 in these columns.
+        result.steps[row] = block.steps[place] ?? -1;
+        result.replans[row] = block.replans[place] ?? -1;
+        result.seconds[row] = (block.tenths[place] ?? -10) / 10;
+        result.seed.set(row, block.seeds ? block.seeds[place] : block.seed);
         if (block.status[place] === "e") result.error.set(row, block.error[errors++]);
         if (block.video[place] === "?") result.path.set(row, block.paths[paths++]);
         else if (block.video[place] === "+") result.path.set(row, usualPath(block, place));
@@ -65,6 +67,11 @@
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     element.append(...children);
     return element;
+  }
+
+  // A number as text, or what stands for a number that is not recorded.
+  function known(number, text = String, otherwise = "–") {
+    return number < 0 ? otherwise : text(number);
   }
 
   // A name that may be broken after each underscore, for narrow screens.
@@ -162,8 +169,8 @@
       make("td", {}, String(episodes.episode[row])),
       make("td", {}, make("span", { class: `badge ${status}` }, status)),
       make("td", { class: pair }, pair),
-      make("td", { class: "spare" }, `${episodes.steps[row]} / ${data.blocks[episodes.block[row]].max}`),
-      make("td", { class: "spare" }, episodes.seconds[row].toFixed(1)));
+      make("td", { class: "spare" }, `${known(episodes.steps[row])} / ${data.blocks[episodes.block[row]].max ?? "–"}`),
+      make("td", { class: "spare" }, known(episodes.seconds[row], (seconds) => seconds.toFixed(1))));
     element.addEventListener("click", () => toggle(row, element, opener));
     return element;
   }
@@ -182,9 +189,13 @@
     const block = data.blocks[episodes.block[row]];
     const [key, , instruction] = data.tasks[episodes.task[row]];
     const sheet = make("div", { class: "sheet" });
-    sheet.append(make("p", { class: "facts" },
-      `“${instruction}” · ${key}, episode ${episodes.episode[row]}, seed ${block.seed} · ` +
-      `${episodes.steps[row]} of ${block.max} steps, ${episodes.replans[row]} action chunks`));
+    const seed = episodes.seed.get(row) ?? null;
+    const place = `${key}, episode ${episodes.episode[row]}${seed === null ? "" : `, seed ${seed}`}`;
+    const steps = known(episodes.steps[row], (number) => (
+      block.max === null ? `${number} steps` : `${number} of ${block.max} steps`), "");
+    const chunks = known(episodes.replans[row], (number) => `${number} action chunks`, "");
+    const facts = [instruction && `“${instruction}”`, place, [steps, chunks].filter(Boolean).join(", ")];
+    sheet.append(make("p", { class: "facts" }, facts.filter(Boolean).join(" · ")));
     const videos = make("div", { class: "videos" }, videoOf(row));
     if (twin >= 0) videos.append(videoOf(twin));
     sheet.append(videos);

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headless_eval.report.charts import Chart, charts
+from headless_eval.report.comparison import episodes_of, names_of_tests
 from headless_eval.report.page import drawings
 from headless_eval.report.page.episodes import time_per_configuration
 from headless_eval.report.page.forest import forest_plot
@@ -42,7 +43,7 @@ def header(manifest: Mapping[str, Any], summary: Summary) -> Markup:
         _count(summary.episodes + summary.errors, "episode"),
         _count(len(summary.configurations), "precision"),
         _count(len(summary.tasks), "task"),
-        f"seed {manifest.get('seed')}",
+        f"seed {manifest['seed']}" if manifest.get("seed") is not None else None,
     ]
     if summary.errors:
         counts.append(tag("b", _count(summary.errors, "error"), class_="bad"))
@@ -56,6 +57,8 @@ def header(manifest: Mapping[str, Any], summary: Summary) -> Markup:
         tag("h1", title(manifest)),
         tag("p", *_between(" · ", [fact for fact in facts if fact]), class_="facts"),
     ]
+    if summary.origin:
+        lines.append(tag("p", " ".join(f"{note}." for note in summary.origin), class_="note"))
     if isinstance(_entry(manifest, "policy", "remote"), Mapping):
         lines.append(tag("p", _about_server(manifest), class_="note"))
     if state:
@@ -93,7 +96,7 @@ def _about_server(manifest: Mapping[str, Any]) -> str:
 def summary_table(summary: Summary) -> Markup:
     """Return the table with a row per variant."""
     errors = summary.errors > 0
-    compared = any(row.comparison for row in summary.overall)
+    compared = [row.comparison for row in summary.overall if row.comparison]
     heads = ["Precision", "Success", "Rate, 95 % interval"]
     heads += [f"Δ {summary.baseline}, points", "p", "Would show"] if compared else []
     heads += ["Errors"] if errors else []
@@ -114,9 +117,9 @@ def summary_table(summary: Summary) -> Markup:
     note = "Intervals of the rate after Wilson."
     if compared:
         note += (
-            f" Δ: success minus that of {summary.baseline} over the same episodes, with Newcombe's interval."
-            " p: McNemar's exact test after Holm's correction over all precisions. Would show: the smallest drop that"
-            " these pairs show with 80 % power, in points; – if they are too few for any."
+            f" Δ: success minus that of {summary.baseline} {episodes_of(compared)}, with Newcombe's interval."
+            f" p: {names_of_tests(compared)} after Holm's correction over all precisions. Would show: the smallest drop"
+            " that these episodes show with 80 % power, in points; – if they are too few for any."
         )
     note += " Episodes that ended in an error count nowhere else." if errors else ""
     note += "".join(f" {sentence}." for sentence in summary.notes)
@@ -147,10 +150,11 @@ def forest(summary: Summary) -> Markup:
         return tag(
             "p", f"Nothing to compare: {summary.baseline} and another precision must have run.", class_="note"
         )
+    compared = [row.comparison for row in summary.overall]
     note = (
-        "Points: percentage points of success gained (right) or lost (left) on the same episodes, with Newcombe's 95 %"
-        " interval. Red and green: different after Holm's correction. Grey band: a drop in it could have gone unseen"
-        " (less than 80 % power)."
+        f"Points: percentage points of success gained (right) or lost (left) {episodes_of(compared)}, with Newcombe's"
+        " 95 % interval. Red and green: different after Holm's correction. Grey band: a drop in it could have gone"
+        " unseen (less than 80 % power)."
     )
     return tag("figure", drawing, tag("figcaption", note))
 
@@ -184,9 +188,10 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
     rows = []
     for name, one in sums.items():
         episodes = one["episodes"]
-        seconds = [one[key] / episodes for key in ("total_s", "sim_s", "render_s", "infer_s")]
+        seconds = [one[key] for key in ("total_s", "sim_s", "render_s", "infer_s")]
         chunk = f"{1000 * one['infer_s'] / one['replans']:.1f}" if one["replans"] else "–"
-        cells = [f"{episodes:,}", *(f"{value:.2f}" for value in seconds), chunk]
+        means = ("–" if value is None else f"{value / episodes:.2f}" for value in seconds)
+        cells = [f"{episodes:,}", *means, chunk]
         rows.append((name, [(cell, "number") for cell in cells]))
     table = _table("numbers", heads, rows)
     note = "Means over episodes; time spent on several at once is divided among them."
@@ -211,17 +216,16 @@ def manifest_fold(manifest: Mapping[str, Any]) -> Markup:
     )
 
 
-def files(manifest: Mapping[str, Any]) -> Markup:
-    """Return links to the run's other files."""
+def files(manifest: Mapping[str, Any], summary: Summary) -> Markup:
+    """Return links to the other files that lie beside the page."""
     suite = manifest["suite"]
     names = [
         f"{suite}_results.csv",
         f"{suite}_results.json",
         "results.json",
-        "journal.jsonl",
-        "manifest.json",
     ]
-    names += [f"success_rate_{name}.png" for name in ("weights_only", "activations_only", "both", "overall")]
+    names += [] if summary.origin else ["journal.jsonl", "manifest.json"]
+    names += [f"success_rate_{name}.png" for name in charts(summary)]
     return tag(
         "p", "Beside this page: ", *_between(", ", [tag("a", name, href=f"./{name}") for name in names]), "."
     )
