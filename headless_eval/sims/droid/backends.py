@@ -15,7 +15,7 @@ def mujoco(settings: DroidSettings, *, tasks: Sequence[Task], **options: Any) ->
     Raises:
         UserError: OpenGL for headless rendering is missing.
     """
-    gl.load_mujoco()
+    gl.load_mujoco(settings.render)
     from headless_eval.sims.droid.mujoco.simulator import DroidMujoco
 
     return DroidMujoco(**options)

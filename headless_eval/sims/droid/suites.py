@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 from headless_eval.shared.flags import flag
-from headless_eval.sims.registry import SUITES, SimulatorSettings, Suite
+from headless_eval.sims.gl import MujocoSettings
+from headless_eval.sims.registry import SUITES, Suite
 
 _ISAACLAB = "isaaclab"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DroidSettings(SimulatorSettings):
+class DroidSettings(MujocoSettings):
     """Settings of the suite ``droid``."""
 
     sim: Annotated[str | None, flag("mujoco|isaaclab", "mujoco")] = None

@@ -24,7 +24,7 @@ def start(suite: str, settings: LiberoSettings, *, tasks: Sequence[Task], **opti
     """
     from headless_eval.sims.libero import package
 
-    loaded = package.load(chosen_assets(settings.libero_assets))
+    loaded = package.load(chosen_assets(settings.libero_assets), settings.render)
     from headless_eval.sims.libero.simulator import Libero
 
     return Libero(loaded, suite, **options)

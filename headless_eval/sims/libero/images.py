@@ -66,10 +66,8 @@ class Cameras:
 
     def renderer_name(self) -> str:
         """Return OpenGL's name of the renderer."""
-        from OpenGL import GL
-
         self._gl.make_current()
-        return str(GL.glGetString(GL.GL_RENDERER).decode())
+        return gl.renderer_name()
 
     def close(self) -> None:
         """Free the GL context."""

@@ -104,15 +104,19 @@ def find_assets(folder: Path, chosen: Path | None) -> Path:
     )
 
 
-def load(chosen_assets: Path | None) -> Package:
+def load(chosen_assets: Path | None, render: gl.Render | None = None) -> Package:
     """Import the package, with settings written beforehand so that it does not ask for them on standard input.
+
+    Args:
+        chosen_assets: the user's folder of assets; None: the package's own.
+        render: what draws, as ``gl.load_mujoco`` takes it.
 
     Raises:
         UserError: the package, its assets or OpenGL are missing, or the import fails.
     """
     folder = find_folder()
     assets = find_assets(folder, chosen_assets)
-    gl.load_mujoco()
+    gl.load_mujoco(render)
     with _settings(folder, assets), silence():
         _quiet_robosuite()
         try:

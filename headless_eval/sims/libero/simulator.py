@@ -11,6 +11,7 @@ import numpy as np
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
+from headless_eval.sims import gl
 from headless_eval.sims.libero import images
 from headless_eval.sims.libero.environment import SETTLING_ACTION, SETTLING_STEPS, Environment
 from headless_eval.sims.libero.package import Package, fingerprint
@@ -107,6 +108,7 @@ class Libero:
             "render_size": images.SIDE,
             "image_size": self._image_size,
             "gl_renderer": self._gl_renderer,
+            **gl.described(),
         }
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 from headless_eval.shared.flags import flag
-from headless_eval.sims.registry import SUITES, SimulatorSettings, Suite
+from headless_eval.sims.gl import MujocoSettings
+from headless_eval.sims.registry import SUITES, Suite
 
 _SUMMARIES = {
     "spatial": "10 tasks: one bowl of two, told apart by where it is, onto the plate",
@@ -17,7 +18,7 @@ _SUMMARIES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiberoSettings(SimulatorSettings):
+class LiberoSettings(MujocoSettings):
     """Settings of the LIBERO suites."""
 
     sim: Annotated[str | None, flag("mujoco", "mujoco")] = None

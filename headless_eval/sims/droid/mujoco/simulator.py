@@ -226,6 +226,7 @@ class DroidMujoco:
             "substeps": SUBSTEPS,
             "control_hz": CONTROL_HZ,
             "gl_renderer": self._gl_renderer(),
+            **gl.described(),
             "image_size": self._image_size,
             "frame_size": self._frame_size,
             "cameras": [asdict(EXTERIOR_CAMERA), asdict(WRIST_CAMERA)],
@@ -244,9 +245,7 @@ class DroidMujoco:
         """Return OpenGL's name of the renderer; None before the first image."""
         if not any(scene_model.has_drawn for scene_model in self._models.values()):
             return None
-        from OpenGL import GL
-
-        return str(GL.glGetString(GL.GL_RENDERER).decode())
+        return gl.renderer_name()
 
     def _scene_model(self, task_id: int) -> SceneModel:
         if task_id not in self._models:
