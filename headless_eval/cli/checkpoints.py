@@ -19,6 +19,8 @@ def doctor(settings: DoctorConfig) -> int:
         settings.robot,
         settings.suite,
         settings.policy_args,
+        settings.simulator,
+        settings.seconds,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from headless_eval.config.model import DeviceSettings, PolicySettings, WeightType
 from headless_eval.policies.options import CheckpointSettings
@@ -14,17 +14,25 @@ class DoctorConfig(DeviceSettings, CheckpointSettings, PolicySettings):
     """Check a policy before an evaluation; failed checks say how to correct it.
 
     A checkpoint's files are read; a policy of your own is loaded. With --suite, what policy and suite declare is
-    compared, too: robot, cameras, state, actions with their units, control rate, actions of a chunk.
+    compared, too: robot, cameras, state, actions with their units, control rate, actions of a chunk. Then the pitfalls
+    of evaluations are looked for, from pictures turned to statistics of another robot, in what the policy does with a
+    few first observations and in a few episodes. A bundled policy's suite is that of its training.
 
     Examples:
       headless-eval doctor --checkpoint DIR --config pi05_droid
       headless-eval doctor --policy ./my_policy.py:MyPolicy --suite droid
 
-    Exit status: 0 the policy can be evaluated; 2 it cannot be evaluated.
+    Exit status: 0 the policy can be evaluated; 2 it cannot be evaluated, or a pitfall was proven.
     """
 
-    suite: Annotated[str | None, flag("SUITE", "none")] = None
-    """Suite to compare the policy with."""
+    suite: Annotated[str | None, flag("SUITE", "a bundled policy's own")] = None
+    """Suite to compare the policy with, and to look for pitfalls with."""
+
+    seconds: Annotated[float, flag("SECONDS", least=0, free=True)] = 60.0
+    """Time for episodes that show pitfalls; 0 runs none."""
+
+    simulator: Annotated[Any, flag(part=True)] = None
+    """Settings of the suite's simulator."""
 
     dtype: WeightType = "float32"
     """Type that the weights are kept in."""

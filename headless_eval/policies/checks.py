@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-OK, WARNING, FAILED, SKIPPED = "ok", "warning", "FAILED", "skipped"
+OK, WARNING, FAILED, SKIPPED, UNKNOWN = "ok", "warning", "FAILED", "skipped", "cannot tell"
 
 
 @dataclass(frozen=True)

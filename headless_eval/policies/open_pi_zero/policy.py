@@ -273,9 +273,10 @@ class OpenPiZeroPolicy(PaliGemmaPolicy):
         robot, sizes = self.config.robot, self.config.model
         (camera,) = robot.cameras
         image = resize(read_image(obs, camera.key), self.image_size)
-        observed = np.concatenate([read_vector(obs, group.key, group.dims) for group in robot.state])
-        state = bridge_state(observed) if self.config.observation == "widowx" else observed
-        normalised = self.norm_stats["state"].normalize(state, use_quantiles=True).clip(-1, 1)
+        observed = self._observed_state(obs)
+        normalised = (
+            self.norm_stats["state"].normalize(self.state_numbers(obs), use_quantiles=True).clip(-1, 1)
+        )
         prompt = read_prompt(obs)
         tokens, mask = self.tokenizer.fill_slots(
             prompt, self.tokenizer.instruction_tokens(prompt), sizes.max_token_len
@@ -288,6 +289,14 @@ class OpenPiZeroPolicy(PaliGemmaPolicy):
             observed_state=observed,
             batch_key=slots_for(int(mask.sum()), sizes.max_token_len),
         )
+
+    def state_numbers(self, obs: dict[str, Any]) -> np.ndarray:
+        """Return the state of an observation as the statistics count it, not normalised, float64 (dims,)."""
+        observed = self._observed_state(obs)
+        return bridge_state(observed) if self.config.observation == "widowx" else observed
+
+    def _observed_state(self, obs: dict[str, Any]) -> np.ndarray:
+        return np.concatenate([read_vector(obs, group.key, group.dims) for group in self.config.robot.state])
 
     def infer_prepared(
         self,

@@ -50,6 +50,11 @@ class PaliGemmaPolicy:
         return self.config.model.siglip.image_size
 
     @property
+    def uses_quantiles(self) -> bool:
+        """Return whether quantiles normalise, and not mean and deviation."""
+        return bool(getattr(self.config, "use_quantile_norm", True))
+
+    @property
     def noise_shape(self) -> tuple[int, int]:
         """Return (horizon, action_dim) of the noise for one observation."""
         return self.model.noise_shape

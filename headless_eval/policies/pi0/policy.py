@@ -289,6 +289,11 @@ class Pi0Policy(PaliGemmaPolicy):
             batch_key=slots_for(int(data["token_mask"].sum()), self.config.model.max_token_len),
         )
 
+    def state_numbers(self, obs: dict[str, Any]) -> np.ndarray:
+        """Return the state of an observation as the statistics count it, not normalised, float64 (dims,)."""
+        state: np.ndarray = self._observation(obs)["state"]
+        return state
+
     def infer_prepared(
         self,
         inputs: Sequence[Pi0Input],
