@@ -25,6 +25,7 @@ from headless_eval.contracts.variant import Variant
 from headless_eval.errors import LostConnection, StopRun, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
 from headless_eval.rollout.trials import Trial
+from headless_eval.shared.foreign import foreign_code
 
 T = TypeVar("T")
 
@@ -262,8 +263,30 @@ class _Episode:
         self.executed.append(action)
         return action
 
+    def take(self, results: Mapping[int, StepResult]) -> Exception | None:
+        """Take over this episode's result of a step; return the fault that it reports.
+
+        Raises:
+            TypeError: the simulator returned something else than a result for the episode.
+        """
+        result = results.get(self.slot) if isinstance(results, Mapping) else None
+        if not isinstance(result, StepResult):
+            raise TypeError(
+                f"the simulator's step returned {result!r:.80} for slot {self.slot}, no StepResult"
+            )
+        if result.fault is not None:
+            if not isinstance(result.fault, Exception):
+                raise TypeError(
+                    f"the simulator reports the fault {result.fault!r:.80}, which is no exception"
+                )
+            return result.fault
+        success, over = bool(result.success), bool(result.over)
+        self.metrics.update({str(name): float(value) for name, value in result.metrics.items()})
+        self.success, self.ended = success, over
+        return None
+
     def finite_metrics(self) -> dict[str, float]:
-        return {name: float(value) for name, value in self.metrics.items() if math.isfinite(value)}
+        return {name: value for name, value in self.metrics.items() if math.isfinite(value)}
 
     def status(self, fault: "Fault") -> str:
         return ERROR if fault else SUCCESS if self.success else FAILURE
@@ -324,7 +347,7 @@ class _Rollout:
         """Run the trials of one variant."""
         self.pending = pending
         try:
-            with self.clock("precision", ()):
+            with self.clock("precision", ()), foreign_code():
                 self.policy.set_variant(variant)
         except UserError:
             raise
@@ -416,26 +439,26 @@ class _Rollout:
 
     def step(self, episodes: list[_Episode]) -> None:
         """Execute the next action of each episode."""
-        actions = {episode.slot: episode.next_action() for episode in episodes}
-        with self.doing("sim", episodes):
-            try:
-                results = self.simulator.step(actions)
-            except Exception as fault:  # all of them: which ones moved is unknown
-                results = dict.fromkeys(actions, StepResult(success=False, fault=fault))
+        # Copies: a simulator may change them, and they are recorded.
+        actions = {episode.slot: episode.next_action().copy() for episode in episodes}
+        try:
+            with self.doing("sim", episodes):
+                results: Mapping[int, StepResult] = self.simulator.step(actions)
+        except Exception as fault:  # all of them: which ones moved is unknown
+            results = dict.fromkeys(actions, StepResult(success=False, fault=fault))
         for episode in episodes:
-            self.settle(episode, results[episode.slot])
+            self.settle(episode, results)
 
-    def settle(self, episode: _Episode, result: StepResult) -> None:
+    def settle(self, episode: _Episode, results: Mapping[int, StepResult]) -> None:
         """Record a step's result, and end the episode if it is over."""
-        fault = result.fault
-        if fault is None:
-            episode.success, episode.ended = result.success, result.over
-            episode.metrics.update(result.metrics)
-            try:
+        fault: Exception | None = None
+        try:
+            fault = episode.take(results)
+            if fault is None:
                 self.film(episode)
                 self.check_time(episode)
-            except Exception as error:
-                fault = error
+        except Exception as error:
+            fault = error
         if fault is not None or episode.over:
             self.finish(episode, fault)
 
@@ -446,7 +469,7 @@ class _Rollout:
 
     @contextmanager
     def doing(self, activity: str, episodes: list[_Episode]) -> Iterator[None]:
-        with self.watch(activity, episodes), self.clock(activity, episodes):
+        with self.watch(activity, episodes), self.clock(activity, episodes), foreign_code():
             yield
 
     def film(self, episode: _Episode) -> None:

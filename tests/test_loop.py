@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from dataclasses import replace
 from typing import ClassVar
@@ -478,6 +479,7 @@ def test_time_of_a_batch_is_divided_over_its_members():
 def test_journal_is_complete_at_each_moment(tmp_path):
     manifest = {
         "suite": "toy",
+        "episodes": 4,
         "variants": [{"name": precision.name} for precision in PRECISIONS],
         "tasks": [{"id": task.id, "key": task.key, "name": task.name} for task in TASKS],
     }
@@ -534,3 +536,89 @@ def test_the_latest_finite_metrics_are_kept():
     assert plain.metrics is None
     assert "metrics" not in plain.to_dict()
     assert plain.actions_sha256 == record.actions_sha256
+
+
+# --- faulty simulators and policies
+
+
+class Careless(ToySimulator):
+    """Does something else in the third step of the first episode of task 1; ``how`` gets the results and the slot."""
+
+    def __init__(self, how):
+        super().__init__(2)
+        self.how = how
+
+    def step(self, actions):
+        results = super().step(actions)
+        for slot in actions:
+            task, seed = self.trials[slot]
+            if (task.id, seed.episode, len(self.moves[slot])) == (1, 0, 3):
+                results = self.how(results, slot)
+        return results
+
+
+def other(result):
+    return lambda results, slot: results | {slot: result}
+
+
+def leave(*_):
+    sys.exit(0)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (lambda results, slot: {key: results[key] for key in results if key != slot}, "no StepResult"),
+        (lambda results, slot: None, "no StepResult"),
+        (other(None), "no StepResult"),
+        (other(StepResult(False, fault="broken")), "which is no exception"),
+        (other(StepResult(False, metrics=None)), "NoneType"),
+        (other(StepResult(False, metrics={"distance": "far"})), "far"),
+        (other(StepResult(np.array([True, False]))), "ambiguous"),
+        (leave, "sys.exit(0) was called"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_simulator_that_returns_anything_breaks_its_own_episodes_alone(reference, how, message):
+    records, _ = run(Careless(how), ToyPolicy())
+    errors = [record for record in records if record.status == "error"]
+    assert ("float32", 1, 0) in {record.trial for record in errors}
+    assert all(message in record.error["message"] for record in errors)
+    assert len(records) == len(reference)
+    assert [EpisodeRecord.from_dict(json.loads(record.to_json())) for record in records] == records
+    broken = {record.trial for record in errors}
+    expected = {trial: outcome for trial, outcome in reference.items() if trial not in broken}
+    assert {trial: outcome for trial, outcome in outcomes(records).items() if trial not in broken} == expected
+
+
+def test_a_simulator_that_changes_the_actions_that_it_is_given_changes_no_record(reference):
+    class Clipping(ToySimulator):
+        def step(self, actions):
+            results = super().step(actions)
+            for action in actions.values():
+                action[:] = 0
+            return results
+
+    records, _ = run(Clipping(2), ToyPolicy())
+    assert outcomes(records) == reference
+
+
+@pytest.mark.parametrize("phase", ["reset", "observe", "step", "frame"])
+def test_a_simulator_that_leaves_the_program_breaks_its_own_episode_alone(phase):
+    simulator = ToySimulator(1, fault={(phase, 1, 0): SystemExit(5)})
+    records, _ = run(simulator, ToyPolicy(), open_video=lambda trial: ToyVideo(trial, {}))
+    assert [record.trial for record in records if record.status == "error"] == [
+        ("float32", 1, 0),
+        ("bfloat16_weights_only", 1, 0),
+    ]
+
+
+def test_a_policy_that_leaves_the_program_breaks_its_own_episodes_alone():
+    def leave_program(chunk):
+        sys.exit(3)
+
+    key = first_noise(1, 0)
+    records, _ = run(ToySimulator(1), ToyPolicy(actions={key: leave_program}))
+    errors = [record for record in records if record.status == "error"]
+    assert {record.trial[1:] for record in errors} == {(1, 0)}
+    assert errors[0].error["message"] == "sys.exit(3) was called"

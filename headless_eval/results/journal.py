@@ -9,6 +9,7 @@ from pathlib import Path
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.shared.files import Folder
+from headless_eval.shared.foreign import abandon_in_children
 from headless_eval.shared.untrusted import parse_json
 
 FILE = "journal.jsonl"
@@ -78,6 +79,7 @@ class JournalWriter:
         except BaseException:
             os.close(self._file)
             raise
+        abandon_in_children(self)
 
     def append(self, record: EpisodeRecord) -> None:
         """Write one record and wait until it is on disk.
@@ -100,6 +102,10 @@ class JournalWriter:
     def is_deleted(self) -> bool:
         """Whether the file was deleted meanwhile."""
         return os.fstat(self._file).st_nlink == 0
+
+    def abandon(self) -> None:
+        """Close the file in a forked process: else that process would hold the lock after its parent's end."""
+        self.close()
 
     def close(self) -> None:
         """Release the journal; a second call does nothing."""

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from headless_eval.errors import CannotWrite, UserError
 from headless_eval.shared.files import Folder
+from headless_eval.shared.foreign import abandon_in_children
 from headless_eval.shared.program import install
 
 HOLD_S = 1.0
@@ -243,6 +244,16 @@ class Encoder:
             stderr=self._errors,
             process_group=0,  # Ctrl-C is for the evaluation, which then closes its videos
         )
+        abandon_in_children(self)
+
+    def abandon(self) -> None:
+        """Close the pipe in a forked process: else ffmpeg would wait for that process to close it."""
+        assert self._process.stdin is not None
+        if not self._process.stdin.closed:
+            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            # The number stays taken: what Python still wants to write to it must not get into another file.
+            os.dup2(nowhere, self._process.stdin.fileno(), inheritable=False)
+            os.close(nowhere)
 
     def write(self, frame: np.ndarray) -> None:
         """Hand over a frame, uint8 and contiguous."""

@@ -22,6 +22,7 @@ from headless_eval.quant.precision import Precision
 from headless_eval.rollout.trials import Trial
 from headless_eval.runs.compatibility import check
 from headless_eval.runs.guest import evaluating, lent
+from headless_eval.shared.foreign import foreign_code
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ class Evaluator:
         if self._given is not None:
             self.policy = self._opened.enter_context(lent(self._given))
         else:
-            self.policy = self._opened.enter_context(load(self.settings))
+            with foreign_code():
+                policy = load(self.settings)
+            self.policy = self._opened.enter_context(policy)
         self._opened.enter_context(evaluating(self.policy.module))
         return self.policy
 
@@ -133,22 +136,31 @@ class Evaluator:
         policy, suite = self.policy, self.settings.suite
         policy.check_settings(name for one in variants for name in one.settings)
         task = self.tasks[0]
-        self.simulator.reset(0, task, TrialSeed(self.settings.seed, task.id, 0))
-        (observation,) = self.simulator.observe([0])
         tried = ""
         try:
-            policy.warmup(observation)
-            actions = self._reply(observation)
-            ours = type(policy.policy).__module__.startswith("headless_eval.")
-            if policy.draws or not ours or getattr(policy.policy, "elsewhere", False):
-                same = np.array_equal(actions, self._reply(observation))
-                policy.determinism = "checked" if same else "not given"
-            for variant in variants:
-                if variant is variants[-1] or getattr(variant.precision, "change", None):
-                    tried = f" at {variant.name}"
-                    policy.set_variant(variant)
-                    policy.infer(observation)
-            policy.set_variant(Variant(Precision()))
+            with foreign_code():
+                self.simulator.reset(0, task, TrialSeed(self.settings.seed, task.id, 0))
+                (observation,) = self.simulator.observe([0])
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the suite {suite} cannot begin the first episode ({type(error).__name__}: {error})"
+            ) from error
+        try:
+            with foreign_code():
+                policy.warmup(observation)
+                actions = self._reply(observation)
+                ours = type(policy.policy).__module__.startswith("headless_eval.")
+                if policy.draws or not ours or getattr(policy.policy, "elsewhere", False):
+                    same = np.array_equal(actions, self._reply(observation))
+                    policy.determinism = "checked" if same else "not given"
+                for variant in variants:
+                    if variant is variants[-1] or getattr(variant.precision, "change", None):
+                        tried = f" at {variant.name}"
+                        policy.set_variant(variant)
+                        policy.infer(observation)
+                policy.set_variant(Variant(Precision()))
         except UserError:
             raise
         except Exception as error:
@@ -161,7 +173,13 @@ class Evaluator:
                 f"--open-loop-horizon is {self.open_loop_horizon}, but the policy {policy.name} gives "
                 f"{len(actions)} actions at a time; it can be no more"
             )
-        if fault := self.simulator.step({0: actions[0]})[0].fault:
+        fault: Exception | None
+        try:
+            with foreign_code():
+                fault = self.simulator.step({0: actions[0].copy()})[0].fault
+        except Exception as error:
+            fault = error
+        if fault:
             raise UserError(
                 f"the suite {suite} cannot execute the actions of the policy {policy.name} ({fault})"
             ) from fault
@@ -212,9 +230,16 @@ def open_simulator(suite: Suite, settings: RunConfig, num_slots: int, image_size
         UserError: the simulator does not exist, or cannot run on this machine.
     """
     tasks = find_tasks(suite.load_tasks(), settings.tasks)
-    with closing(
-        suite.make(settings.simulator, num_slots=num_slots, tasks=tasks, image_size=image_size)
-    ) as simulator:
+    try:
+        with foreign_code():
+            made = suite.make(settings.simulator, num_slots=num_slots, tasks=tasks, image_size=image_size)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the simulator of the suite {suite.name} cannot start ({type(error).__name__}: {error})"
+        ) from error
+    with closing(made) as simulator:
         yield simulator
 
 

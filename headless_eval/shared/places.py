@@ -18,6 +18,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from headless_eval.errors import UserError
+from headless_eval.shared.foreign import foreign_code
 from headless_eval.shared.suggest import unknown
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -99,7 +100,10 @@ def load_module(place: Place, what: str) -> ModuleType:
     if folder not in sys.path and (place.path is not None or "" not in sys.path):
         sys.path.append(folder)  # for good: functions import what lies beside their file when they are called
     try:
-        return import_module(place.module) if place.path is None else _import_file(place.path, place.module)
+        with foreign_code():
+            return (
+                import_module(place.module) if place.path is None else _import_file(place.path, place.module)
+            )
     except ModuleNotFoundError as error:
         if place.path is None and f"{place.module}.".startswith(f"{error.name}."):
             raise UserError(

@@ -66,7 +66,6 @@ def test_an_encoder_that_dies_is_an_error_of_its_episodes(short_episodes, tmp_pa
 HANGS = """
 import sys, time
 from headless_eval.cli.main import main
-from headless_eval.errors import UserError
 from headless_eval.sims.droid.mujoco import simulator as mujoco_sim
 
 step, steps = mujoco_sim.Slot.step, 0

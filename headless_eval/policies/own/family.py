@@ -17,6 +17,7 @@ from headless_eval.errors import UserError
 from headless_eval.policies.options import LoadOptions
 from headless_eval.policies.registry import BUNDLED, FAMILIES, Brought
 from headless_eval.shared import places
+from headless_eval.shared.foreign import foreign_code
 from headless_eval.shared.literals import read_arguments
 from headless_eval.shared.suggest import unknown
 
@@ -107,7 +108,8 @@ def _make(name: str, thing: Any, arguments: Mapping[str, Any], options: LoadOpti
     if ready:
         return thing
     try:
-        return thing(**given)
+        with foreign_code():
+            return thing(**given)
     except UserError:
         raise
     except Exception as error:
