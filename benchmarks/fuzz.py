@@ -197,6 +197,19 @@ def read_settings(folder: Path) -> int:
     return command("run", "--from", str(folder / "run.toml"), "--save-settings", str(folder / "out.toml"))
 
 
+def read_certificate(folder: Path) -> int:
+    """Check what needs no simulator, and what would be loaded."""
+    from headless_eval.config.results import VerifyConfig
+    from headless_eval.runs.certificate.document import decode, read_bytes
+    from headless_eval.runs.certificate.loading import settings_to_check
+
+    path = folder / "certificate.json"
+    status = command("verify", str(path), "--without-running")
+    if status != 2:
+        settings_to_check(decode(read_bytes(path), path), VerifyConfig(directories=(path,)), cuda=False)
+    return status
+
+
 def read_policy(folder: Path) -> None:
     """Open a checkpoint as far as before its weights are read, and, one time in four, load it and ask it once."""
     from headless_eval.contracts.robots import ROBOTS
@@ -267,6 +280,9 @@ def make_files(folder: Path) -> None:
     run, settings = folder / "run", folder / "settings"
     if command("run", *RUN, "--results", str(run), "--quiet"):
         raise SystemExit("the run whose files are to be damaged failed")
+    certificate = folder / "certificate"
+    certificate.mkdir()
+    command("certify", str(run), "--out", str(certificate / "certificate.json"))
     for path in run.iterdir():
         if path.name not in ("manifest.json", "journal.jsonl", "actions"):
             path.unlink() if path.is_file() else shutil.rmtree(path)
@@ -286,6 +302,7 @@ def targets_in(folder: Path) -> list[Target]:
     found = [
         Target("journal", folder / "run", ("journal.jsonl",), read_run, text=True),
         Target("manifest", folder / "run", ("manifest.json",), read_run, text=True),
+        Target("certificate", folder / "certificate", ("certificate.json",), read_certificate, text=True),
         Target("settings", folder / "settings", ("run.toml",), read_settings, text=True),
         Target(
             "checkpoint config", folder / "tiny", ("config.toml", "trained_on.toml"), read_policy, text=True

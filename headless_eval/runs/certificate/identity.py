@@ -63,10 +63,10 @@ def where_it_ran(certificate: Certificate, now: Mapping[str, Any]) -> Iterator[S
         yield Statement(DIFFERS, "continued", text, tuple(certificate.forced))
     found = [one for one in differences(stated, now) if one.name not in _NO_RESULT]
     versions = [one for one in found if one.section == "versions" and one.name != "headless_eval"]
+    # The simulator's description names its libraries' versions, too.
+    places = [one for one in found if _is_place(one, now) and one.name not in now["versions"]]
     yield _circumstance("versions", versions)
-    yield _circumstance(
-        "hardware", [one for one in found if one.section == "hardware" or _is_place(one, now)]
-    )
+    yield _circumstance("hardware", [*(one for one in found if one.section == "hardware"), *places])
 
 
 def _by_hash(subject: str, stated: Any, now: Any) -> Statement:

@@ -101,12 +101,11 @@ def _actions(ended: Sequence[Repeated], exact: bool) -> Statement:
     if exact:
         text += "; code, versions and hardware are the same, so all should be"
         return Statement(FAILS, "actions", text, details)
-    first = [difference for one in other if (difference := one.action_difference())]
-    if first:
-        text += f"; {len(first)} from the first action on not, where it differs by at most {max(first):.3g}"
-    later = len(other) - len(first)
-    if later:
-        text += f"; {later} not after the first action"
+    known = [difference for one in other if (difference := one.action_difference()) is not None]
+    if known:
+        same = sum(difference == 0 for difference in known)
+        text += f"; in {same} of the other {len(other)} the first action is the same"
+        text += f", in the rest it differs by at most {max(known):.3g}" if max(known) else ""
     return Statement(CONSISTENT, "actions", text, details)
 
 

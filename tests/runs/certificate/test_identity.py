@@ -85,8 +85,9 @@ def test_other_versions_and_hardware_are_told(certificate, now):
     now["simulator"]["mujoco"] = now["versions"]["mujoco"] = "1.0"
     now["hardware"] |= {"gl_renderer": "another", "memory_bytes": 1}
     now["simulator"]["gl_renderer"] = "another"
-    found = said(where_it_ran(certificate, now))
-    assert found["versions"][0] == found["hardware"][0] == "differs"
+    found = {one.subject: one for one in where_it_ran(certificate, now)}
+    assert found["versions"].result == found["hardware"].result == "differs"
+    assert len(found["versions"].details) == len(found["hardware"].details) == 2
     assert "policy and suite" not in said(what_was_evaluated(certificate, now))
     now["simulator"]["control_hz"] = 5.0
     assert said(what_was_evaluated(certificate, now))["policy and suite"][0] == "DOES NOT HOLD"

@@ -67,8 +67,7 @@ def test_other_bits_are_refuted_on_the_same_machine_alone(record):
     )
     assert elsewhere.result == "consistent"
     assert elsewhere.text == (
-        "1 of 3 bit for bit; 1 from the first action on not, where it differs by at most 0.25; 1 not after the first "
-        "action"
+        "1 of 3 bit for bit; in 1 of the other 2 the first action is the same, in the rest it differs by at most 0.25"
     )
 
 
