@@ -193,6 +193,16 @@ def read_run(folder: Path) -> int:
     return command(*commands[weight % len(commands)])
 
 
+def read_message(folder: Path) -> None:
+    from headless_eval.errors import UserError
+    from headless_eval.policies.remote.wire import BadMessage, unpack
+
+    try:
+        unpack((folder / "message").read_bytes())
+    except BadMessage as error:  # which a client and a server report in one line
+        raise UserError(str(error)) from None
+
+
 def read_settings(folder: Path) -> int:
     return command("run", "--from", str(folder / "run.toml"), "--save-settings", str(folder / "out.toml"))
 
@@ -291,6 +301,7 @@ def make_files(folder: Path) -> None:
     command("run", "--save-settings", str(settings / "run.toml"), "--seed", "3", "--variant", *variants)
     bundled = Path(headless_eval.policies.__file__).parent / "bundled" / "pi0-droid-tiny"
     shutil.copytree(bundled, folder / "tiny")
+    _message(folder / "message")
     _lerobot(folder / "lerobot")
     _torch(folder / "torch")
     _weights(folder / "weights")
@@ -303,6 +314,7 @@ def targets_in(folder: Path) -> list[Target]:
         Target("journal", folder / "run", ("journal.jsonl",), read_run, text=True),
         Target("manifest", folder / "run", ("manifest.json",), read_run, text=True),
         Target("certificate", folder / "certificate", ("certificate.json",), read_certificate, text=True),
+        Target("message", folder / "message", ("message",), read_message),
         Target("settings", folder / "settings", ("run.toml",), read_settings, text=True),
         Target(
             "checkpoint config", folder / "tiny", ("config.toml", "trained_on.toml"), read_policy, text=True
@@ -316,6 +328,21 @@ def targets_in(folder: Path) -> list[Target]:
         Target("OCDBT", folder / "arrays", ("params/**/*",), read_arrays),
     ]
     return [one for one in found if one.source.is_dir()]
+
+
+def _message(folder: Path) -> None:
+    import numpy as np
+
+    from headless_eval.policies.remote.wire import pack
+
+    folder.mkdir()
+    message = {
+        "image": np.zeros((4, 4, 3), np.uint8),
+        "state": np.ones(8, np.float32),
+        "prompt": "go",
+        "n": [1, 0.5],
+    }
+    (folder / "message").write_bytes(pack(message))
 
 
 def _lerobot(folder: Path) -> None:

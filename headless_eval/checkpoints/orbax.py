@@ -4,6 +4,7 @@ This module knows no model.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ _TYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 }
+_SURPLUS = 16  # how many times larger than a small array a chunk of it may be
 _PIECE = 2**21  # bytes read at a time; larger ones come in memory fresh from the system, which costs more
 
 
@@ -119,6 +121,9 @@ class _Array(StoredArray):
         if kind not in _TYPES:
             raise UserError(f"{name} in {arrays.folder} is {kind}, not a floating-point number")
         super().__init__(tuple(array.shape), _TYPES[kind])
+        chunk = math.prod(size or 1 for size in array.chunk_layout.read_chunk.shape or ())
+        if chunk > _SURPLUS * (math.prod(self.shape) + _PIECE):  # each is decoded into memory of its size
+            raise _damaged(arrays.folder, f"{name} is stored in pieces that are larger than it")
         self._arrays, self._name, self._array = arrays, name, array
 
     @contextmanager
@@ -137,10 +142,11 @@ class _Array(StoredArray):
         if metadata["dtype"].startswith(">"):
             return super().tiles()
         chunk, separator = tuple(metadata["chunks"]), metadata["dimension_separator"]
+        numbers = [-(-size // of) for size, of in zip(self.shape, chunk, strict=True)]
+        if math.prod(numbers) > len(self._arrays.keys):  # some are missing; and a file may state any number
+            return super().tiles()
         tiles, there = [], True
-        for at in itertools.product(
-            *(range(-(-size // of)) for size, of in zip(self.shape, chunk, strict=True))
-        ):
+        for at in itertools.product(*map(range, numbers)):
             key = f"{self._name}/{separator.join(map(str, at)) or '0'}"
             there &= key in self._arrays.keys
             begin = tuple(number * of for number, of in zip(at, chunk, strict=True))

@@ -5,6 +5,7 @@ read with an allow-list of names for tensors and containers; any other name is r
 functions. Tensors become references to bytes in the file; tensors that are not used are never read.
 """
 
+import io
 import math
 import pickle
 import zipfile
@@ -18,6 +19,7 @@ import torch
 
 from headless_eval.checkpoints.sources import Span, StoredArray
 from headless_eval.errors import UserError
+from headless_eval.shared.untrusted import MOST_BYTES
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -123,9 +125,9 @@ class TorchFile:
                 self._root = _root_of(archive)
                 self._entries = {entry.filename: entry for entry in archive.infolist()}
                 order = self._root + "byteorder"
-                if order in self._entries and archive.read(order) != b"little":
+                if order in self._entries and self._read(archive, order) != b"little":
                     raise UserError(f"{path} was written by a big-endian machine: convert it to safetensors")
-                content = _Unpickler(archive.open(self._root + "data.pkl")).load()
+                content = _Unpickler(io.BytesIO(self._read(archive, self._root + "data.pkl"))).load()
                 tensors = content.get(key) if isinstance(content, dict) else None
                 self._tensors = _named_tensors(tensors)
                 self._begins = {
@@ -159,6 +161,12 @@ class TorchFile:
     def same_place(self, one: str, other: str) -> bool:
         """Return whether two names stand for the same bytes."""
         return self._tensors[one] == self._tensors[other]
+
+    def _read(self, archive: zipfile.ZipFile, name: str) -> bytes:
+        """Return an entry's content, which may be compressed to a small part of it."""
+        if self._entries[name].file_size > MOST_BYTES:
+            raise zipfile.BadZipFile(f"{name} is larger than {MOST_BYTES // 2**20} MB")
+        return archive.read(name)
 
     def _begin(self, file: Any, storage: _Storage) -> int:
         """Return the byte of the file at which a storage begins, and check that all its tensors lie within it."""

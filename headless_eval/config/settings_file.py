@@ -62,7 +62,10 @@ def read_settings(path: Path) -> dict[str, Any]:
             if not isinstance(tables, list):
                 raise UserError(f"{VARIANTS!r} has to be a list of tables, [[{VARIANTS}]], or of texts")
             texts = [one if isinstance(one, str) else _variant_text(one) for one in tables]
-            values["variant"] = [*values.get("variant", ()), *texts]
+            others = values.get("variant", [])
+            if not isinstance(others, list):
+                raise UserError(f"'variant' is {others!r:.60}: it has to be a list of texts")
+            values["variant"] = [*others, *texts]
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return values
@@ -170,6 +173,9 @@ def _variant_text(table: Any) -> str:
     left = {key.replace("-", "_"): value for key, value in table.items()}
     name, precision = left.pop("name", None), left.pop("precision", None)
     dtype, mode = left.pop("dtype", None), left.pop("mode", None)
+    for value in (name, precision, dtype, mode):
+        if not isinstance(value, str | None):
+            raise UserError(f"the variant {dict(table)!r:.100} has {value!r:.40} where a text has to be")
     if (precision is None) == (dtype is None) or (mode is not None and dtype is None):
         raise UserError(
             f"the variant {dict(table)} needs either precision, such as int8_both, or dtype and mode"

@@ -69,13 +69,13 @@ def episodes_frame(records: Sequence[EpisodeRecord]) -> DataFrame:
     """Return a row per record for analysis.
 
     ``success`` is missing for an error, so that a mean over it is the success rate of the episodes that say something
-    about the policy; ``started_at`` is a time in UTC.
+    about the policy; ``started_at`` is a time in UTC, and missing where the record states none.
     """
     import pandas
 
     frame = typed(table_of(records))
     frame["success"] = frame["success"].astype("boolean").mask(frame["status"] == ERROR)
-    frame["started_at"] = pandas.to_datetime(frame["started_at"], utc=True, format="ISO8601")
+    frame["started_at"] = pandas.to_datetime(frame["started_at"], utc=True, format="ISO8601", errors="coerce")
     return frame
 
 

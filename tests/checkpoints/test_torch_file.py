@@ -122,3 +122,12 @@ def test_tensors_larger_than_their_storage_are_refused(tmp_path):
 def test_views_that_are_no_row_of_numbers_are_refused(tmp_path):
     with pytest.raises(UserError, match="a is a view"):
         TorchFile(_save(tmp_path / "a.pt", {"model": {"a": torch.randn(3, 4).t()}}))
+
+
+def test_a_description_that_is_compressed_beyond_measure_is_refused(tmp_path):
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(65 * 2**20))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(UserError, match=r"data\.pkl is larger than 64 MB"):
+        TorchFile(path)

@@ -14,7 +14,7 @@ from headless_eval.errors import UserError
 from headless_eval.shared.flags import build, with_parts
 from headless_eval.shared.toml import to_toml
 
-WHOLE = to_text(RunConfig(dtypes=("float32", "int8"), episodes=3)).encode()
+WHOLE = to_text(RunConfig(variant=("float32", "five=int8_both+flow_steps=5"), episodes=3)).encode()
 NAMES = [one.name for one in with_parts(RunConfig, parts("droid")) if one.flag.stated]
 
 

@@ -96,6 +96,9 @@ def test_lists_make_a_matrix(file):
         ("[[variants]]\nmode = 'both'\n", "needs either precision"),
         ("[[variants]]\ndtype = 'int8'\nflow_steps = [5]\n", "it has to be a number or a string"),
         ("variants = 3\n", r"has to be a list of tables"),
+        ("[[variants]]\ndtype = true\n", "has True where a text has to be"),
+        ("[[variants]]\nprecision = 'int8_both'\nname = 7\n", "has 7 where a text has to be"),
+        ("variant = 3\nvariants = ['int8_both']\n", "'variant' is 3: it has to be a list of texts"),
     ],
 )
 def test_mistakes_name_the_file(text, message, file):

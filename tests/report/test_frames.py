@@ -74,3 +74,8 @@ def test_pandas_is_imported_only_when_it_is_needed():
     code = "import sys, headless_eval.report.run, headless_eval.export.table; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_time_that_is_none_is_missing():
+    frame = episodes_frame([record(), record(episode=1, started_at="yesterday")])
+    assert list(frame.started_at.isna()) == [False, True]

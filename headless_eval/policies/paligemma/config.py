@@ -3,8 +3,11 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+MOST_LAYERS = 512
+"""The largest depth of a model."""
+
 _LIMITS = {
-    "depth": 512,
+    "depth": MOST_LAYERS,
     **dict.fromkeys(("num_heads", "num_kv_heads", "head_dim"), 4096),
     **dict.fromkeys(("patch_size", "image_size"), 8192),
     **dict.fromkeys(("action_horizon", "num_steps"), 4096),

@@ -10,6 +10,7 @@ from headless_eval.checkpoints.orbax import is_orbax, open_arrays
 from headless_eval.checkpoints.sources import Index, StoredArray
 from headless_eval.checkpoints.stored import Stored
 from headless_eval.errors import UserError
+from headless_eval.policies.paligemma.config import MOST_LAYERS
 from headless_eval.policies.pi0.formats import FORMATS
 
 Transform = Callable[[Tensor], Tensor]
@@ -162,7 +163,7 @@ def _parts(name: str, shape: tuple[int, ...]) -> Iterator[_Part]:
         if "{}" not in ours:
             yield ours, index, transform
             continue
-        for layer in range(shape[0] if shape else 0):
+        for layer in range(min(shape[0], MOST_LAYERS + 1) if shape else 0):  # more fit no configuration
             yield ours.format(layer), (layer, *index), transform
 
 
