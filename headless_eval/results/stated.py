@@ -35,8 +35,8 @@ class _Stated:
 
     format: Count
     suite: Annotated[str, Meta(pattern=r"^\w[\w.-]*\Z")]
-    tasks: list[_Task]
-    variants: list[_Variant]
+    tasks: Annotated[list[_Task], Meta(min_length=1)]
+    variants: Annotated[list[_Variant], Meta(min_length=1)]
     episodes: Count
     seed: Seed | None = None
     baseline: str = DEFAULT_BASELINE

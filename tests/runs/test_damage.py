@@ -98,6 +98,8 @@ REFUSED = {
     ),
     "later format": (entries(format=99), "later version"),
     "no tasks": (entries(tasks=None), "'tasks'"),
+    "a list of no tasks": (entries(tasks=[]), "'tasks': expected array of length >= 1"),
+    "a list of no variants": (entries(variants=[]), "'variants': expected array of length >= 1"),
     "configurations without names": (entries(variants=[{}]), "lacks name"),
     "a suite that leads elsewhere": (entries(suite="../../etc"), "'suite': expected str matching"),
     "no settings": (entries(settings=None), "states no settings"),
