@@ -54,7 +54,7 @@ GROUPS = {
         ),
         "compare": Command(
             "A B ...",
-            "runs, or variants of runs, side by side: rates, paired differences, divergence",
+            "runs, variants of runs, or others' results side by side: rates, differences, divergence",
             "config.results:CompareConfig",
             "report.compare_show:print_comparison",
         ),

@@ -23,8 +23,8 @@ class ReportConfig(Settings):
     runs: Annotated[tuple[str, ...], flag("DIR|[NAME=]FILE ...", positional=True)]
     """Folder of the run, or files of lerobot-eval or vla-eval."""
 
-    output: Annotated[Path | None, flag("FOLDER", "DIR", hidden=("--out",))] = None
-    """Folder to write to; needed for other evaluators' files."""
+    output: Annotated[Path | None, flag("FOLDER", hidden=("--out",))] = None
+    """Folder for the report of other evaluators' files, which they need."""
 
     assume_paired: bool = False
     """Where seeds are not recorded: equal numbers are the same episodes."""

@@ -28,14 +28,14 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
 
     Args:
         run: a run, its folder, or a file of another evaluator; the run may still be in progress.
-        output: the folder to write to; None: the run's own, which other evaluators' files do not have.
+        output: the folder to write to, for a file of another evaluator and for nothing else.
 
     Returns:
         The summary of the episodes so far.
 
     Raises:
-        UserError: the folder holds no run or a damaged run, or the folder cannot be written; or there is no ``output``
-            for a file of another evaluator, or it holds another run.
+        UserError: the folder holds no run or a damaged run, or the folder cannot be written; or ``output`` is missing,
+            holds a run, or is given for a run of its own.
     """
     if isinstance(run, str | Path):
         run = open_run(run)
@@ -54,10 +54,12 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
 
 
 def _output(run: Readable, output: Path | None) -> Path:
-    if output is None or output == run.path:
-        if not isinstance(run, RunDirectory):
-            raise UserError(f"{run.path} is another evaluator's file: say where to write with --output DIR")
+    if isinstance(run, RunDirectory):
+        if output is not None:
+            raise UserError("--output is for other evaluators' files; a run's report lies beside its videos")
         return run.path
+    if output is None:
+        raise UserError(f"{run.path} is another evaluator's file: say where to write with --output DIR")
     if (output / "journal.jsonl").exists() or (output / "manifest.json").exists():
         raise UserError(f"{output} holds a run of its own: choose another folder with --output")
     try:

@@ -140,7 +140,7 @@ class Run:
         """Rebuild tables, plots and page from the journal; return the page.
 
         Args:
-            output: the folder to write to; None: the run's own, which other evaluators' files do not have.
+            output: the folder to write to, for a file of another evaluator and for nothing else.
 
         Raises:
             UserError: the journal is damaged, or the folder cannot be written.

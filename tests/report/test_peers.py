@@ -176,9 +176,11 @@ def test_python_reads_them_as_data_frames(recordings, tmp_path):
     assert run.report(tmp_path / "out").is_file()
 
 
-def test_a_report_does_not_write_over_a_run(tmp_path, capsys):
+def test_a_report_does_not_write_over_a_run_or_away_from_its_own(tmp_path, capsys):
     with RunDirectory.create(tmp_path / "run", manifest()):
         pass
+    assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "out")]) == 2
+    assert "--output is for other evaluators' files" in capsys.readouterr().err
     assert main(["report", *FILES, "--output", str(tmp_path / "run")]) == 2
     assert "holds a run of its own" in capsys.readouterr().err
 

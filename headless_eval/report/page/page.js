@@ -213,7 +213,7 @@
     const path = episodes.path.get(row);
     const figure = make("figure", {}, make("figcaption", {}, make("b", {}, configuration), ` ${status}`));
     if (path === undefined) {
-      figure.append(make("div", { class: "missing" }, "No video was kept."));
+      figure.append(make("div", { class: "missing" }, "No video is here."));
       return figure;
     }
     // "./" and encoding keep any path below this page's folder.

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from headless_eval.shared.text import printable
+
 _MOST_BYTES = 4 * 2**20
 _MOST_ROWS = 5_000_000
 _SECONDS = 120.0
@@ -52,7 +54,7 @@ class Database:
             place = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
             self._connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise ValueError(f"SQLite cannot open it: {error}") from None
+            raise ValueError(f"SQLite cannot open it: {_said(error)}") from None
         weakref.finalize(self, self._connection.close)
         for limit, value in _LIMITS.items():
             self._connection.setlimit(limit, value)
@@ -63,7 +65,7 @@ class Database:
                 self._connection.execute(f"PRAGMA {setting}")
             self._tables = {name for name in tables if self._is_plain(name)}
         except sqlite3.Error as error:
-            raise ValueError(f"it is no SQLite file, or damaged: {error}") from None
+            raise ValueError(f"it is no SQLite file, or damaged: {_said(error)}") from None
         self._connection.set_authorizer(self._allowed)
 
     def has(self, table: str) -> bool:
@@ -85,7 +87,7 @@ class Database:
                     raise ValueError(f"a table has more than {_MOST_ROWS:,} rows")
                 yield dict(zip(names, row, strict=True))
         except sqlite3.Error as error:
-            raise ValueError(f"it is damaged, or beyond the limits of what is read: {error}") from None
+            raise ValueError(f"it is damaged, or beyond the limits of what is read: {_said(error)}") from None
 
     def _is_plain(self, table: str) -> bool:
         query = "SELECT 1 FROM sqlite_master WHERE name = ? AND type = 'table' AND rootpage > 0"
@@ -100,3 +102,8 @@ class Database:
     def _allowed(self, action: int, one: str | None, two: str | None, *others: str | None) -> int:
         reads = action == sqlite3.SQLITE_SELECT or (action == sqlite3.SQLITE_READ and one in self._tables)
         return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY
+
+
+def _said(error: sqlite3.Error) -> str:
+    """Return what SQLite says, in a line, without the text of the file that it may repeat."""
+    return " ".join(printable(str(error).partition(" with text ")[0]).split())[:200]

@@ -102,8 +102,16 @@ class PeerRun:
         return
 
     def actions(self, record: EpisodeRecord) -> np.ndarray | None:
-        """Return a record's executed actions, float32 (steps, dims), or None if they were not recorded."""
-        return self._files[record.configuration].actions(record.task_key, record.episode)
+        """Return a record's executed actions, float32 (steps, dims), or None if they were not recorded.
+
+        Raises:
+            UserError: the file is damaged where they are.
+        """
+        found = self._files[record.configuration]
+        try:
+            return found.actions(record.task_key, record.episode)
+        except ValueError as error:
+            raise UserError(f"{found.path}: the actions cannot be read: {error}") from None
 
     @cached_property
     def _tasks(self) -> dict[str, FoundTask]:

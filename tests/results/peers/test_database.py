@@ -81,6 +81,12 @@ def test_a_file_that_is_being_written_is_refused(ending, tmp_path):
         read(path)
 
 
+def test_text_that_is_not_utf_8_is_refused_without_repeating_it(tmp_path):
+    script = "UPDATE episode_results SET failure_detail = CAST(x'610aff' AS TEXT)"
+    with pytest.raises(ValueError, match=r"decode to UTF-8 column 'failure_detail'$"):
+        read(made(tmp_path, script))
+
+
 def test_a_file_that_is_cut_or_overwritten_is_refused(tmp_path):
     path = made(tmp_path)
     whole = path.read_bytes()

@@ -1,5 +1,7 @@
 """Files of other evaluators as the variants of a run."""
 
+import sqlite3
+
 import pytest
 from peer_cases import DATA, TASKS, eval_info, recording, write_eval_info
 
@@ -91,6 +93,18 @@ def test_the_actions_of_a_recording_are_those_of_its_variant(tmp_path):
     run = open_runs([f"{name}={file}" for name, file in zip("ab", files, strict=True)])
     steps = {one.configuration: run.actions(one)[2, 0] for one in run.records()}
     assert steps == {"a": 1.0, "b": 0.5}
+
+
+def test_actions_that_are_damaged_are_said_to_be(tmp_path):
+    path = recording(tmp_path / "recording-x.sqlite", {TASKS[0]: "ss"})
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE step_rows SET fields = '{' WHERE eid = '0-1'")
+    database.close()
+    run = open_run(path)
+    first, second = run.records()
+    assert run.actions(first).shape == (3, 2)
+    with pytest.raises(UserError, match=r"recording-x.sqlite: the actions cannot be read: not JSON"):
+        run.actions(second)
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path):
