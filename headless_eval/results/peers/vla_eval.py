@@ -4,12 +4,12 @@ A recording holds one or more benchmarks; each of its episodes has the task's na
 steps that the benchmark chose to record, executed actions among them in LIBERO's.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from msgspec import Meta
 
@@ -44,6 +44,16 @@ class _Benchmark:
     mode: str = ""
     config: _Config = field(default_factory=_Config)
     harness_version: str = ""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A row of ``step_rows``, of which there are many: read by its type, which leaves the other fields out."""
+
+    action: list[float]
+
+
+_STEP = msgspec.json.Decoder(_Step)
 
 
 @dataclass(frozen=True)
@@ -195,22 +205,30 @@ def _episode(one: _Result, task: FoundTask, benchmark: _Benchmark) -> FoundEpiso
 
 
 def _actions(database: Database, sid: str, eid: str) -> np.ndarray | None:
-    """Return an episode's executed actions; None if a step lacks them, or they are no numbers of one length."""
+    """Return an episode's executed actions; None if a step lacks them, or they are no numbers of one length.
+
+    Raises:
+        ValueError: the file is damaged where they are.
+    """
     if not database.has("step_rows"):
         return None
     query = "SELECT fields FROM step_rows WHERE sid = ? AND eid = ? ORDER BY step_id"
     rows = []
     for row in database.rows(query, (sid, eid)):
-        fields = parse_json(_text(row["fields"]))
-        action = fields.get("action") if isinstance(fields, dict) else None
-        if not isinstance(action, list) or not 0 < len(action) <= _MOST_DIMS:
+        try:
+            action = _STEP.decode(_text(row["fields"])).action
+        except msgspec.ValidationError:
             return None
-        if not all(type(value) in (int, float) and math.isfinite(value) for value in action):
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise ValueError(f"a step is not JSON: {error}") from None
+        if not 0 < len(action) <= _MOST_DIMS:
             return None
         rows.append(action)
     if not rows or len({len(row) for row in rows}) > 1:
         return None
-    return np.array(rows, np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        actions = np.array(rows, np.float64).astype(np.float32)
+    return actions if np.isfinite(actions).all() else None
 
 
 def _notes(episodes: Iterable[FoundEpisode], repeated: int) -> list[str]:

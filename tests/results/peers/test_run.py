@@ -103,7 +103,9 @@ def test_actions_that_are_damaged_are_said_to_be(tmp_path):
     run = open_run(path)
     first, second = run.records()
     assert run.actions(first).shape == (3, 2)
-    with pytest.raises(UserError, match=r"recording-x.sqlite: the actions cannot be read: not JSON"):
+    with pytest.raises(
+        UserError, match=r"recording-x.sqlite: the actions cannot be read: a step is not JSON"
+    ):
         run.actions(second)
 
 

@@ -108,7 +108,16 @@ def test_what_is_damaged_or_contradicts_itself_is_refused(statement, reason, tmp
 
 
 @pytest.mark.parametrize(
-    "fields", ["{}", '{"action": "up"}', '{"action": [true]}', '{"action": []}', '{"action": [0.1]}', "[]"]
+    "fields",
+    [
+        "{}",
+        '{"action": "up"}',
+        '{"action": [1e39, 0.25]}',
+        '{"action": [true]}',
+        '{"action": []}',
+        '{"action": [0.1]}',
+        "[]",
+    ],
 )
 def test_actions_that_are_no_numbers_of_one_length_are_none(fields, tmp_path):
     path = recording(tmp_path / "recording-x.sqlite", {TASKS[0]: "s"})
