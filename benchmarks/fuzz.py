@@ -162,7 +162,9 @@ def damage(target: Target, folder: Path, draw: random.Random) -> None:
     files = sorted({path for one in target.files for path in folder.glob(one) if path.is_file()})
     for path in draw.sample(files, min(len(files), draw.choice((1, 1, 1, 2)))):
         change = damage_text if target.text and draw.random() < 0.6 else damage_bytes
-        path.write_bytes(change(path.read_bytes(), draw))
+        damaged = change(path.read_bytes(), draw)
+        path.unlink()  # it may be a link to the whole file
+        path.write_bytes(damaged)
 
 
 # Reading
@@ -191,6 +193,15 @@ def read_run(folder: Path) -> int:
     # The same damage is read by the same command when it is tried again.
     weight = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return command(*commands[weight % len(commands)])
+
+
+def read_peers(folder: Path) -> int:
+    """Compare the two files that other evaluators wrote, or gate the second by the first."""
+    files = sorted((path for path in folder.rglob("*.*") if path.is_file()), key=lambda path: path.suffix)
+    first, second = files[:2] if sum(path.stat().st_size for path in files) % 2 else files[2:]
+    if first.stat().st_size % 2:
+        return command("gate", f"a={first}", f"b={second}", "--max-drop", "0.3")
+    return command("compare", str(first), str(second))
 
 
 def read_message(folder: Path) -> None:
@@ -302,6 +313,7 @@ def make_files(folder: Path) -> None:
     bundled = Path(headless_eval.policies.__file__).parent / "bundled" / "pi0-droid-tiny"
     shutil.copytree(bundled, folder / "tiny")
     _message(folder / "message")
+    _peers(folder / "peers")
     _lerobot(folder / "lerobot")
     _torch(folder / "torch")
     _weights(folder / "weights")
@@ -314,6 +326,8 @@ def targets_in(folder: Path) -> list[Target]:
         Target("journal", folder / "run", ("journal.jsonl",), read_run, text=True),
         Target("manifest", folder / "run", ("manifest.json",), read_run, text=True),
         Target("certificate", folder / "certificate", ("certificate.json",), read_certificate, text=True),
+        Target("eval_info", folder / "peers", ("*/eval_info.json",), read_peers, text=True),
+        Target("recording", folder / "peers", ("*/*.sqlite",), read_peers),
         Target("message", folder / "message", ("message",), read_message),
         Target("settings", folder / "settings", ("run.toml",), read_settings, text=True),
         Target(
@@ -343,6 +357,16 @@ def _message(folder: Path) -> None:
         "n": [1, 0.5],
     }
     (folder / "message").write_bytes(pack(message))
+
+
+def _peers(folder: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from peer_cases import eval_info, recording, write_eval_info
+
+    for name, successes in (("a", [True, True, False]), ("b", [True, False, False])):
+        write_eval_info(folder / name / "eval_info.json", eval_info({"0": successes, "1": successes}))
+        letters = "".join("fs"[success] for success in successes)
+        recording(folder / name / "recording-1.sqlite", {"lift": letters, "push": letters})
 
 
 def _lerobot(folder: Path) -> None:
@@ -440,12 +464,20 @@ def _child(target: Target, folder: Path, output: Path, seconds: int) -> NoReturn
         os._exit(status)
 
 
+def _copy(source: str, to: str) -> None:
+    """Copy a file; a large one, which no reading changes, is linked."""
+    if os.path.getsize(source) > 2**20:
+        os.link(source, to)
+    else:
+        shutil.copyfile(source, to)
+
+
 def attempt(target: Target, place: Path, seed: str, seconds: int) -> tuple[str, str]:
     """Damage a copy of a target's files and read it; return what came of it and what was said."""
     folder, output = place / "it", place / "said.txt"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    shutil.copytree(target.source, folder)
+    shutil.copytree(target.source, folder, copy_function=_copy)
     damage(target, folder, random.Random(seed))
     child = os.fork()
     if not child:

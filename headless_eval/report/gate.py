@@ -1,8 +1,10 @@
 """Regression gate for continuous integration: passes only what is shown not to drop by more than is allowed."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from headless_eval.config.results import GateConfig
@@ -10,7 +12,7 @@ from headless_eval.errors import UserError
 from headless_eval.report.comparison import Comparison
 from headless_eval.report.margin import Judged, judge_interval, judge_pairs
 from headless_eval.report.summary import Row, Summary, summarize
-from headless_eval.results import Readable, open_runs
+from headless_eval.results import EpisodeRecord, Readable, open_runs
 from headless_eval.results.stopping import Stopping
 from headless_eval.shared.files import replacing
 from headless_eval.shared.text import printable
@@ -59,9 +61,13 @@ def gate(settings: GateConfig) -> int:
     if run.baseline not in names or len(names) < 2:
         raise UserError(f"{run.path} has nothing to judge: {_expected(run)}")
     summary = summarize(run.manifest["suite"], records, run.baseline)
-    stopping = run.stopping()
+    stopping, strange = run.stopping(), _strange(run.manifest, records)
     judged = [
-        Judgement(name, *_judge(summary, name, run.planned, max_drop, stopping), seconds.get(name, 0.0))
+        Judgement(
+            name,
+            *(strange.get(name) or _judge(summary, name, run.planned, max_drop, stopping)),
+            seconds.get(name, 0.0),
+        )
         for name in names
     ]
     width = max(map(len, names))
@@ -78,6 +84,20 @@ def _expected(run: Readable) -> str:
     if run.notes:
         return "give several files, the baseline first"
     return f"{run.baseline} and another precision have to be in the run"
+
+
+def _strange(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> dict[str, tuple[Outcome, str]]:
+    """Return the judgement of variants with episodes that are none of the manifest's, in place of some that are."""
+    tasks, episodes = {entry["id"] for entry in manifest["tasks"]}, manifest["episodes"]
+    count = Counter(
+        record.configuration
+        for record in records
+        if record.task_id not in tasks or record.episode >= episodes
+    )
+    return {
+        name: ("error", f"{number} episodes in the journal are none of the manifest's tasks and numbers")
+        for name, number in count.items()
+    }
 
 
 def _judge(

@@ -1,5 +1,6 @@
 """The gate, on journals made up."""
 
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -101,3 +102,13 @@ def test_the_junit_file_is_well_formed_whatever_the_names(tmp_path, capsys):
     assert suite.get("name") == r"run \x01\x1b[31m\x0c\ufffe"
     assert [case.get("name") for case in suite.iter("testcase")] == ["float32", rf"{name}\x07\x1b[2J"]
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("changes", [{"task_id": 9}, {"episode": 1000}])
+def test_episodes_that_the_run_does_not_have_stand_for_none_that_it_has(changes, tmp_path, capsys):
+    folder = made_up(tmp_path / "run", 0)
+    journal = folder / "journal.jsonl"
+    *lines, last = journal.read_text().splitlines()
+    journal.write_text("\n".join([*lines, json.dumps(json.loads(last) | changes)]) + "\n")
+    assert main(["gate", str(folder), "--max-drop", "0.5"]) == 1
+    assert "1 episodes in the journal are none of the manifest's" in capsys.readouterr().out
