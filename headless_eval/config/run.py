@@ -62,7 +62,7 @@ class PrecisionSettings(Settings):
     calibration_steps: Annotated[int, flag(least=1)] = 32
     """Observations for the run's own calibration, from 3 separate episodes."""
 
-    packdir: Annotated[Path | None, flag("DIR", "none", free=True)] = None
+    packdir: Annotated[Path | None, flag("DIR", "none", free=True, kept=False)] = None
     """Cache of the packed weights of methods."""
 
     dry_run: Annotated[bool, flag(stated=False, free=True)] = False
@@ -152,7 +152,7 @@ class TrackingSettings(Settings):
 
     GROUP: ClassVar[str] = OutputSettings.GROUP
 
-    track: Annotated[tuple[str, ...], flag("TRACKER ...", "none", free=True)] = ()
+    track: Annotated[tuple[str, ...], flag("TRACKER ...", "none", free=True, kept=False)] = ()
     """Also send rates, page and videos to wandb, mlflow, trackio or tensorboard."""
 
 

@@ -171,6 +171,9 @@ class Execution:
         sys.stderr.flush()
         arguments = ["-m", "headless_eval", "run", "--resume", str(self._directory.path)]
         arguments += ["--quiet"] * self._config.quiet + ["--log-json"] * self._config.log_json
+        # What is written elsewhere or sent is not taken from a manifest.
+        arguments += ["--track", *self._config.track] if self._config.track else []
+        arguments += ["--packdir", str(self._config.packdir)] if self._config.packdir else []
         os.execv(sys.executable, [sys.executable, *arguments])
 
     def _complete(self, spent: TimeSpent | None) -> Outcome:

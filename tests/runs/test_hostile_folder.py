@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
 from headless_eval.export.table import export
 from headless_eval.results import RunDirectory
+from headless_eval.runs.resume import settings_of
 from headless_eval.shared.files import Folder
 
 PRECIOUS = "precious\n"
@@ -218,3 +220,39 @@ def test_a_folder_is_the_same_after_another_takes_its_name(run, tmp_path):
             file.write("text")
     assert (tmp_path / "moved" / "note").read_text() == "text"
     assert list(run.iterdir()) == []
+
+
+def test_a_folder_chooses_neither_where_is_written_nor_what_is_sent(run):
+    """Its manifest may name a folder for packed weights and trackers: they count where the user names them again."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["settings"] |= {"packdir": "/any/place", "track": ["wandb"], "results": "/any/place"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    config = settings_of(run)
+    assert (config.packdir, config.track, config.results) == (None, (), None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["report", "run"], 2, "cannot write the results to run: Permission denied"),
+        (["run", "--resume", "run", "--quiet"], 2, "cannot write run/journal.jsonl: Permission denied"),
+    ],
+)
+def test_a_folder_of_a_foreign_uid_is_read_and_told_of(run, words, status, said):
+    """In a container often with neither a name nor a home; reading is all that this one may."""
+    unfinished(run)
+    may_read = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    become = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *may_read]
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")
+    }
+    done = subprocess.run(
+        [*become, sys.executable, "-m", "headless_eval", *words],
+        cwd=run.parent,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (status, f"headless-eval: error: {said}\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import sapien
 
+from headless_eval.errors import UserError
 from headless_eval.shared.untrusted import read_json
 from headless_eval.sims.simpler.assets import Assets
 from headless_eval.sims.simpler.placement import Placed
@@ -237,6 +238,8 @@ def _parts(path: Path) -> Sequence[np.ndarray]:
     groups: dict[int, list[int]] = {}
     for vertex in used:
         groups.setdefault(root(vertex), []).append(vertex)
+    if not groups:
+        raise UserError(f"{path} holds no mesh: copy the assets again")
     return tuple(merged[group] for group in groups.values())
 
 

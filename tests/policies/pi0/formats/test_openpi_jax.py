@@ -295,3 +295,18 @@ def test_a_folder_without_arrays(copied):
     (folder / "params" / "_METADATA").write_text("{}")
     with pytest.raises(UserError, match="holds no arrays"):
         stored_parameters(folder / "params")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", bytes(4096), bytes(range(256)) * 16], ids=["empty", "zeros", "garbage"]
+)
+def test_a_database_of_garbage_is_one_line(tmp_path, content):
+    """OCDBT: its manifests, and the files of nodes and of chunks."""
+    case = load_golden("openpi_jax", "pi0_droid")
+    for pattern in ("manifest.ocdbt", "**/d/*"):
+        folder = tmp_path / pattern[0]
+        shutil.copytree(case.folder / "checkpoint", folder)
+        for file in (folder / "params").glob(pattern):
+            file.write_bytes(content)
+        with pytest.raises(UserError):
+            load_model(case.config.model, folder, torch.device("cpu"), torch.float32)

@@ -8,6 +8,8 @@ import pytest
 import torch
 from engine_cases import needs_c
 
+from headless_eval.errors import UserError
+from headless_eval.local_policy import load_policy
 from headless_eval.policies.pi0.engine.cpu import library as module
 from headless_eval.policies.pi0.engine.cpu.library import library
 from headless_eval.quant import fake_quantize
@@ -96,6 +98,8 @@ def plant(file, tmp_path):
 
 
 LOAD = """
+from headless_eval.errors import UserError
+from headless_eval.local_policy import load_policy
 from headless_eval.policies.pi0.engine.cpu import library as module
 module._FLAGS = ["-O0", *module._FLAGS[1:]]
 module.library()
@@ -153,3 +157,13 @@ def test_a_compiler_that_fails_and_one_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.delenv("CC")
     with pytest.raises(OSError, match="no C compiler"):
         library.__wrapped__()
+
+
+def test_a_run_without_a_compiler_says_that_it_is_slower_and_goes_on(tmp_path, monkeypatch, untrained_policy):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("headless_eval.policies.pi0.engine.cpu.engine.library", library.__wrapped__)
+    with load_policy(untrained_policy) as policy:
+        assert policy.engine == "eager"
+    with pytest.raises(UserError, match="'compiled' cannot be used here: no C compiler"):
+        load_policy(untrained_policy, engine="compiled")
