@@ -9,6 +9,7 @@ from headless_eval.quant import DTYPES, Recorder, quantize_
 from headless_eval.quant.handle import Handle
 from headless_eval.quant.linears import linears_in_scope
 from headless_eval.quant.methods import parse_method
+from headless_eval.quant.methods.duquant import DuQuant
 
 LOSSY = [dtype for dtype in DTYPES if dtype != "float32"]
 METHOD_NAMES = [
@@ -139,6 +140,8 @@ def calibration_of(model, x):
 def unrounded(model, name, calibration):
     """Put the model into what a method makes of it, but for the rounding."""
     method = dataclasses.replace(parse_method(name), weight_bits=16, activation_bits=8)
+    if isinstance(method, DuQuant):  # how well its rotations are searched for is no matter here
+        method = dataclasses.replace(method, steps=2, percentile=100.0)
     with quantize_(model, method, calibration=calibration) as handle:
         chosen = linears_in_scope(model, handle.precision)
         layers = {

@@ -6,6 +6,7 @@ outliers. All functions are tensor operations without host synchronisation.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -126,6 +127,7 @@ def search_rotation(x: Tensor, size: int, steps: int) -> Tensor:
     return best.to(torch.float32).contiguous()
 
 
+@cache
 def _spreading_rotation(size: int) -> Tensor:
     """Return an orthogonal matrix, float64 (size, size), whose first row is uniform, and the others random."""
     uniform = torch.full((size,), 1 / math.sqrt(size), dtype=torch.float64)

@@ -18,11 +18,12 @@ FLAGS = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1"]
 
 
 @pytest.mark.skipif(not unshare("-rm"), reason="mounting a small disk needs user namespaces")
-@pytest.mark.parametrize(("videos", "episodes"), [("none", 5), ("all", 3)])
-def test_a_full_disk_stops_the_run_in_one_line_and_loses_nothing(tmp_path, videos, episodes):
+@pytest.mark.parametrize(("videos", "episodes", "steps"), [("none", 5, 450), ("all", 3, 150)])
+def test_a_full_disk_stops_the_run_in_one_line_and_loses_nothing(tmp_path, videos, episodes, steps):
     small, saved = tmp_path / "small", tmp_path / "saved"
     small.mkdir()
     flags = [*FLAGS, "--videos", videos, "--video-fps", "1", "--episodes", str(episodes), "--quiet"]
+    flags += ["--max-steps", str(steps)]
     script = f"""
 mount -t tmpfs -o size=64k none {small} || exit 99
 {sys.executable} -m headless_eval run {" ".join(flags)} --results {small}/run
