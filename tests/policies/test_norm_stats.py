@@ -102,3 +102,15 @@ def test_plain_statistics_change_nothing_but_the_last_digits():
     for of in plain_norm_stats({"state": 2, "actions": 3}).values():
         np.testing.assert_allclose(of.normalize(values, True), values, atol=1e-5)
         np.testing.assert_allclose(of.normalize(values, False), values, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"norm_stats": ' * 5_000, '{"norm_stats": NaN}', '{"norm_stats": "\\ud800"}', "\udcff"],
+)
+def test_what_no_reader_should_meet_is_one_line(content, tmp_path):
+    path = tmp_path / "norm_stats.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match="cannot read normalisation statistics") as error:
+        read_norm_stats(path)
+    assert "\n" not in str(error.value)
