@@ -74,7 +74,7 @@ step, steps = mujoco_sim.Slot.step, 0
 def stepped(slot, action):
     global steps
     steps += 1
-    if steps == 500:  # in the second episode
+    if steps == 150:  # in the second episode
         time.sleep(1000)
     return step(slot, action)
 
@@ -87,6 +87,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_step_that_never_returns_is_an_error_and_the_run_goes_on(tmp_path, retries, status):
     folder = tmp_path / "run"
     flags = [*FLAGS, "--episodes", "2", "--slots", "1", "--videos", "none", "--episode-timeout", "3"]
+    flags += ["--max-steps", "100"]  # far less than three seconds, on a busy machine, too
     done = python(HANGS, "run", *flags, "--retries", retries, "--results", folder, "--quiet")
     assert done.returncode == status, done.stderr
     assert done.stderr == "headless-eval: sim did not return within 3 s; going on in a fresh process\n"
