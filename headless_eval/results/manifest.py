@@ -14,6 +14,8 @@ from typing import Any
 from headless_eval.contracts.simulator import Task
 from headless_eval.contracts.variant import DEFAULT_BASELINE, Variant
 
+# Endings of files with code; kernels are compiled where they run.
+_SOURCES = (".py", ".c", ".cu")
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Libraries that every run uses, whatever its simulator and policy: for seeds, statistics, videos.
 _LIBRARIES = ("numpy", "scipy", "imageio-ffmpeg")
@@ -93,7 +95,8 @@ def source() -> dict[str, Any]:
     The commit is None unless the package lies at the top of a git work tree.
     """
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py"), key=lambda path: path.relative_to(_PACKAGE).as_posix()):
+    files = (path for path in _PACKAGE.rglob("*") if path.suffix in _SOURCES)
+    for path in sorted(files, key=lambda path: path.relative_to(_PACKAGE).as_posix()):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(_PACKAGE).as_posix()} {len(content)}\n".encode())
         digest.update(content)

@@ -36,9 +36,12 @@ def test_the_sources_hash_changes_with_any_file(tmp_path: Path, monkeypatch: pyt
     hashes.append(manifest_module.source()["sha256"])
     (tmp_path / "sims" / "b.py").rename(tmp_path / "b.py")
     hashes.append(manifest_module.source()["sha256"])
+    for kernel in ("kernel.c", "kernel.cu"):
+        (tmp_path / kernel).write_text("int x;")
+        hashes.append(manifest_module.source()["sha256"])
     (tmp_path / "notes.txt").write_text("not source")
     assert manifest_module.source()["sha256"] == hashes[-1]
-    assert len(set(hashes)) == 3
+    assert len(set(hashes)) == 5
 
 
 def test_no_commit_is_claimed_for_an_installed_package(

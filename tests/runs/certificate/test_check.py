@@ -126,6 +126,24 @@ def test_other_code_of_the_same_version_does_not_hold(forge, short_episodes, cap
     assert "DOES NOT HOLD  code: other files of the same version" in capsys.readouterr().out
 
 
+def test_a_policy_that_does_not_repeat_is_compared_by_its_successes(tmp_path, short_episodes, capsys):
+    code = tmp_path / "drawing.py"
+    code.write_text(
+        "import secrets\n\nimport numpy as np\n\n\nclass Drawing:\n    def infer(self, obs):\n"
+        '        state = np.append(obs["observation/joint_position"], 0.0)\n'
+        "        return {'actions': np.tile(state + secrets.randbelow(1000) / 1e5, (8, 1))}\n"
+    )
+    run, path = str(tmp_path / "run"), str(tmp_path / "drawing.json")
+    named = ["--policy", f"{code}:Drawing"]
+    assert main(["run", *named, *SHORT_RUN[2:], "--results", run, "--quiet"]) == 0
+    assert main(["certify", run, "--out", path]) == 0
+    assert main(["verify", path, *named, "--all"]) == 0
+    said = capsys.readouterr().out
+    assert "differs        determinism: simulator or policy does not repeat to the bit" in said
+    assert "consistent     actions: 0 of 6 bit for bit" in said
+    assert "the first action differs by at most" in said
+
+
 def test_missing_episodes_are_counted(forge, capsys):
     path = forge(lambda table: table["episodes"].pop(), restate)
     assert main(["verify", str(path), "--without-running"]) == 1

@@ -1,5 +1,6 @@
 """The DROID scenes in Isaac Lab."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.isaaclab import scene as environment
+from headless_eval.sims.droid.isaaclab.robot_usd import USD
 from headless_eval.sims.droid.placement import draw_initial_state
 from headless_eval.sims.droid.scenes import (
     CONTROL_HZ,
@@ -192,6 +194,7 @@ class DroidIsaacLab:
             "image_size": getattr(self._config.scene, self.cameras[0]).width,
             "frame_size": getattr(self._config.scene, self._frame_cameras[0]).width,
             "cameras": [asdict(EXTERIOR_CAMERA), asdict(WRIST_CAMERA)],
+            "assets_sha256": hashlib.sha256(USD.read_bytes()).hexdigest(),
         }
 
     def _write(self, slot: int, joints: np.ndarray, poses: np.ndarray) -> None:

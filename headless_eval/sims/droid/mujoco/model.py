@@ -1,5 +1,6 @@
 """MuJoCo model of a scene, built from the scene's description and the robot's MJCF."""
 
+import hashlib
 from importlib import resources
 
 import mujoco
@@ -35,6 +36,11 @@ _OBJECT_SOLIMP = (0.95, 0.99, 0.001, 0.5, 2.0)
 def robot_mjcf() -> str:
     """Return the robot's MJCF text."""
     return resources.files("headless_eval.sims.droid").joinpath("assets/panda_2f85.xml").read_text("utf-8")
+
+
+def robot_sha256() -> str:
+    """Return the SHA-256 of the robot's MJCF text."""
+    return hashlib.sha256(robot_mjcf().encode()).hexdigest()
 
 
 def build_model(scene: Scene) -> mujoco.MjModel:

@@ -12,7 +12,7 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
 from headless_eval.sims import divergence, gl
-from headless_eval.sims.droid.mujoco.model import TIMESTEP, build_model
+from headless_eval.sims.droid.mujoco.model import TIMESTEP, build_model, robot_sha256
 from headless_eval.sims.droid.placement import InitialState, draw_initial_state
 from headless_eval.sims.droid.scenes import (
     CONTROL_HZ,
@@ -222,6 +222,7 @@ class DroidMujoco:
         return {
             "simulator": "mujoco",
             "mujoco": mujoco.__version__,
+            "assets_sha256": robot_sha256(),
             "timestep_s": TIMESTEP,
             "substeps": SUBSTEPS,
             "control_hz": CONTROL_HZ,

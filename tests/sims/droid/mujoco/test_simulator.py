@@ -1,5 +1,6 @@
 """The DROID suite in the real simulator, with its real renderer."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
 from headless_eval.sims import gl
+from headless_eval.sims.droid.mujoco.model import robot_mjcf
 from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
 from headless_eval.sims.registry import find_suite
 from headless_eval.training.expert import Expert
@@ -160,3 +162,4 @@ def test_the_manifest_says_what_simulates_and_what_draws(simulator):
     facts = simulator.describe()
     assert facts["timestep_s"] * facts["substeps"] == pytest.approx(1 / facts["control_hz"])
     assert facts["gl_renderer"]
+    assert facts["assets_sha256"] == hashlib.sha256(robot_mjcf().encode()).hexdigest()
