@@ -84,7 +84,7 @@ class Studio:
         The arm is pushed aside in bursts; what the expert does from there teaches recovery. A chunk's entry is
         valid while every executed action before it in the chunk was the expert's own.
         """
-        from headless_eval.sims.simpler.environment import Environment
+        from headless_eval.sims.simpler.environment import Environment, Scenery
         from headless_eval.sims.simpler.simulator import state_of
         from headless_eval.training.simpler_expert import Expert
 
@@ -95,7 +95,7 @@ class Studio:
                 environment.step(np.array([*away, 1.0 if self._robot == "widowx" else -1.0]))
         expert = Expert(environment, generator)
         disturbance = Disturbance(_DISTURBED[self._robot], generator)
-        seen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        seen: dict[int, tuple[Scenery, np.ndarray]] = {}
         actions: list[np.ndarray] = []
         own: list[bool] = []
         phase, holds = int(generator.integers(STRIDE)), False
@@ -103,7 +103,7 @@ class Studio:
             if len(actions) == task.max_steps:
                 return []
             if len(actions) % STRIDE == phase:
-                seen[len(actions)] = resize(environment.picture(), image_size), state_of(environment)
+                seen[len(actions)] = environment.scenery, state_of(environment)
             action = expert.action()
             executed, undisturbed = disturbance.apply(action)
             actions.append(action)
@@ -111,14 +111,14 @@ class Studio:
             holds = environment.step(executed)
         if not holds:
             return []
-        return [
-            {
-                "exterior": picture,
-                "state": state,
-                **label(actions[step : step + horizon], own[step : step + horizon], horizon),
-            }
-            for step, (picture, state) in seen.items()
-        ]
+        # Drawn last and at one go: failures are not drawn at all, and processes that share a GPU wait less.
+        rows = []
+        for step, (scenery, state) in seen.items():
+            environment.arrange(scenery)
+            picture = resize(environment.picture(), image_size)
+            chunk = label(actions[step : step + horizon], own[step : step + horizon], horizon)
+            rows.append({"exterior": picture, "state": state, **chunk})
+        return rows
 
 
 def scattered(task: str, generator: np.random.Generator) -> Start:

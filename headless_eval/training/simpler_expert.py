@@ -38,8 +38,11 @@ class Expert:
     _GAIN = 0.35  # of what is left to the goal, a control step; the tool lags behind, so more would overshoot
     _STEP = 0.03  # metres a control step at most
     _TURN = 0.2  # radians a control step at most
-    _HOVER = 0.075  # metres above the grasp before going down
-    _AT = 0.008  # metres aside at which it goes down
+    _HOVER = 0.075  # metres above the grasp while it is aside
+    # Metres aside, and radians turned away, between which it comes down: a funnel, for where to come down is easier to
+    # learn if nothing changes all at once.
+    _FUNNEL = (0.008, 0.03)
+    _TURNED = (0.1, 0.25)
     _CLOSE_STEPS = 3
     _STAY = 8  # control steps of the last phase
 
@@ -126,6 +129,14 @@ class Expert:
     def _aside(self, position: np.ndarray, place: np.ndarray) -> float:
         return math.hypot(*(position - place)[:2])
 
+    def _funnel(self, position: np.ndarray, grasp: np.ndarray) -> np.ndarray:
+        """Return where to go before the grasp: over it while aside or turned away, down as the tool comes nearer."""
+        high = max(
+            _between(self._aside(position, grasp), *self._FUNNEL),
+            _between(self._misaligned(), *self._TURNED),
+        )
+        return grasp + np.array([0.0, 0.0, high * self._HOVER])
+
     def _misaligned(self) -> float:
         """Return how far the fingers are from opening in the chosen direction, in radians."""
         return math.acos(min(1.0, max(-1.0, float(self._present_opening() @ self._opening))))
@@ -167,24 +178,13 @@ class _PlaceExpert(Expert):
         aside, over = self._aside(position, grasp), self._aside(source, target)
         held = float(np.linalg.norm(position - grasp)) < 0.03 and 0.1 < closed < 0.95
         phase = self.phase
-        if (
-            phase == "approach"
-            and aside < self._AT
-            and position[2] < grasp[2] + 0.13
-            and self._misaligned() < 0.12
-        ):
-            return "descend"
-        if phase == "descend" and aside > 0.03:
-            return "approach"
-        if phase == "descend" and position[2] - grasp[2] < 0.006:
+        if phase == "approach" and position[2] - grasp[2] < 0.006 and aside < 0.012:
             return "close"
         if phase == "close" and self._count >= self._CLOSE_STEPS:
             return "carry" if held else "approach"
-        if phase in ("carry", "lower") and not held and self._count > 2:
+        if phase == "carry" and not held and self._count > 2:
             return "approach"
-        if phase == "carry" and over < 0.008 and source[2] > target[2] + self._rest + 0.01:
-            return "lower"
-        if phase == "lower" and source[2] < target[2] + self._rest + 0.006:
+        if phase == "carry" and over < 0.01 and source[2] < target[2] + self._rest + 0.006:
             return "release"
         if phase == "release" and self._count >= 3:
             return "done" if over < 0.03 else "approach"
@@ -193,9 +193,7 @@ class _PlaceExpert(Expert):
     def _goal(self, position: np.ndarray) -> np.ndarray:
         grasp, source, target = self._grasp(), self._source.centre, self._target.centre
         if self.phase == "approach":
-            return grasp + np.array([0.0, 0.0, self._HOVER])
-        if self.phase == "descend":
-            return grasp
+            return self._funnel(position, grasp)
         if self.phase == "close":
             return np.array([*grasp[:2], min(position[2], grasp[2] + 0.01)])
         above = target[:2] - (source - position)[:2]
@@ -203,16 +201,16 @@ class _PlaceExpert(Expert):
         if self.phase == "carry":
             # Up first: do not sweep over the table.
             high = source[2] - self._table - self._source.box[2]
-            share = 1.0 if high > 0.05 else 0.4 if high > 0.025 else 0.0
-            return np.array([*(position[:2] + share * (above - position[:2])), lifted + self._TRAVEL])
-        if self.phase == "lower":
-            return np.array([*above, lifted - 0.02])
+            share = _between(high, 0.015, 0.05)
+            down = 1.0 - _between(self._aside(source, target), 0.008, 0.045)
+            place = position[:2] + share * (above - position[:2])
+            return np.array([*place, lifted + self._TRAVEL - down * (self._TRAVEL + 0.02)])
         if self.phase == "release":
             return position
         return np.array([*position[:2], self._table + 0.16])
 
     def _gripper(self) -> float:
-        return -1.0 if self.phase in ("close", "carry", "lower") else 1.0
+        return -1.0 if self.phase in ("close", "carry") else 1.0
 
 
 class _CanExpert(Expert):
@@ -222,12 +220,13 @@ class _CanExpert(Expert):
     _STEP = 0.08
     _TURN = 0.6
     _HOVER = 0.09
-    _AT = 0.012
-    # Metres of the tool above the can's centre: standing, and lying while the fingers open along the table's x or y.
-    _STANDING, _ALONG_X, _ALONG_Y = -0.01, -0.026, -0.03
-    _CLOSE_STEPS = 5
+    _FUNNEL = (0.012, 0.04)
+    _TURNED = (0.12, 0.3)
+    # Metres of the tool above the can's centre: standing, and lying while the fingers take its ends or its sides.
+    _STANDING, _ENDS, _SIDES = -0.01, -0.015, -0.02
+    _CLOSE_STEPS = 6
     _LIFT = 0.06
-    _GENTLY = 0.05  # metres a control step with the can between the fingers, from which it slips easily
+    _GENTLY = 0.03  # metres a control step with the can between the fingers, from which it slips easily
 
     def __init__(self, environment: Environment, generator: np.random.Generator) -> None:
         super().__init__(environment, generator)
@@ -241,18 +240,21 @@ class _CanExpert(Expert):
         if abs(axis[2]) > 0.7:  # it stands: any direction will do
             flat = self._present_opening() * [1.0, 1.0, 0.0]
             return flat / np.linalg.norm(flat)
-        return self._across(axis)
+        # Across the tool's tilt, by which one finger would reach deeper than the other: then the can slips.
+        tilt = np.array(self._tool().to_transformation_matrix()[:2, 2], np.float64)
+        ends, sides = self._across(np.array([-axis[1], axis[0], 0.0])), self._across(axis)
+        return min(ends, sides, key=lambda opening: abs(float(opening[:2] @ tilt)))
 
     def _upright(self) -> np.ndarray:
         return np.stack([np.cross(self._opening, self._ahead), self._opening, self._ahead], axis=1)
 
     def _grasp(self) -> np.ndarray:
         centre = self._source.centre
-        lying = abs(float(self._source.pose.to_transformation_matrix()[2, 1])) < 0.7
+        axis = np.array(self._source.pose.to_transformation_matrix()[:3, 1], np.float64)
+        lying = abs(float(axis[2])) < 0.7
         # The fingers close 2 cm above the tool's origin.
-        along = self._ALONG_X if abs(self._opening[0]) > abs(self._opening[1]) else self._ALONG_Y
-        lower = along if lying else self._STANDING
-        return centre + np.array([0.0, 0.0, lower])
+        across = self._ENDS if abs(float(axis @ self._opening)) > 0.7 else self._SIDES
+        return centre + np.array([0.0, 0.0, across if lying else self._STANDING])
 
     def _advance(self, position: np.ndarray) -> str:
         grasp = self._grasp()
@@ -260,16 +262,7 @@ class _CanExpert(Expert):
         far = float(np.linalg.norm(position - grasp))
         _, _, closed = self._environment.pose
         phase = self.phase
-        if (
-            phase == "approach"
-            and aside < self._AT
-            and position[2] < grasp[2] + 0.18
-            and self._misaligned() < 0.15
-        ):
-            return "descend"
-        if phase == "descend" and aside > 0.035:
-            return "approach"
-        if phase == "descend" and position[2] - grasp[2] < 0.01:
+        if phase == "approach" and position[2] - grasp[2] < 0.01 and aside < 0.02:
             return "close"
         if phase == "close" and self._count >= self._CLOSE_STEPS:
             return "lift" if closed > 0.3 else "close"
@@ -280,7 +273,7 @@ class _CanExpert(Expert):
     def _goal(self, position: np.ndarray) -> np.ndarray:
         grasp = self._grasp()
         if self.phase == "approach":
-            return grasp + np.array([0.0, 0.0, self._HOVER])
+            return self._funnel(position, grasp)
         if self.phase == "lift":
             return np.array([*position[:2], self._environment.first[self._source.name][2] + self._LIFT])
         return grasp
@@ -290,6 +283,11 @@ class _CanExpert(Expert):
 
     def _gripper(self) -> float:
         return 1.0 if self.phase in ("close", "lift") else -1.0
+
+
+def _between(value: float, low: float, high: float) -> float:
+    """Return how far a value is on its way from low (0) to high (1)."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 def _turn_between(now: np.ndarray, goal: np.ndarray) -> np.ndarray:

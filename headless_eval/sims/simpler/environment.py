@@ -68,6 +68,19 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True)
+class Scenery:
+    """Where everything that moves is.
+
+    Args:
+        qpos: positions of the robot's joints.
+        poses: of the objects: position (m) and orientation (w, x, y, z), (objects, 7).
+    """
+
+    qpos: np.ndarray
+    poses: np.ndarray
+
+
 class Environment:
     """An episode.
 
@@ -181,6 +194,19 @@ class Environment:
         hidden = ("dummy_sink_target_plane",)
         shown |= {self._id(body.entity) for name, body in self.objects.items() if name not in hidden}
         return colour, np.isin(ids, list(shown))
+
+    @property
+    def scenery(self) -> Scenery:
+        """Return where everything that moves is now."""
+        assert self.cabinet is None, "the cabinet's joints are not part of it"
+        poses = [np.concatenate([body.pose.p, body.pose.q]) for body in self.objects.values()]
+        return Scenery(self.robot.qpos, np.stack(poses))
+
+    def arrange(self, scenery: Scenery) -> None:
+        """Put everything where it was, to draw it; what moved on is lost."""
+        self.robot.articulation.set_qpos(scenery.qpos)
+        for body, pose in zip(self.objects.values(), scenery.poses, strict=True):
+            body.place(sapien.Pose(pose[:3], pose[3:]))
 
     def evaluate(self) -> bool:
         """Return whether the predicate holds after the last physics step, and take note of it."""
