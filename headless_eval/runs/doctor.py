@@ -18,7 +18,7 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy, load_policy
 from headless_eval.policies.adapter import declared_of
 from headless_eval.policies.baselines import BASELINES
-from headless_eval.policies.checks import FAILED, OK, WARNING, Check
+from headless_eval.policies.checks import FAILED, OK, SKIPPED, WARNING, Check
 from headless_eval.policies.device import check_device
 from headless_eval.policies.registry import find_claimant, find_family, find_policy
 from headless_eval.policies.trained_on import read_trained_on
@@ -191,8 +191,8 @@ def _drawing(device: str) -> Check:
     """Check whether EGL can draw while this CUDA device computes; a run draws in software where it cannot."""
     name = "EGL, CUDA"
     outcome = egl_beside_cuda.try_it(device)
-    if outcome.well:
-        return Check(name, OK, outcome.text)
+    if outcome.well is not False:
+        return Check(name, SKIPPED if outcome.well is None else OK, outcome.text)
     return Check(
         name,
         WARNING,

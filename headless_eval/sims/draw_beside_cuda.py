@@ -6,6 +6,8 @@ import threading
 from collections.abc import Sequence
 from time import monotonic
 
+from headless_eval.sims.egl_beside_cuda import NOT_TRIED
+
 _PICTURES, _DRAWING_SECONDS, _SIDE = 1000, 5.0, 224
 _SCENE = """
 <mujoco>
@@ -20,7 +22,7 @@ _SCENE = """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw pictures while torch computes; print how many and by what, and return 0."""
+    """Draw pictures while torch computes; print how many and by what, and return the exit status."""
     parser = argparse.ArgumentParser(description="Draw pictures by EGL while torch computes, in one process.")
     parser.add_argument("--device", default="cuda", help="what torch computes on (default: cuda)")
     parser.add_argument(
@@ -31,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     # CUDA first, as in a run: the policy is loaded before the simulator starts.
-    numbers = torch.randn(512, 512, device=chosen.device)
+    try:
+        numbers = torch.randn(512, 512, device=chosen.device)
+        (numbers @ numbers).cpu()
+    except (RuntimeError, AssertionError) as error:  # torch raises the latter where it was built without CUDA
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return NOT_TRIED
     from headless_eval.sims import gl
 
     gl.load_mujoco("gpu")

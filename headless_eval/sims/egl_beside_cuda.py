@@ -15,6 +15,8 @@ SECONDS = 60.0
 """The child's time limit; most of what it needs is the import of torch."""
 _PROGRAM = "headless_eval.sims.draw_beside_cuda"
 _WELL = "drew "  # begins what the program says at its end
+NOT_TRIED = 3
+"""The program's exit status where it cannot compute: the GPU's memory is full, say, or takes one process alone."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,11 @@ class Outcome:
     """How the trial ended.
 
     Args:
-        well: whether all was drawn and computed.
+        well: whether all was drawn and computed; None: the child could not compute, so nothing was tried.
         text: what happened, as a part of a sentence.
     """
 
-    well: bool
+    well: bool | None
     text: str
 
 
@@ -57,7 +59,9 @@ def try_it(device: str = "cuda", seconds: float = SECONDS, command: Sequence[str
     if child.returncode < 0:
         return Outcome(False, f"aborts ({signal.Signals(-child.returncode).name})")
     lines = said.splitlines()
+    last = (complained.strip().splitlines() or ["no word of why"])[-1]
+    if child.returncode == NOT_TRIED:
+        return Outcome(None, f"was not tried: {last}")
     if child.returncode or not lines or not lines[-1].startswith(_WELL):
-        last = (complained.strip().splitlines() or ["no word of why"])[-1]
         return Outcome(False, f"fails (exit status {child.returncode}: {last})")
     return Outcome(True, lines[-1])

@@ -105,7 +105,7 @@ def _choose_renderer(render: Render | None) -> None:
         _draw_in_software("--render software")
     elif render is None and os.environ.get("MUJOCO_GL") == "egl" and _uses_cuda():
         outcome = egl_beside_cuda.try_it()
-        if not outcome.well:
+        if outcome.well is False:
             why = f"EGL beside CUDA {outcome.text}"
             _draw_in_software(why)
             _log.warning("%s: pictures are drawn in software, slower but safe (--render gpu would not)", why)

@@ -7,7 +7,7 @@ import pytest
 
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
-from headless_eval.policies.checks import OK, WARNING
+from headless_eval.policies.checks import OK, SKIPPED, WARNING
 from headless_eval.runs import doctor
 from headless_eval.runs.pitfalls.known import PITFALLS
 from headless_eval.sims import egl_beside_cuda
@@ -76,11 +76,11 @@ def test_a_simulator_that_cannot_start_is_said(monkeypatch, fit_file, capsys):
 
 
 def test_drawing_beside_cuda_is_tried_and_its_failure_told(monkeypatch):
-    outcomes = iter(
-        [egl_beside_cuda.Outcome(False, "aborts (SIGABRT)"), egl_beside_cuda.Outcome(True, "drew 9")]
-    )
+    told = [(False, "aborts (SIGABRT)"), (True, "drew 9 pictures"), (None, "was not tried: no memory")]
+    outcomes = (egl_beside_cuda.Outcome(*one) for one in told)
     monkeypatch.setattr(egl_beside_cuda, "try_it", lambda device: next(outcomes))
     check = doctor._drawing("cuda:0")
     assert check.status == WARNING
     assert "EGL beside CUDA aborts (SIGABRT)" in check.text
     assert doctor._drawing("cuda:0").status == OK
+    assert doctor._drawing("cuda:0").status == SKIPPED

@@ -19,6 +19,11 @@ def child(code):
         ("import os; os.abort()", False, "aborts (SIGABRT)"),
         ("import os; os.kill(os.getpid(), 11)", False, "aborts (SIGSEGV)"),
         ("raise SystemExit('no EGL device')", False, "fails (exit status 1: no EGL device)"),
+        (
+            "import sys; print('out of memory', file=sys.stderr); sys.exit(3)",
+            None,
+            "was not tried: out of memory",
+        ),
         ("print('all is well')", False, "fails (exit status 0"),
         (
             "print('warm-up'); print('drew 9 pictures in 1.0 s by a GPU')",
@@ -29,7 +34,7 @@ def child(code):
 )
 def test_how_a_child_ends_is_told(code, well, told):
     outcome = egl_beside_cuda.try_it(command=child(code))
-    assert outcome.well == well
+    assert outcome.well is well
     assert told in outcome.text
 
 
@@ -55,7 +60,9 @@ def test_the_program_draws_while_torch_computes_here_on_the_cpu():
     assert "products on cpu" in outcome.text
 
 
-def test_the_program_says_why_it_cannot():
-    done = python("from headless_eval.sims.draw_beside_cuda import main; main(['--device', 'nowhere'])")
-    assert done.returncode == 1
-    assert "nowhere" in done.stderr
+def test_the_program_says_why_it_cannot_compute():
+    done = python(
+        "from headless_eval.sims.draw_beside_cuda import main; raise SystemExit(main(['--device', 'no']))"
+    )
+    assert done.returncode == egl_beside_cuda.NOT_TRIED
+    assert "device" in done.stderr

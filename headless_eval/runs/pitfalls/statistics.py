@@ -19,6 +19,9 @@ _WRONG_FORM, _RIGHT_FORM = 0.25, 0.05
 """How many ranges beyond the range a rotation lies, at least if it is written wrongly, at most if it is not."""
 _NOT_UNIT = 0.01
 _DEVIATIONS = 2.33  # of a normal distribution's 1st and 99th percentile
+_THE_RIGHT_ONES = (
+    "use the statistics that the checkpoint was trained with, of this robot (its asset id or unnorm_key)"
+)
 _BEYOND = 0.05
 """The share of normalised actions beyond 1.5 that quantiles leave to chance: 2 % lie beyond 1 by definition."""
 
@@ -34,6 +37,13 @@ def another_robot(evidence: Evidence) -> Finding:
             "compare its normalised state with -1 to 1, dimension by dimension",
         )
     states = _states(evidence)
+    if len(stats) < states.shape[1]:
+        return Finding(
+            "another_robot",
+            WARNING,
+            f"the statistics are of {len(stats)} numbers, the state has {states.shape[1]}",
+            _THE_RIGHT_ONES,
+        )
     beyond = _beyond(stats, states)
     if best := _best_form(evidence, stats, beyond):
         beyond = np.minimum(beyond, best[1])  # `rotation` tells of these
@@ -53,7 +63,7 @@ def another_robot(evidence: Evidence) -> Finding:
         "another_robot",
         WARNING,
         f"{len(outside)} of {states.shape[1]} numbers of the first states lie far from training's: {'; '.join(texts)}",
-        "use the statistics that the checkpoint was trained with, of this robot (its asset id or unnorm_key)",
+        _THE_RIGHT_ONES,
     )
 
 
@@ -72,11 +82,11 @@ def rotation(evidence: Evidence) -> Finding:
                     "a part of the state is in another place than the robot's contract says",
                 )
     stats = evidence.state_stats
-    if stats is None:
+    if stats is None or len(stats) < _states(evidence).shape[1]:
         return Finding(
             "rotation",
             UNKNOWN,
-            "the policy does not show its statistics",
+            "the policy shows no statistics of this state",
             "compare the rotation of a first state with one of training: order, sign, angle above π",
         )
     best = _best_form(evidence, stats, _beyond(stats, _states(evidence)))
@@ -112,7 +122,7 @@ def quantiles(evidence: Evidence) -> Finding:
         return Finding(
             "quantiles", WARNING, f"by {way}, but openpi's {kind} are trained with {other}", change
         )
-    if by_quantiles:
+    if by_quantiles and len(stats) >= evidence.replies.shape[2]:
         relative = evidence.replies - evidence.relative_mask * _padded(evidence)
         normal = stats.normalize(relative, use_quantiles=True)
         share = float((np.abs(normal) > 1.5).mean())
@@ -134,8 +144,10 @@ def other_normalisation(evidence: Evidence) -> tuple[Any, Any] | None:
     if any(of.q01 is None for of in (of_state, of_actions)):
         return None
     dims, mask = evidence.robot.state_dims, evidence.relative_mask
-    if len(evidence.state_numbers(evidence.observations[0])) != dims:
+    if len(evidence.state_numbers(evidence.observations[0])) != dims or len(of_state) < dims:
         return None  # the statistics count other numbers than the robot's
+    if len(of_actions) < len(mask):
+        return None
 
     def observe(obs: Mapping[str, Any]) -> dict[str, Any]:
         state = evidence.group_of_state(obs)

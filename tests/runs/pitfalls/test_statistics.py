@@ -9,12 +9,16 @@ from pitfall_cases import HOME, Keeper, Shown, Wrapped, evidence, findings, stat
 
 from headless_eval.policies.checks import FAILED, OK, UNKNOWN, WARNING
 from headless_eval.policies.norm_stats import NormStats, make_norm_stats
+from headless_eval.policies.open_pi_zero.adapters import bridge_state
 from headless_eval.policies.registry import BUNDLED
 from headless_eval.runs.pitfalls import statistics
 
 # Where SimplerEnv's original puts Google's robot at first: position, quaternion (w last), closedness.
 GOOGLE = np.array([0.439, -0.218, 0.962, -0.604, 0.780, -0.032, 0.160, 0.0])
+# The WidowX: position, quaternion (w first), openness; its policy knows the rotation by three angles.
+WIDOWX = np.array([0.292, -0.006, 0.135, 0.6867, 0.0053, 0.7269, -0.0081, 1.0])
 LIBERO = np.array([-0.05, 0.03, 0.17, 3.14, 0.0, -0.08, 0.0388, -0.0388])
+STILL = np.tile(HOME, (10, 1))
 
 
 class Reader:
@@ -35,6 +39,12 @@ def google(state):
     return evidence(Reader(path), Shown(observed(state)), suite="simpler_fractal")
 
 
+def widowx(state):
+    policy = Reader(files("headless_eval.policies.open_pi_zero") / "statistics" / "bridge.json")
+    policy.state_numbers = lambda obs: bridge_state(obs["observation/state"].astype(float))
+    return evidence(policy, Shown(observed(state)), suite="simpler_bridge")
+
+
 def libero(state):
     path = BUNDLED / "pi0-libero-tiny" / "assets" / "libero" / "norm_stats.json"
     return evidence(Reader(path), Shown(observed(state)), suite="libero_object")
@@ -48,6 +58,7 @@ def test_states_of_training_are_no_finding():
     for probe in (statistics.another_robot, statistics.rotation):
         assert probe(google(GOOGLE)).status == OK
         assert probe(libero(LIBERO)).status == OK
+        assert probe(widowx(WIDOWX)).status == OK
     assert findings()["another_robot"].status == OK
 
 
@@ -64,6 +75,7 @@ def test_statistics_of_another_robot_are_found():
     ("make", "state", "told"),
     [
         (google, np.r_[GOOGLE[:3], np.roll(GOOGLE[3:7], 1), 0.0], "w last instead of first"),
+        (widowx, np.r_[WIDOWX[:3], np.roll(WIDOWX[3:7], -1), 1.0], "w first instead of last"),
         (
             libero,
             np.r_[LIBERO[:3], LIBERO[3:6] * (1 - 2 * np.pi / np.linalg.norm(LIBERO[3:6])), LIBERO[6:]],
@@ -87,6 +99,18 @@ def test_the_sign_of_a_quaternion_that_training_always_had_is_found():
 
 def test_a_quaternion_that_is_none_is_found():
     assert statistics.rotation(google(GOOGLE * 0.5)).status == FAILED
+
+
+def test_statistics_of_fewer_numbers_than_the_state_are_found():
+    short = stats(np.zeros(6), np.ones(6), 0.4)
+    found = findings(
+        Keeper(norm_stats={**Keeper().norm_stats, "state": short}, infer=lambda obs: {"actions": STILL})
+    )
+    assert found["another_robot"].status == WARNING
+    assert "of 6 numbers, the state has 8" in found["another_robot"].text
+    shown = libero(LIBERO)
+    shown.policy.policy.norm_stats = {"state": short}
+    assert statistics.rotation(shown).status == UNKNOWN
 
 
 def test_quantiles_for_mean_and_deviation_are_found_by_the_size_of_what_the_model_says():
