@@ -96,6 +96,13 @@ def rehearse(evidence: Evidence, found: Mapping[str, Finding], seconds: float) -
         found: the findings without episodes, by pitfall; what is suspected there is altered first.
         seconds: the time for all; 0 runs no episode.
     """
+    found = _rehearsed(evidence, found, seconds)
+    if len(evidence.robot.cameras) < 2:
+        found["cameras"] = Finding("cameras", OK, "the robot has one camera")
+    return found
+
+
+def _rehearsed(evidence: Evidence, found: Mapping[str, Finding], seconds: float) -> dict[str, Finding]:
     deadline = perf_counter() + seconds
     by_hand = "compare the first picture of a run's video with one of training"
     if all_equal(evidence):

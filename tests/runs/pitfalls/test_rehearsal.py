@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from pitfall_cases import EXTERIOR, JOINTS, WRIST, Arm, Keeper, Wrapped, evidence, findings
+from pitfall_cases import EXTERIOR, JOINTS, WRIST, Arm, Keeper, Shown, Wrapped, evidence, findings, picture
 
 from headless_eval.policies.checks import FAILED, OK, UNKNOWN
-from headless_eval.runs.pitfalls.rehearsal import alterations
+from headless_eval.runs.pitfalls.rehearsal import alterations, rehearse
 
 
 def pictures(change):
@@ -79,3 +79,16 @@ def test_what_is_suspected_is_altered_first():
     names = [way.pitfall for way in alterations(evidence())]
     assert names[0] == "turned"
     assert {"turned", "gripper", "relative", "quantiles", "cameras"} == set(names)
+
+
+def test_one_camera_cannot_be_swapped():
+    class Still:
+        stateless = True
+
+        def infer(self, obs):
+            return {"actions": np.zeros((4, 7))}
+
+    shown = Shown(
+        {"observation/state": np.zeros(8, np.float32), "observation/image": picture(1), "prompt": "pick"}
+    )
+    assert rehearse(evidence(Still(), shown, suite="simpler_bridge"), {}, 0)["cameras"].status == OK
