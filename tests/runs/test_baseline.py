@@ -53,7 +53,7 @@ def test_the_baseline_runs_first_and_everything_compares_with_it(folder, tmp_pat
     main(["gate", str(folder), "--max-drop", "0.9"])
     judged = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
     assert "what the others are compared with" in judged[BASELINE]
-    assert "pairs" in judged["float32"]
+    assert "paired episodes" in judged["float32"]
 
     copy = shutil.copytree(folder, tmp_path / "copy")
     assert all(row.comparison.difference == 0 for row in compare_two(run, RunDirectory.open(copy)).rows)
