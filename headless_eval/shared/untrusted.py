@@ -6,6 +6,7 @@ those become visible escapes such as ``\\x1b``.
 
 import math
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -24,6 +25,7 @@ DEPTH = 64
 """The most tables and lists within each other."""
 
 _MOST = 2**64
+_NOT_FINITE = re.compile(r"[\s:\[,-](NaN|Infinity)\b")
 
 
 def parse_json(content: bytes | str) -> Any:
@@ -37,6 +39,10 @@ def parse_json(content: bytes | str) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except msgspec.MsgspecError as error:
+        text = content.decode(errors="replace") if isinstance(content, bytes) else content
+        # Python writes them, though JSON has none.
+        if _NOT_FINITE.search(text):
+            raise ValueError("not JSON: it holds NaN or Infinity; finite numbers are needed") from None
         raise ValueError(f"not JSON: {str(error).removeprefix('JSON is malformed: ')}") from None
     except UnicodeError:
         raise ValueError("not JSON: its text is not UTF-8") from None

@@ -124,3 +124,9 @@ def test_numbers_are_made_of_numbers_alone() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             convert(table, Point)
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', b"[1, -Infinity]"])
+def test_what_python_writes_for_no_number_is_named(text):
+    with pytest.raises(ValueError, match="NaN or Infinity"):
+        parse_json(text)
