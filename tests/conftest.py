@@ -1,5 +1,6 @@
 """Fixtures for tests that run the real suite with a real policy."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from headless_eval.policies.registry import list_policies
 from headless_eval.sims import gl
 
 gl.choose_backend()  # tests import modules that import mujoco
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory):
+    """A folder of the tests' own for what the program remembers of its user."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture

@@ -64,6 +64,12 @@ GROUPS = {
             "config.results:GateConfig",
             "report.gate:gate",
         ),
+        "trust": Command(
+            "DIR",
+            "let a run from elsewhere name code and addresses that you have not used yet",
+            "config.results:TrustConfig",
+            "runs.trust:trust",
+        ),
         "certify": Command(
             "DIR",
             "one small file by which others can check a run: hashes, statistics, a signature",

@@ -44,6 +44,19 @@ class ReportConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustConfig(Settings):
+    """Let a run from elsewhere name code and addresses that you have not used yet.
+
+    The folder of a run names the policy, the suite and the methods that were used. If they are somebody's own code, or
+    a server, `run --resume`, `verify`, `certify`, `sensitivity` and exports that simulate refuse them, until you have
+    used them in a run of your own, or trust the run. Look at the names first: such code can do whatever you can.
+    """
+
+    directory: Annotated[Path, flag("DIR", positional=True)]
+    """Folder of the run, or of a matrix of runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CertifyConfig(Settings):
     """Write a certificate of a run: one small file, from which others can check what the run claims.
 

@@ -22,6 +22,7 @@ from headless_eval.results.journal import JournalWriter, is_being_written, read_
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.results.stated import check_stated
 from headless_eval.results.stopping import Stopping, stopping_of
+from headless_eval.shared.consent import distrust
 from headless_eval.shared.files import Folder, is_inside, try_folder
 from headless_eval.shared.untrusted import content_of, parse_json
 
@@ -123,6 +124,9 @@ class RunDirectory:
         except OSError:
             raise _holds_no_run(Path(path)) from None
         manifest = _read_manifest(folder)
+        named = [one.get("dtype") for one in manifest["variants"]]
+        for settings in ({"suite": manifest.get("suite"), "dtypes": named}, manifest.get("settings")):
+            distrust(settings, folder.path)
         return cls(folder, manifest, JournalWriter(folder) if write else None)
 
     @property

@@ -18,6 +18,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from headless_eval.errors import UserError
+from headless_eval.shared import consent
 from headless_eval.shared.foreign import foreign_code
 from headless_eval.shared.suggest import unknown
 
@@ -94,8 +95,10 @@ def load_module(place: Place, what: str) -> ModuleType:
         what: the thing that is looked for, for messages.
 
     Raises:
-        UserError: the module does not exist, or importing it fails; the message names the line.
+        UserError: the module does not exist, or importing it fails; the message names the line. Or a run's folder named
+            it, and the user did not yet, see ``consent``.
     """
+    consent.check(place.module if place.path is None else str(place.path))
     folder = str(Path.cwd() if place.path is None else place.path.parent)
     if folder not in sys.path and (place.path is not None or "" not in sys.path):
         sys.path.append(folder)  # for good: functions import what lies beside their file when they are called

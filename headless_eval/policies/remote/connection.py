@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from headless_eval.errors import LostConnection, StopRun, UserError
 from headless_eval.policies.remote.wire import LARGEST, BadMessage, unpack
+from headless_eval.shared import consent
 from headless_eval.shared.program import install
 
 _log = logging.getLogger(__name__)
@@ -118,8 +119,10 @@ def connect(address: str, patience: float) -> Connection:
 
     Raises:
         StopRun: the server could not be reached for so long.
-        UserError: the server refuses the connection, does not speak the protocol, or websockets is missing.
+        UserError: the server refuses the connection, does not speak the protocol, or websockets is missing; or a run's
+            folder named the address, and the user did not yet, see ``consent``.
     """
+    consent.check(address)
     exceptions = _websockets().exceptions
     deadline, pause, told = monotonic() + patience, _PAUSE, False
     while True:
