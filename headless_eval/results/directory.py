@@ -124,7 +124,7 @@ class RunDirectory:
         except OSError:
             raise _holds_no_run(Path(path)) from None
         manifest = _read_manifest(folder)
-        named = [one.get("dtype") for one in manifest["variants"]]
+        named = [text for one in manifest["variants"] for text in one.values()]
         for settings in ({"suite": manifest.get("suite"), "dtypes": named}, manifest.get("settings")):
             distrust(settings, folder.path)
         return cls(folder, manifest, JournalWriter(folder) if write else None)

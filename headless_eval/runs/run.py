@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from headless_eval.config.run import RunConfig
-from headless_eval.config.stored import run_with, to_table
+from headless_eval.config.stored import run_with
 from headless_eval.config.variants import settings_for
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
@@ -37,7 +37,7 @@ from headless_eval.runs.execution import Execution, Outcome
 from headless_eval.runs.guest import untouched
 from headless_eval.runs.progress import duration, print_event
 from headless_eval.runs.resume import check_unchanged, remaining_trials, settings_of, whole_run
-from headless_eval.shared.consent import remember
+from headless_eval.shared.consent import remember_used
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import new_console
 from headless_eval.shared.text import plural
@@ -159,7 +159,7 @@ def _prepare(evaluator: Evaluator, console: Console) -> Iterator[RunDirectory]:
         with console.status(Text(f"Loading {config.policy}")) as status:
             began = perf_counter()
             policy = evaluator.load_policy()
-            remember(to_table(config))  # by now nothing of it was refused
+            remember_used()  # by now nothing of it was refused
             policy.packdir = config.packdir
             loaded = perf_counter()
             evaluator.start_simulator()

@@ -7,7 +7,7 @@ from headless_eval.config.results import TrustConfig
 from headless_eval.errors import UserError
 from headless_eval.results import RunDirectory
 from headless_eval.runs.resume import MATRIX, is_matrix
-from headless_eval.shared.consent import remember
+from headless_eval.shared.consent import remember, texts_in
 from headless_eval.shared.untrusted import read_json
 
 
@@ -17,10 +17,11 @@ def trust(config: TrustConfig) -> int:
     Raises:
         UserError: the folder holds no run and no matrix, or damaged ones.
     """
-    names = [name for settings in _settings(config.directory) for name in remember(settings)]
-    for name in dict.fromkeys(names):
-        print(f"trusted from now on: {name}")
-    if not names:
+    texts = dict.fromkeys(text for settings in _settings(config.directory) for text in texts_in(settings))
+    remember(texts)
+    for text in texts:
+        print(f"trusted from now on: {text}")
+    if not texts:
         print(f"{config.directory} names no code of others and no address")
     return 0
 

@@ -1,13 +1,15 @@
-"""Code and addresses that a run's folder names: used only if the user has named them before, on this machine.
+"""Code and addresses that a run's folder names: used only if the user has used them before, on this machine.
 
 A folder of results may come from anybody, and its manifest names the policy, the suite and the methods that were used.
-Whoever goes on with it or verifies it would run that code. So what a manifest names is noted by ``distrust``, and
-``check`` refuses it, unless a run of the user's own began with it, or ``headless-eval trust DIR`` said so: ``remember``
-keeps the names in ``$XDG_STATE_HOME/headless-eval/named``, and in the environment of child processes.
+Whoever goes on with it or verifies it would run that code. So its texts are noted by ``distrust``, and where code is
+imported or a connection is made, what such a text could mean is refused: how a text is read matters nowhere but there.
+What a run of the user's own began with is kept by ``remember_used``, and ``headless-eval trust DIR`` keeps a folder's
+texts: in ``$XDG_STATE_HOME/headless-eval/named``, and in the environment of child processes.
 """
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,75 +18,87 @@ from headless_eval.errors import UserError
 
 _VARIABLE = "HEADLESS_EVAL_NAMED"
 _told: dict[str, Path] = {}
+_used: dict[str, None] = {}
 
 
-def named_in(settings: Any) -> Iterator[str]:
-    """Yield the code and the addresses that a run's settings name: modules, Python files and URLs.
-
-    Installed packages' policies, suites and methods have names without a colon and are not among them.
-    """
+def texts_in(settings: Any) -> Iterator[str]:
+    """Yield the texts of a run's settings that can name code or an address."""
     if not isinstance(settings, Mapping):  # a damaged file's
         return
     for key in ("policy", "suite", "dtypes", "variant"):
         values = settings.get(key)
         for text in values if isinstance(values, list | tuple) else [values]:
-            if isinstance(text, str):
-                yield from _named_by(text, folder=key == "suite")
+            # A suite may be a folder; everything else that is no name of ours has a colon.
+            if isinstance(text, str) and set(text) & set(":/." if key == "suite" else ":"):
+                yield text
 
 
 def distrust(settings: Any, folder: Path) -> None:
-    """Note what a run's settings name; a folder is what the message of ``check`` names."""
-    for name in named_in(settings):
-        _told.setdefault(name, folder)
+    """Note the texts of a run's settings; a folder is what the message of a refusal names."""
+    for text in texts_in(settings):
+        _told.setdefault(text, folder)
 
 
-def check(name: str) -> None:
-    """Refuse a module, a file or an address that only a run's folder has named.
+def check_code(path: Path | None, module: str, attribute: str) -> None:
+    """Refuse code that a run's folder may have named.
+
+    Args:
+        path: of a Python file; None for a module that is imported by its name.
+        module: the module's name.
+        attribute: what of it is used.
 
     Raises:
-        UserError: the user has not named it yet; the message says how to.
+        UserError: the user has not used it yet; the message says how to allow it.
     """
-    folder = _told.get(name)
-    if folder is not None and name not in _remembered():
-        raise UserError(
-            f"the run {folder} names code or an address that you have not used before: {name}; look at it, and if you "
-            f"trust it: headless-eval trust {folder}"
-        )
+    if path is None:
+        _check(f"{module}:{attribute}", lambda text: module in text)
+    else:  # a link's name says nothing of its target's
+        _check(f"{path}:{attribute}", lambda text: "/" in text or ".py" in text or not text.strip("."))
 
 
-def remember(settings: Any) -> list[str]:
-    """Keep what settings name, because the user named it; return all names."""
-    names = list(named_in(settings))
-    new = [name for name in names if name not in _remembered()]
+def check_address(address: str) -> None:
+    """Refuse an address that a run's folder may have named; errors as of ``check_code``."""
+    _check(address, lambda text: "://" in text)
+
+
+def remember_used() -> None:
+    """Keep what this process has used: none of it was refused."""
+    remember(_used)
+
+
+def remember(names: Iterable[str]) -> None:
+    """Keep code, addresses, or texts of a run's settings, for this process, its children and later ones."""
+    known = _remembered()
+    new = [json.dumps(name) for name in dict.fromkeys(names) if name not in known]
     if new:
         os.environ[_VARIABLE] = "\n".join([*os.environ.get(_VARIABLE, "").splitlines(), *new])
-        with suppress(OSError):  # a home that cannot be written: known to this process and its children
+        with suppress(OSError, RuntimeError):  # no home, or one that cannot be written
             _file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with open(_file(), "a", encoding="utf-8") as file:
-                file.writelines(f"{name}\n" for name in new)
-    return names
+                file.writelines(f"{line}\n" for line in new)
 
 
-def _named_by(text: str, folder: bool) -> Iterator[str]:
-    if "://" in text:
-        yield text
-        return
-    for part in text.split("+"):
-        where = part.partition("(")[0].rpartition(":")[0].strip()
-        if where.endswith(".py"):
-            yield str(Path(where).expanduser().resolve())
-        elif where:
-            yield where
-    if folder and ":" not in text and ("/" in text or text.endswith(".py") or text in (".", "..")):
-        path = Path(text).expanduser()
-        yield str((path if text.endswith(".py") else path / "suites.py").resolve())
+def _check(name: str, may_mean: Callable[[str], bool]) -> None:
+    known = _remembered() if _told else set()
+    if name not in known:
+        for text, folder in _told.items():
+            if may_mean(text) and text not in known:
+                raise UserError(
+                    f"the run {folder} names code or an address that you have not used before ({text!r:.200}); look at "
+                    f"it, and if you trust it: headless-eval trust {folder}"
+                )
+    _used[name] = None
 
 
 def _remembered() -> set[str]:
-    kept = set(os.environ.get(_VARIABLE, "").splitlines())
-    with suppress(OSError, UnicodeError):
-        kept |= set(_file().read_text(encoding="utf-8").splitlines())
-    return kept
+    lines = os.environ.get(_VARIABLE, "").splitlines()
+    with suppress(OSError, RuntimeError, UnicodeError):
+        lines += _file().read_text(encoding="utf-8").splitlines()
+    found = set()
+    for line in lines:
+        with suppress(ValueError):  # a line that was cut, or written by hand
+            found.add(str(json.loads(line)))
+    return found
 
 
 def _file() -> Path:

@@ -98,7 +98,7 @@ def load_module(place: Place, what: str) -> ModuleType:
         UserError: the module does not exist, or importing it fails; the message names the line. Or a run's folder named
             it, and the user did not yet, see ``consent``.
     """
-    consent.check(place.module if place.path is None else str(place.path))
+    consent.check_code(*place)
     folder = str(Path.cwd() if place.path is None else place.path.parent)
     if folder not in sys.path and (place.path is not None or "" not in sys.path):
         sys.path.append(folder)  # for good: functions import what lies beside their file when they are called

@@ -16,6 +16,7 @@ def theirs(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv(consent._VARIABLE, "")
     monkeypatch.setattr(consent, "_told", {})
+    monkeypatch.setattr(consent, "_used", {})
     monkeypatch.chdir(tmp_path)
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     change(run, policy="subprocess:getoutput", policy_args=[f"cmd='touch {tmp_path}/ran'"])
@@ -57,7 +58,7 @@ def test_no_module_that_a_manifest_names_is_imported(theirs, tmp_path, words, ke
 
 def test_trusting_a_run_names_what_it_trusts_and_lets_it_go_on(theirs, tmp_path, capsys):
     assert main(["trust", "run"]) == 0
-    assert "trusted from now on: subprocess" in capsys.readouterr().out
+    assert "trusted from now on: subprocess:getoutput" in capsys.readouterr().out
     main(["verify", "run"])
     assert (tmp_path / "ran").exists()
 

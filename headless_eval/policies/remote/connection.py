@@ -122,7 +122,7 @@ def connect(address: str, patience: float) -> Connection:
         UserError: the server refuses the connection, does not speak the protocol, or websockets is missing; or a run's
             folder named the address, and the user did not yet, see ``consent``.
     """
-    consent.check(address)
+    consent.check_address(address)
     exceptions = _websockets().exceptions
     deadline, pause, told = monotonic() + patience, _PAUSE, False
     while True:
