@@ -22,7 +22,7 @@ from headless_eval.results.journal import JournalWriter, is_being_written, read_
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.results.stated import check_stated
 from headless_eval.results.stopping import Stopping, stopping_of
-from headless_eval.shared.consent import distrust
+from headless_eval.shared.consent import distrust, texts_of
 from headless_eval.shared.files import Folder, is_inside, try_folder
 from headless_eval.shared.untrusted import content_of, parse_json
 
@@ -124,9 +124,7 @@ class RunDirectory:
         except OSError:
             raise _holds_no_run(Path(path)) from None
         manifest = _read_manifest(folder)
-        named = [text for one in manifest["variants"] for text in one.values()]
-        for settings in ({"suite": manifest.get("suite"), "dtypes": named}, manifest.get("settings")):
-            distrust(settings, folder.path)
+        distrust(texts_of(manifest), folder.path)
         return cls(folder, manifest, JournalWriter(folder) if write else None)
 
     @property

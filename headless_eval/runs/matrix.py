@@ -17,7 +17,7 @@ from headless_eval.report import summarize_run
 from headless_eval.results import RunDirectory, default_folder
 from headless_eval.runs.resume import MATRIX, is_matrix, settings_of
 from headless_eval.runs.run import run
-from headless_eval.shared.consent import distrust
+from headless_eval.shared.consent import distrust, texts_in
 from headless_eval.shared.files import is_name, replacing
 from headless_eval.shared.program import command
 from headless_eval.shared.terminal import Listing, new_console
@@ -98,7 +98,7 @@ def resume_matrix(folder: Path, change: Callable[[RunConfig], RunConfig]) -> int
             if not is_name(entry["label"]):
                 raise ValueError(f"the label {entry['label']!r} is not the name of a folder")
             there = (folder / entry["label"] / "manifest.json").is_file()
-            distrust(entry["settings"], folder)
+            distrust(texts_in(entry["settings"]), folder)
             kept = settings_of(folder / entry["label"]) if there else run_settings(entry["settings"])
             cells.append(Cell(entry["label"], entry["axes"], change(kept)))
     except (OSError, ValueError, KeyError, TypeError) as error:

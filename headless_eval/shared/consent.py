@@ -33,9 +33,16 @@ def texts_in(settings: Any) -> Iterator[str]:
                 yield text
 
 
-def distrust(settings: Any, folder: Path) -> None:
-    """Note the texts of a run's settings; a folder is what the message of a refusal names."""
-    for text in texts_in(settings):
+def texts_of(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts of a run's manifest that can name code or an address: of its settings, suite and variants."""
+    yield from texts_in(manifest.get("settings"))
+    variants = [text for variant in manifest["variants"] for text in variant.values()]
+    yield from texts_in({"suite": manifest.get("suite"), "dtypes": variants})
+
+
+def distrust(texts: Iterable[str], folder: Path) -> None:
+    """Note texts that a run's folder holds; the message of a refusal names the folder."""
+    for text in texts:
         _told.setdefault(text, folder)
 
 

@@ -63,6 +63,16 @@ def test_trusting_a_run_names_what_it_trusts_and_lets_it_go_on(theirs, tmp_path,
     assert (tmp_path / "ran").exists()
 
 
+def test_trust_leaves_nothing_of_a_run_refused(theirs):
+    path = theirs / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["settings"]["variant"] = ["x=mine:quantize(bits=4)"]
+    manifest["variants"][0]["dtype"] = "mine:quantize(bits=4)"  # as a run with a label states it
+    path.write_text(json.dumps(manifest))
+    assert main(["trust", "run"]) == 0
+    consent.check_code(None, "mine", "quantize")
+
+
 def test_a_run_of_bundled_policies_needs_no_trust(finished, capsys):
     assert main(["trust", str(finished)]) == 0
     assert "names no code" in capsys.readouterr().out

@@ -44,7 +44,7 @@ def test_the_texts_that_can_name_something():
 )
 def test_however_a_module_is_named_it_is_refused(tmp_path, text):
     consent.remember(["timeit:repeat"])  # another function of the same module
-    consent.distrust({"variant": [text]}, tmp_path)
+    consent.distrust(consent.texts_in({"variant": [text]}), tmp_path)
     with pytest.raises(UserError, match="headless-eval trust"):
         places.load("timeit:timeit", "method")
 
@@ -52,7 +52,7 @@ def test_however_a_module_is_named_it_is_refused(tmp_path, text):
 @pytest.mark.parametrize("suite", ["./run(1)/suites.py:SUITE", "./a+b/", ".", "./x:y", "link.py:SUITE"])
 def test_however_a_file_is_named_it_is_refused(tmp_path, suite):
     (tmp_path / "suites.py").write_text("SUITE = 1\n")
-    consent.distrust({"suite": suite}, tmp_path)
+    consent.distrust(consent.texts_in({"suite": suite}), tmp_path)
     with pytest.raises(UserError, match="headless-eval trust"):
         places.load(f"{tmp_path}/suites.py:SUITE", "suite")
 
@@ -65,7 +65,7 @@ def test_damaged_settings_name_nothing(settings):
 def test_code_that_only_a_folder_names_is_not_imported(tmp_path):
     (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nTHING = 1\n")
     place = f"{tmp_path}/theirs.py:THING"
-    consent.distrust({"policy": place}, tmp_path / "run")
+    consent.distrust(consent.texts_in({"policy": place}), tmp_path / "run")
     with pytest.raises(UserError, match=r"theirs\.py.*headless-eval trust .*run"):
         places.load(place, "policy")
     assert not (tmp_path / "ran").exists()
@@ -79,9 +79,9 @@ def test_names_are_kept_for_later_processes_once(tmp_path, monkeypatch):
     kept = tmp_path / "state" / "headless-eval" / "named"
     assert kept.read_text() == '"mine:Policy"\n'
     monkeypatch.setenv(consent._VARIABLE, "")  # as in another process
-    consent.distrust({"policy": "mine:Policy"}, tmp_path)
+    consent.distrust(consent.texts_in({"policy": "mine:Policy"}), tmp_path)
     consent.check_code(None, "mine", "Policy")
-    consent.distrust({"policy": "mine:os.system"}, tmp_path)
+    consent.distrust(consent.texts_in({"policy": "mine:os.system"}), tmp_path)
     consent.check_code(None, "mine", "Policy")
     with pytest.raises(UserError):
         consent.check_code(None, "mine", "os.system")
@@ -91,12 +91,12 @@ def test_children_know_names_that_cannot_be_kept(tmp_path):
     (tmp_path / "state").write_text("no folder")
     consent.remember(["mine:Policy"])
     assert os.environ[consent._VARIABLE] == '"mine:Policy"'
-    consent.distrust({"policy": "mine:Policy"}, tmp_path)
+    consent.distrust(consent.texts_in({"policy": "mine:Policy"}), tmp_path)
     consent.check_code(None, "mine", "Policy")
 
 
 def test_an_address_is_refused(tmp_path):
-    consent.distrust({"policy": "ws://theirs:1"}, tmp_path)
+    consent.distrust(consent.texts_in({"policy": "ws://theirs:1"}), tmp_path)
     with pytest.raises(UserError, match="ws://theirs:1"):
         consent.check_address("ws://theirs:1")
     consent.remember(["ws://theirs:1"])
