@@ -9,20 +9,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-from msgspec import Meta
 
 from headless_eval.results.peers.found import Found, FoundEpisode, FoundTask
 from headless_eval.results.peers.naming import suite_name, word
-from headless_eval.results.record import FAILURE, SUCCESS
+from headless_eval.results.record import FAILURE, SUCCESS, Count, Seed
 from headless_eval.shared.untrusted import convert, read_json
 
 FILE = "eval_info.json"
 EVALUATOR = "lerobot-eval"
 
-_Number = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-_Seed = Annotated[int, Meta(ge=0)]
 _MISSING = ("initial states", "actions", "steps", "times", "instructions", "the policy and its precision")
 
 
@@ -41,7 +36,7 @@ class _Metrics:
 @dataclass(frozen=True)
 class _Task:
     task_group: str
-    task_id: _Number
+    task_id: Count
     metrics: _Metrics
 
 
@@ -53,9 +48,9 @@ class _OfTasks:
 
 @dataclass(frozen=True)
 class _Episode:
-    episode_ix: _Number
+    episode_ix: Count
     success: bool
-    seed: _Seed | None = None
+    seed: Seed | None = None
     sum_reward: float | None = None
     max_reward: float | None = None
 
@@ -102,7 +97,7 @@ def _of_tasks(path: Path, content: _OfTasks) -> Found:
         ]
     _check_rate(episodes, content.overall)
     suite = suite_name(dict.fromkeys(task.task_group for task in content.per_task))
-    return Found(path, EVALUATOR, suite, tasks, episodes, ("seeds", *_MISSING), about=_about(episodes))
+    return Found(path, EVALUATOR, suite, tasks, episodes, ("seeds", *_MISSING))
 
 
 def _of_episodes(path: Path, content: _OfEpisodes) -> Found:
@@ -122,7 +117,7 @@ def _of_episodes(path: Path, content: _OfEpisodes) -> Found:
     if any(one.seed is None for one in episodes):
         missing.insert(0, "seeds")
     task = FoundTask("task_0", "the only task", len(episodes))
-    return Found(path, EVALUATOR, "lerobot", [task], episodes, missing, about=_about(episodes))
+    return Found(path, EVALUATOR, "lerobot", [task], episodes, missing)
 
 
 def _check_rate(episodes: Sequence[FoundEpisode], rates: _Rates) -> None:
@@ -132,8 +127,3 @@ def _check_rate(episodes: Sequence[FoundEpisode], rates: _Rates) -> None:
     counted = 100 * sum(one.status == SUCCESS for one in episodes) / len(episodes)
     if not math.isclose(counted, said, abs_tol=1e-6):
         raise ValueError(f"it says that {said:g} % succeed, and its episodes are {counted:g} %")
-
-
-def _about(episodes: Sequence[FoundEpisode]) -> dict[str, Any]:
-    names = dict.fromkeys(name for one in episodes for name in one.metrics or ())
-    return {"metrics": dict.fromkeys(names, "")}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from headless_eval.results.peers.found import FoundEpisode, FoundTask
-from headless_eval.results.record import EpisodeRecord
+from headless_eval.results.record import SUCCESS, EpisodeRecord
 
 _NEVER = ("task_id", "dtype", "mode", "scope", "instruction", "replans", "actions_sha256")
 _NEVER_TIMES = ("sim_s", "render_s", "infer_s", "started_at")
@@ -44,7 +44,7 @@ def record_of(
         instruction="",
         episode=one.episode,
         status=one.status,
-        success=one.status == "success",
+        success=one.status == SUCCESS,
         steps=one.steps or 0,
         max_steps=task.max_steps or 0,
         seed=one.seed or 0,

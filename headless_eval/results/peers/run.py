@@ -72,6 +72,7 @@ class PeerRun:
             {"id": number, "key": task.key, "name": task.name}
             for number, task in enumerate(self._tasks.values())
         ]
+        metrics = (name for one in first.episodes for name in one.metrics or ())
         seeds = {one.seed for found in self._files.values() for one in found.episodes}
         return {
             "suite": first.suite,
@@ -83,6 +84,7 @@ class PeerRun:
             "status": "finished",
             "read_from": {name: str(found.path) for name, found in self._files.items()},
             "notes": list(self.notes),
+            "metrics": dict.fromkeys(metrics, ""),
             **first.about,
         }
 

@@ -16,7 +16,7 @@ from msgspec import Meta
 from headless_eval.results.peers.database import Database
 from headless_eval.results.peers.found import Found, FoundEpisode, FoundTask
 from headless_eval.results.peers.naming import suite_name, unique_keys, word
-from headless_eval.results.record import ERROR, FAILURE, SUCCESS
+from headless_eval.results.record import ERROR, FAILURE, SUCCESS, Count
 from headless_eval.shared.text import plural, printable
 from headless_eval.shared.untrusted import convert, parse_json
 
@@ -24,7 +24,6 @@ FILES = "recording-*.sqlite"
 EVALUATOR = "vla-eval"
 MAGIC = b"SQLite format 3\x00"
 
-_Number = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _TABLES = ("eval_metadata", "episode_results", "step_rows")
 _STATUSES = {"success": SUCCESS, "fail": FAILURE, "error": ERROR}
 _MISSING = ("initial states", "instructions", "the policy's precision")
@@ -33,8 +32,8 @@ _MOST_DIMS = 1000
 
 @dataclass(frozen=True)
 class _Config:
-    episodes_per_task: _Number = 1
-    max_steps: _Number | None = None
+    episodes_per_task: Count = 1
+    max_steps: Count | None = None
     params: dict[str, Any] = field(default_factory=dict)
 
 
@@ -64,11 +63,11 @@ class _Result:
     eid: str
     eval_id: str
     task_name: str
-    episode_id: _Number
+    episode_id: Count
     status: str
     metrics: dict[str, Any]
     context: dict[str, Any]
-    steps: _Number | None = None
+    steps: Count | None = None
     elapsed_sec: Annotated[float, Meta(ge=0)] | None = None
     failure_reason: str | None = None
     failure_detail: str | None = None
@@ -118,7 +117,7 @@ def read(path: Path) -> Found:
         episodes,
         missing,
         _notes(episodes, repeated),
-        _about(sections, benchmarks, episodes),
+        _about(sections, benchmarks),
         actions,
     )
 
@@ -245,9 +244,7 @@ def _notes(episodes: Iterable[FoundEpisode], repeated: int) -> list[str]:
     return notes
 
 
-def _about(
-    sections: Mapping[str, Any], benchmarks: Mapping[str, _Benchmark], episodes: Iterable[FoundEpisode]
-) -> dict[str, Any]:
+def _about(sections: Mapping[str, Any], benchmarks: Mapping[str, _Benchmark]) -> dict[str, Any]:
     """Return sections of the manifest; a benchmark's are under its name."""
     configs: dict[str, Any] = {}
     servers: dict[str, Any] = {}
@@ -257,9 +254,7 @@ def _about(
         configs[place]["render"] = sections[name].get("render")
         servers[place] = sections[name].get("server_info")
     versions = sorted({one.harness_version for one in benchmarks.values()} - {""})
-    names = dict.fromkeys(name for one in episodes for name in one.metrics or ())
     return {
-        "metrics": dict.fromkeys(names, ""),
         "policy": {"server": servers},
         "simulator": {"simulator": EVALUATOR, "benchmarks": configs},
         "versions": {EVALUATOR: ", ".join(versions)} if versions else {},

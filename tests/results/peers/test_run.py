@@ -79,6 +79,7 @@ def test_what_is_not_recorded_is_none_and_is_said():
     assert [fields[name] for name in missing] == [None] * len(missing)
     assert fields["metrics"] == {"sum_reward": 1.0, "max_reward": 1.0}
     assert run.manifest["seed"] is None
+    assert run.manifest["metrics"] == {"sum_reward": "", "max_reward": ""}  # without units
     assert "does not record seeds, initial states, actions, steps, times" in run.notes[0]
     assert "--assume-paired" in run.notes[1]
     assert "assumed" in open_run(NEW / "int8", assume_paired=True).notes[1]
