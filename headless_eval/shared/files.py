@@ -104,12 +104,17 @@ class Folder:
     def replacing(self, name: str, mode: str = "w") -> Iterator[IO[Any]]:
         """Open a new file that replaces ``name`` when the block ends without an exception; see the function."""
         text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        with self.becoming(name) as (_, descriptor), os.fdopen(descriptor, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def becoming(self, name: str) -> Iterator[tuple[str, int]]:
+        """Make an empty file as of ``temporary``; it replaces ``name`` when the block ends without an exception."""
         temporary, descriptor = self.temporary(name, "tmp")
         try:
-            with os.fdopen(descriptor, mode, **text) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary, descriptor
             self.rename(temporary, name)
         except BaseException:
             self.remove(temporary)
@@ -219,15 +224,9 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be made or moved; ``path`` then keeps its old content.
     """
-    with Folder(path.parent) as folder:
-        temporary, descriptor = folder.temporary(path.name, "tmp")
+    with Folder(path.parent) as folder, folder.becoming(path.name) as (temporary, descriptor):
         os.close(descriptor)
-        try:
-            yield path.with_name(temporary)
-            folder.rename(temporary, path.name)
-        except BaseException:
-            folder.remove(temporary)
-            raise
+        yield path.with_name(temporary)
 
 
 @contextmanager
