@@ -9,7 +9,7 @@ from headless_eval.report.exports import write_csv, write_rates_json, write_suit
 from headless_eval.report.page import write_page
 from headless_eval.report.plots import write_plots
 from headless_eval.report.summary import Summary, summarize
-from headless_eval.results import EpisodeRecord, Readable, RunDirectory, open_run
+from headless_eval.results import EpisodeRecord, Readable, RunDirectory, holds_run, open_run
 
 
 def summarize_run(run: Readable) -> Summary:
@@ -60,7 +60,7 @@ def _output(run: Readable, output: Path | None) -> Path:
         return run.path
     if output is None:
         raise UserError(f"{run.path} is another evaluator's file: say where to write with --output DIR")
-    if (output / "journal.jsonl").exists() or (output / "manifest.json").exists():
+    if holds_run(output):
         raise UserError(f"{output} holds a run of its own: choose another folder with --output")
     try:
         output.mkdir(parents=True, exist_ok=True)

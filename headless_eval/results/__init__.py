@@ -3,7 +3,7 @@
 All other files of a run are derived from ``journal.jsonl`` and ``manifest.json`` and can be rebuilt.
 """
 
-from headless_eval.results.directory import RunDirectory, default_folder
+from headless_eval.results.directory import RunDirectory, default_folder, holds_run
 from headless_eval.results.reading import Readable, open_run, open_runs
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
 
@@ -16,6 +16,7 @@ __all__ = [
     "RunDirectory",
     "default_folder",
     "describe_error",
+    "holds_run",
     "open_run",
     "open_runs",
 ]

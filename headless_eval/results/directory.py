@@ -346,6 +346,11 @@ def _held(folder: Path) -> list[str]:
     return [] if held == [_JOURNAL] and (folder / _JOURNAL).stat().st_size == 0 else held
 
 
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder holds the journal or the manifest of a run."""
+    return (folder / _JOURNAL).exists() or (folder / _MANIFEST).exists()
+
+
 def default_folder() -> Path:
     """Return the folder for new results, ``results/<YYYYmmdd_HHMMSS>``, which does not exist yet."""
     now = datetime.now().strftime("%Y%m%d_%H%M%S")

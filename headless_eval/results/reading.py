@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from headless_eval.errors import UserError
-from headless_eval.results.directory import RunDirectory
+from headless_eval.results.directory import RunDirectory, holds_run
 from headless_eval.results.peers import find_file, open_peers
 from headless_eval.results.peers.naming import split_name
 from headless_eval.results.record import EpisodeRecord
@@ -80,7 +80,7 @@ def open_runs(paths: Sequence[str | Path], *, assume_paired: bool = False) -> Re
         UserError: there is none, one is damaged, or several are not all files of another evaluator.
     """
     named = [split_name(str(path)) for path in paths]
-    files = [None if _is_folder_of_run(path) else find_file(path) for _, path in named]
+    files = [None if holds_run(path) else find_file(path) for _, path in named]
     if len(named) == 1 and files[0] is None:
         return RunDirectory.open(named[0][1])
     found = []
@@ -91,7 +91,3 @@ def open_runs(paths: Sequence[str | Path], *, assume_paired: bool = False) -> Re
             )
         found.append((name, file))
     return open_peers(found, assume_paired=assume_paired)
-
-
-def _is_folder_of_run(path: Path) -> bool:
-    return (path / "journal.jsonl").exists() or (path / "manifest.json").exists()
