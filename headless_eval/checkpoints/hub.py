@@ -58,7 +58,8 @@ class Repository:
         self.name, self.revision = name, str(about.sha)
         if not is_name(self.revision):
             raise UserError(
-                f"the hub says that {name} is at {self.revision!r}, which is no commit: not fetched"
+                f"cannot fetch {name}: the hub gives {self.revision!r} as its newest commit, which is not a commit's "
+                "name; check HF_ENDPOINT"
             )
         sizes = {one.rfilename: int(one.size or 0) for one in about.siblings or ()}
         wanted = ((file, size) for file, size in sizes.items() if not _FOR_OTHERS.match(file))

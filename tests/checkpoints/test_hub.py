@@ -154,7 +154,9 @@ def test_a_cache_whose_reference_is_no_name(server):
 
 def test_a_hub_whose_commit_is_no_name(server, monkeypatch):
     monkeypatch.setattr(f"{__name__}.COMMIT", "../../elsewhere")
-    with pytest.raises(UserError, match="which is no commit: not fetched"):
+    with pytest.raises(
+        UserError, match=r"the hub gives '\.\./\.\./elsewhere' as its newest commit, which is not a"
+    ):
         fetch(NAME)
 
 
