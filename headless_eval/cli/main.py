@@ -229,7 +229,7 @@ def _certified_suite(words: list[str]) -> str | None:
         from headless_eval.runs.certificate import document
         from headless_eval.runs.certificate.loading import bundled_suite
 
-        with suppress(UserError):  # another file; what is to be a certificate and is none is said later
+        with suppress(UserError):  # not a certificate, which the command says itself where it needs one
             suite = document.decode(document.read_bytes(file), file).suite
             return suite if bundled_suite(suite) else None
     return None

@@ -49,10 +49,10 @@ class Readable(Protocol):
         """Return the last record of each trial, in order of variant, task and episode."""
 
     def stopping(self) -> Stopping | None:
-        """Return the tests of a sequential run; None for others."""
+        """Return the tests of a sequential run; None if the run is not sequential."""
 
     def actions(self, record: EpisodeRecord) -> np.ndarray | None:
-        """Return a record's executed actions, float32 (steps, dims), or None without."""
+        """Return a record's executed actions, float32 (steps, dims), or None if they are not known."""
 
 
 def open_run(path: str | Path, *, assume_paired: bool = False) -> Readable:
@@ -64,7 +64,7 @@ def open_run(path: str | Path, *, assume_paired: bool = False) -> Readable:
             recorded.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the path leads to no run, or to a damaged one.
     """
     return open_runs([str(path)], assume_paired=assume_paired)
 
@@ -77,7 +77,7 @@ def open_runs(paths: Sequence[str | Path], *, assume_paired: bool = False) -> Re
         assume_paired: as of ``open_run``.
 
     Raises:
-        UserError: there is none, one is damaged, or several are not all files of another evaluator.
+        UserError: a path leads to no run, or to a damaged one; or one of several leads to no other evaluator's file.
     """
     named = [split_name(str(path)) for path in paths]
     files = [None if holds_run(path) else find_file(path) for _, path in named]

@@ -119,7 +119,7 @@ class VideoWriter:
 
         Raises:
             VideoError: if the encoder failed; no file is left.
-            CannotWrite: if the disk did not take the file; none is left.
+            CannotWrite: if the disk did not take the file; no file is left.
         """
         if outcome not in _OUTCOMES:
             raise ValueError(f"outcome {outcome!r} is none of {', '.join(_OUTCOMES)}")

@@ -55,7 +55,7 @@ def check_code(path: Path | None, module: str, attribute: str) -> None:
         attribute: what of it is used.
 
     Raises:
-        UserError: the user has not used it yet; the message says how to allow it.
+        UserError: the user has neither used nor trusted it; the message says how to trust it.
     """
     if path is None:
         _check(f"{module}:{attribute}", lambda text: module in text)

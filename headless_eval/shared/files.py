@@ -51,7 +51,7 @@ class Folder:
         """Return a folder in this one; with ``make`` it is made if it is missing.
 
         Raises:
-            OSError: there is none, or it is a link.
+            OSError: there is no such folder, it cannot be made, or it is a link.
         """
         if make:
             with suppress(FileExistsError):
@@ -129,7 +129,7 @@ class Folder:
         os.replace(_checked(name), _checked(new), src_dir_fd=self._handle, dst_dir_fd=self._handle)
 
     def remove(self, name: str) -> None:
-        """Remove a file or a link; if there is none or it cannot be removed, nothing happens."""
+        """Remove a file or a link; if it is missing or cannot be removed, nothing happens."""
         with suppress(OSError):
             os.unlink(_checked(name), dir_fd=self._handle)
 
@@ -176,7 +176,7 @@ class Folder:
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:
-        """Say of a link that it is one, where the system says something else."""
+        """Name the link in the error where the system refuses to follow it and says something else."""
         try:
             yield
         except OSError as error:

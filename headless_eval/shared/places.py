@@ -96,7 +96,7 @@ def load_module(place: Place, what: str) -> ModuleType:
 
     Raises:
         UserError: the module does not exist, or importing it fails; the message names the line. Or a run's folder named
-            it, and the user did not yet, see ``consent``.
+            it, and the user has neither used nor trusted it, see ``consent``.
     """
     consent.check_code(*place)
     folder = str(Path.cwd() if place.path is None else place.path.parent)

@@ -120,7 +120,7 @@ def connect(address: str, patience: float) -> Connection:
     Raises:
         StopRun: the server could not be reached for so long.
         UserError: the server refuses the connection, does not speak the protocol, or websockets is missing; or a run's
-            folder named the address, and the user did not yet, see ``consent``.
+            folder named the address, and the user has neither used nor trusted it, see ``consent``.
     """
     consent.check_address(address)
     exceptions = _websockets().exceptions

@@ -64,7 +64,8 @@ class Found:
         missing: what the file does not record, in words.
         notes: what a reader of the results has to know beside that; sentences without their full stops.
         about: further sections of the manifest.
-        actions: returns an episode's executed actions, float32 (steps, dims), by task's key and index; None without.
+        actions: returns an episode's executed actions, float32 (steps, dims), by task's key and index; None if
+            the file does not hold them.
 
     Raises:
         ValueError: there is no episode, or a task or an episode is there twice.

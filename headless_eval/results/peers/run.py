@@ -149,10 +149,11 @@ def is_named_like_one(name: str) -> bool:
 
 
 def find_file(path: Path) -> Path | None:
-    """Return the file of another evaluator at a path: the file itself, or the only one in a folder; None without.
+    """Return the file of another evaluator at a path: the file itself, or the only one in a folder; None if the
+    path leads to neither.
 
     Raises:
-        UserError: a folder has several.
+        UserError: a folder has several such files.
     """
     if path.is_dir():
         found = sorted(one for mark in _MARKS for one in path.glob(mark))
@@ -170,7 +171,7 @@ def open_peers(named: Sequence[tuple[str | None, Path]], *, assume_paired: bool 
         assume_paired: as of ``PeerRun``.
 
     Raises:
-        UserError: a file cannot be read or is none of theirs, or files do not belong together.
+        UserError: a file cannot be read or was not written by another evaluator, or files do not belong together.
     """
     names = variant_names(named) if len(named) > 1 else [named[0][0] or ONLY]
     files = [_read(path) for _, path in named]
