@@ -214,17 +214,25 @@ def _suite(cls: type, words: list[str], default: Any) -> str:
     if named or own:
         return str(named or own)
     from headless_eval.config.run import RunConfig
+
+    if not hasattr(cls, "directories"):
+        return RunConfig.suite
+    return _suite_of_run(words) or _certified_suite(words) or RunConfig.suite
+
+
+def _suite_of_run(words: list[str]) -> str | None:
+    """Return the suite of the first run whose folder is among the words."""
     from headless_eval.results import RunDirectory
 
-    runs = (Path(word) for word in words if (Path(word) / "manifest.json").is_file())
-    manifests = (RunDirectory.open(folder).manifest for folder in runs)
-    # The settings tell where the code of a suite is that is not among the known ones.
-    suites = ({"suite": found["suite"], **(found.get("settings") or {})}["suite"] for found in manifests)
-    return str(next(suites, None) or _certified_suite(words) or RunConfig.suite)
+    for folder in (Path(word) for word in words if (Path(word) / "manifest.json").is_file()):
+        manifest = RunDirectory.open(folder).manifest
+        # The settings tell where the code of a suite is that is not among the known ones.
+        return str((manifest.get("settings") or {}).get("suite") or manifest["suite"])
+    return None
 
 
 def _certified_suite(words: list[str]) -> str | None:
-    """Return the suite of a certificate among the words, if it is one of this package's own."""
+    """Return the suite of the first certificate among the words, if it is one of this package's own."""
     for file in (Path(word) for word in words if Path(word).is_file()):
         from headless_eval.runs.certificate import document
         from headless_eval.runs.certificate.loading import bundled_suite

@@ -111,6 +111,12 @@ def test_a_mistake_is_one_line_and_exit_2(mistake, tmp_path, monkeypatch, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_checkpoint_with_a_manifest_of_its_own_is_not_taken_for_a_run(tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text("{}")
+    assert main(["doctor", "--checkpoint", str(tmp_path)]) == 2
+    assert "has no configuration" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_wrong_flag_is_one_plain_sentence_on_any_terminal(encoding):
     command = [sys.executable, "-m", "headless_eval", "run", "--episode", "3"]
