@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headless_eval.contracts.policy import Policy
     from headless_eval.contracts.robots import Robot
-    from headless_eval.contracts.simulator import Simulator, StepResult, Task
+    from headless_eval.contracts.simulator import Difficulty, Simulator, StepResult, Task
     from headless_eval.contracts.variant import Variant
     from headless_eval.errors import UserError
     from headless_eval.local_policy import LocalPolicy, load_policy
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headless_eval.sims.registry import SimulatorSettings, Suite
 
 __all__ = [
+    "Difficulty",
     "GymSuite",
     "LocalPolicy",
     "Policy",
@@ -47,6 +48,7 @@ __all__ = [
 
 # Imported when first asked for: torch alone takes seconds, and the command line's help needs none of it.
 _HOMES = {
+    "Difficulty": "contracts.simulator",
     "GymSuite": "sims.gym.suite",
     "LocalPolicy": "local_policy",
     "Policy": "contracts.policy",

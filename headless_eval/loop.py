@@ -220,6 +220,7 @@ class _Episode:
     ended: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     initial_state: str | None = None
+    instruction: str | None = None
     spent: TimeSpent = field(default_factory=TimeSpent)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=perf_counter)
@@ -302,7 +303,7 @@ class _Episode:
             task_id=task.id,
             task_key=task.key,
             task_name=task.name,
-            instruction=task.instruction,
+            instruction=task.instruction if self.instruction is None else self.instruction,
             episode=seed.episode,
             status=status,
             success=status == SUCCESS,
@@ -387,6 +388,8 @@ class _Rollout:
                 self.simulator.reset(episode.slot, episode.trial.task, episode.trial.seed)
                 tell = getattr(self.simulator, "initial_state", None)
                 episode.initial_state = None if tell is None else hash_of_state(tell(episode.slot))
+                say = getattr(self.simulator, "instruction", None)
+                episode.instruction = None if say is None else str(say(episode.slot))
             with self.clock("render", [episode]):
                 episode.video = self.open_video(episode.trial)
             self.film(episode)

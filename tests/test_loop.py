@@ -221,6 +221,16 @@ def test_record_states_the_trial():
     assert record.video is None
 
 
+def test_an_episode_may_have_an_instruction_of_its_own():
+    class Colourful(ToySimulator):
+        def instruction(self, slot):
+            task, seed = self.trials[slot]
+            return f"{task.instruction} {('red', 'blue')[seed.episode % 2]}"
+
+    records, _ = run(Colourful(), ToyPolicy(), make_trials(PRECISIONS[:1], TASKS[:1], 2, 7))
+    assert sorted(record.instruction for record in records) == ["reach one blue", "reach one red"]
+
+
 def test_precision_is_set_once_per_configuration():
     policy = ToyPolicy()
     run(ToySimulator(3), policy)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -11,6 +11,23 @@ from headless_eval.contracts.seeding import TrialSeed
 
 MAX_ACTION = 100.0
 """Limit of an action's magnitude: 16 turns of a joint, or a hundred times a normalised command."""
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """How hard a task is, as a number with a unit; tasks of one family differ in this number alone.
+
+    Args:
+        family: the name that the tasks of one scale share, such as ``insert``.
+        value: the number, such as 2.0 for a clearance of 2 mm.
+        unit: its unit, such as ``mm`` or ``degrees``.
+        harder: whether ``less`` or ``more`` of it is harder.
+    """
+
+    family: str
+    value: float
+    unit: str
+    harder: Literal["less", "more"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +39,7 @@ class Task:
     name: str
     instruction: str
     max_steps: int
+    difficulty: Difficulty | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,7 @@ class Simulator(Protocol):
 
     A slot's episode depends only on its task, its seed and its actions, not on the number of slots or on other slots.
 
-    Four attributes are optional:
+    Five attributes are optional:
 
     - ``metrics``, the units of the entries of ``StepResult.metrics``, by name: ``{"distance": "m"}``, ``""`` for a
     number.
@@ -67,6 +85,8 @@ class Simulator(Protocol):
     - ``initial_state(slot)``, the numbers that a slot's episode starts from, an array of any shape, or None; asked
     after ``reset``. Records keep their hash, and only episodes with the same one are compared in pairs. What was drawn
     or set is better than what was simulated from it, which may differ from machine to machine.
+    - ``instruction(slot)``, the prompt of a slot's episode where it is not always the task's; asked after ``reset``,
+    for the record.
     """
 
     suite: str

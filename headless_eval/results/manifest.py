@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -121,13 +122,8 @@ def hardware(gl_renderer: str | None = None) -> dict[str, Any]:
 
 
 def _task(task: Task) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "key": task.key,
-        "name": task.name,
-        "instruction": task.instruction,
-        "max_steps": task.max_steps,
-    }
+    """Return the task's fields; optional ones that it does not have are left out."""
+    return {name: value for name, value in asdict(task).items() if value not in (None, ())}
 
 
 def _variant(variant: Variant) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from record_cases import CONFIGURATIONS, TASKS, manifest
 
+from headless_eval.contracts.simulator import Difficulty
 from headless_eval.results import manifest as manifest_module
 
 
 def test_says_what_ran_and_where() -> None:
     kept = json.loads(json.dumps(manifest(gl_renderer="llvmpipe", command=["headless-eval", "run"])))
-    assert kept["tasks"][0] == dataclasses.asdict(TASKS[0])
+    first = dataclasses.asdict(TASKS[0])
+    assert kept["tasks"][0] == {name: value for name, value in first.items() if name != "difficulty"}
     assert kept["variants"][1] == vars(CONFIGURATIONS[1].precision)
     assert (kept["suite"], kept["episodes"], kept["seed"], kept["headless"]) == ("droid", 5, 7, True)
     assert kept["policy"]["fingerprint"] == "f" * 64
@@ -24,6 +26,12 @@ def test_says_what_ran_and_where() -> None:
     assert kept["hardware"]["gl_renderer"] == "llvmpipe"
     assert kept["hardware"]["cpu_count"] >= 1
     assert kept["hardware"]["cpu"]
+
+
+def test_says_how_hard_a_graded_task_is() -> None:
+    graded = dataclasses.replace(TASKS[0], difficulty=Difficulty("insert", 2.0, "mm", "less"))
+    (kept,) = json.loads(json.dumps(manifest(tasks=[graded])))["tasks"]
+    assert kept["difficulty"] == {"family": "insert", "value": 2.0, "unit": "mm", "harder": "less"}
 
 
 def test_the_sources_hash_changes_with_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
