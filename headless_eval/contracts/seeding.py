@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Another number would give other episodes than those of all earlier runs.
-_INITIAL_STATE, _FLOW_NOISE, _ENVIRONMENT, _POLICY = 0, 2, 3, 4
+_INITIAL_STATE, _FLOW_NOISE, _ENVIRONMENT, _POLICY, _PERTURBATION = 0, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class TrialSeed:
         """
         generator = np.random.default_rng(self._sequence(_FLOW_NOISE, replan))
         return generator.standard_normal(shape, dtype=np.float32)
+
+    def perturbation(self, *stream: int) -> np.random.Generator:
+        """Return the generator of what perturbs the episode; each ``stream`` of numbers has one of its own."""
+        return np.random.default_rng(self._sequence(_PERTURBATION, *stream))
 
     def environment_seed(self) -> int:
         """Return a 32-bit seed for simulators that take an integer."""

@@ -32,7 +32,15 @@ class Difficulty:
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a suite; ``key`` is the name in file names and in ``results.json`` (``scene_1``)."""
+    """One task of a suite; ``key`` is the name in file names and in ``results.json`` (``scene_1``).
+
+    Args:
+        difficulty: how hard the task is, where it is one of a scale.
+        perturbation: what the task is changed by, axis by axis: a level, 0 to 5, or a fixed value such as ``"x0.6"``;
+            nothing for a suite's own tasks.
+        seeded_as: the id that seeds are drawn by, where it is not the task's own: a perturbed task starts from the
+            initial states of the plain task, with the same noise.
+    """
 
     id: int
     key: str
@@ -40,6 +48,12 @@ class Task:
     instruction: str
     max_steps: int
     difficulty: Difficulty | None = None
+    perturbation: tuple[tuple[str, int | str], ...] = ()
+    seeded_as: int | None = None
+
+    def trial_seed(self, seed: int, episode: int) -> TrialSeed:
+        """Return the seed of an episode of this task, in a run with a seed."""
+        return TrialSeed(seed, self.id if self.seeded_as is None else self.seeded_as, episode)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator, Task
 from headless_eval.errors import UserError
 from headless_eval.results import EpisodeRecord
@@ -41,7 +40,7 @@ def replay(simulator: Simulator, task: Task, record: EpisodeRecord, actions: np.
     Raises:
         UserError: the episode ends otherwise than the record says.
     """
-    simulator.reset(0, task, TrialSeed(record.seed, record.task_id, record.episode))
+    simulator.reset(0, task, task.trial_seed(record.seed, record.episode))
     for step, action in enumerate(actions, start=1):
         (observation,) = simulator.observe([0])
         result = simulator.step({0: action})[0]

@@ -12,7 +12,8 @@ from headless_eval.contracts.variant import Variant
 class Trial:
     """One episode to run: of which variant, of which task, with which seed.
 
-    The seed does not contain the variant, so that all variants meet the same episodes.
+    The seed does not contain the variant, so that all variants meet the same episodes. It is the task's own
+    (``Task.trial_seed``), which a perturbed task shares with the plain one.
     """
 
     variant: Variant
@@ -28,7 +29,7 @@ class Trial:
 def make_trials(variants: Iterable[Variant], tasks: Sequence[Task], episodes: int, seed: int) -> list[Trial]:
     """Return every episode of every task for every variant, in the order in which they start."""
     return [
-        Trial(variant, task, TrialSeed(seed, task.id, episode))
+        Trial(variant, task, task.trial_seed(seed, episode))
         for variant in variants
         for task in tasks
         for episode in range(episodes)

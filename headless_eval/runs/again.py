@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
 from headless_eval.results import EpisodeRecord
 from headless_eval.rollout.trials import Trial
@@ -33,9 +32,9 @@ def trials_of(records: Sequence[EpisodeRecord], evaluator: Evaluator, where: obj
             raise UserError(
                 f"{where}: its settings do not name the trial {record.trial}; it cannot be repeated"
             )
-        seed = TrialSeed(record.seed, record.task_id, record.episode)
         # The run's own limit of steps, should the suite's be another by now.
         task = replace(tasks[record.task_id], max_steps=record.max_steps)
+        seed = task.trial_seed(record.seed, record.episode)
         trials.append(Trial(variants[record.configuration], task, seed))
     return trials
 

@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 
 from headless_eval.config.run import RunConfig
-from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Simulator
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
@@ -139,7 +138,7 @@ class Evaluator:
         tried = ""
         try:
             with foreign_code():
-                self.simulator.reset(0, task, TrialSeed(self.settings.seed, task.id, 0))
+                self.simulator.reset(0, task, task.trial_seed(self.settings.seed, 0))
                 (observation,) = self.simulator.observe([0])
         except UserError:
             raise
@@ -186,7 +185,7 @@ class Evaluator:
 
     def _reply(self, observation: dict[str, Any]) -> np.ndarray:
         """Return the actions (horizon, dims) at the first replan of the first trial."""
-        policy, seed = self.policy, TrialSeed(self.settings.seed, self.tasks[0].id, 0)
+        policy, seed = self.policy, self.tasks[0].trial_seed(self.settings.seed, 0)
         policy.reset([0], [seed.policy_seed()])
         noise = None if policy.noise_shape is None else seed.flow_noise(0, policy.noise_shape)[None]
         actions: np.ndarray = policy.infer_batch([observation], noise, [0])[0]["actions"]

@@ -1,5 +1,7 @@
 """Trials: their order, names and seeds."""
 
+from dataclasses import replace
+
 from headless_eval.contracts.simulator import Task
 from headless_eval.contracts.variant import Variant
 from headless_eval.quant.precision import Precision
@@ -27,3 +29,10 @@ def test_the_seed_does_not_contain_the_variant():
     seeds = [[trial.seed for trial in trials if trial.variant == variant] for variant in VARIANTS]
     assert all(found == seeds[0] for found in seeds)
     assert len(set(seeds[0])) == 4
+
+
+def test_a_perturbed_task_has_the_seeds_of_the_plain_one():
+    perturbed = replace(TASKS[0], id=99, key="one@light=2", perturbation=(("light", 2),), seeded_as=1)
+    plain, changed = make_trials(VARIANTS[:1], (TASKS[0], perturbed), 1, seed=7)
+    assert plain.seed == changed.seed
+    assert plain.key != changed.key

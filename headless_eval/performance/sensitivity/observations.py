@@ -8,7 +8,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.results import ERROR, RunDirectory
@@ -90,7 +89,7 @@ def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[
             if not wanted or actions is None:
                 continue
             frames = replay(simulator, tasks[record.task_id], record, actions)
-            seed = TrialSeed(record.seed, record.task_id, record.episode)
+            seed = tasks[record.task_id].trial_seed(record.seed, record.episode)
             for step, frame in enumerate(islice(frames, horizon * max(wanted) + 1)):
                 replan, within = divmod(step, horizon)
                 if within == 0 and replan in wanted:
