@@ -151,7 +151,7 @@ def _check_calibration(run: RunDirectory) -> None:
 
 
 def first_action(actions: np.ndarray | None) -> str | None:
-    """Return the first of some executed actions (steps, dims) as a certificate has it; None if there is none."""
+    """Return the first of some executed actions (steps, dims) as a certificate has it; None without actions."""
     if actions is None or not len(actions):
         return None
     return base64.b64encode(np.ascontiguousarray(actions[0], "<f4").tobytes()).decode()

@@ -73,7 +73,7 @@ def _by_hash(subject: str, stated: Any, now: Any) -> Statement:
     if stated == now:
         return Statement(HOLDS, subject, f"the same ({_hash_text(stated)})")
     if not stated or not now:
-        which = "the certificate states none" if not stated else "there is none here"
+        which = "the certificate states no hash" if not stated else "there is no hash here"
         return Statement(
             FAILS, subject, f"{which} ({_hash_text(stated or now)} {'here' if now else 'stated'})"
         )

@@ -78,8 +78,14 @@ def check(data: bytes, path: Path, signature: Path | None, signers: Path | None)
     found = signature or next((one for one in beside if one.is_file()), None)
     if found is None:
         if signers is not None:
-            return Statement(FAILS, _SUBJECT, f"there is none, and --signers asks for one ({path.name}{SSH})")
-        return Statement(UNCHECKED, _SUBJECT, "there is none: whoever sent the file could have changed it")
+            return Statement(
+                FAILS,
+                _SUBJECT,
+                f"the certificate comes without one, and --signers asks for it ({path.name}{SSH})",
+            )
+        return Statement(
+            UNCHECKED, _SUBJECT, "the certificate comes without one, so whoever sent it could have changed it"
+        )
     with _opened(found, "signature") as file:
         text = file.read(_LARGEST)
     # The program reads a copy, so that what is checked is what was read.

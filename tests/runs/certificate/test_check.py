@@ -36,7 +36,7 @@ def test_all_of_it_holds(sent, short_episodes, capsys):
     assert main(["verify", str(sent), "--sample", "4", "--sample-seed", "1"]) == 0
     said = capsys.readouterr().out
     assert "certificate of 6 episodes of droid, policy 'random'" in said
-    assert "not checked    signature: there is none" in said
+    assert "not checked    signature: the certificate comes without one" in said
     assert "holds          statistics: recomputed from the certificate's episodes, the same:" in said
     assert "float32: 0 of 6 succeed, 0.0 % [0.0, 39.0]" in said
     assert "holds          code: the same" in said

@@ -52,7 +52,7 @@ def test_each_hash_is_a_statement(certificate, now, section, name, subject):
     del getattr(certificate, section)[name]  # who takes a hash out states nothing
     result, text = said(what_was_evaluated(certificate, now))[subject]
     assert result == "DOES NOT HOLD"
-    assert "the certificate states none" in text
+    assert "the certificate states no hash" in text
 
 
 def test_code_of_others_is_a_statement(certificate, now):

@@ -83,7 +83,7 @@ def test_a_signature_for_another_purpose_does_not_hold(sent, key, capsys):
 def test_a_signature_that_was_taken_away_is_missed(sent, key, capsys):
     status, said = verify(sent, "--signers", signers_of(key), capsys=capsys)
     assert status == 1
-    assert "there is none, and --signers asks for one" in said
+    assert "the certificate comes without one, and --signers asks for it" in said
 
 
 @needs_ssh
