@@ -15,8 +15,8 @@ from headless_eval.results import manifest as manifest_module
 
 def test_says_what_ran_and_where() -> None:
     kept = json.loads(json.dumps(manifest(gl_renderer="llvmpipe", command=["headless-eval", "run"])))
-    first = dataclasses.asdict(TASKS[0])
-    assert kept["tasks"][0] == {name: value for name, value in first.items() if name != "difficulty"}
+    named = ("id", "key", "name", "instruction", "max_steps")
+    assert kept["tasks"][0] == {name: getattr(TASKS[0], name) for name in named}
     assert kept["variants"][1] == vars(CONFIGURATIONS[1].precision)
     assert (kept["suite"], kept["episodes"], kept["seed"], kept["headless"]) == ("droid", 5, 7, True)
     assert kept["policy"]["fingerprint"] == "f" * 64
@@ -26,6 +26,12 @@ def test_says_what_ran_and_where() -> None:
     assert kept["hardware"]["gl_renderer"] == "llvmpipe"
     assert kept["hardware"]["cpu_count"] >= 1
     assert kept["hardware"]["cpu"]
+
+
+def test_says_what_a_task_is_perturbed_by() -> None:
+    task = dataclasses.replace(TASKS[0], id=99, key="one@light=2", perturbation=(("light", 2),), seeded_as=2)
+    (kept,) = json.loads(json.dumps(manifest(tasks=[task])))["tasks"]
+    assert (kept["perturbation"], kept["seeded_as"]) == ([["light", 2]], 2)
 
 
 def test_says_how_hard_a_graded_task_is() -> None:
