@@ -205,10 +205,19 @@ def compare_pairs(matched: Sequence[tuple[EpisodeRecord, EpisodeRecord]]) -> Pai
     counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
     for one, other in matched:
         counts[one.success, other.success] += 1
-    both, gained, lost, neither = counts.values()
+    return compare_counts(*counts.values()) if matched else None
+
+
+def compare_counts(both: int, gained: int, lost: int, neither: int) -> Paired:
+    """Compare a variant with the baseline by how many episodes succeed for both, for one of them, and for neither.
+
+    Args:
+        both: as of ``Paired``.
+        gained: as of ``Paired``.
+        lost: as of ``Paired``.
+        neither: episodes that fail for both; there has to be an episode of one kind at least.
+    """
     pairs = both + gained + lost + neither
-    if pairs == 0:
-        return None
     return Paired(
         pairs=pairs,
         both=both,

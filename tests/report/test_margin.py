@@ -3,24 +3,9 @@
 import numpy as np
 import pytest
 
-from headless_eval.report.comparison import Paired
+from headless_eval.report.comparison import compare_counts
 from headless_eval.report.margin import judge_interval, judge_pairs
-from headless_eval.report.statistics import newcombe_paired_interval
 from headless_eval.results.sequential import MarginTest
-
-
-def comparison(both: int, gained: int, lost: int, neither: int) -> Paired:
-    pairs = both + gained + lost + neither
-    interval = newcombe_paired_interval(both, gained, lost, neither)
-    return Paired(
-        pairs=pairs,
-        both=both,
-        gained=gained,
-        lost=lost,
-        difference=(gained - lost) / pairs,
-        interval=interval,
-        p_value=1.0,
-    )
 
 
 def shares(
@@ -32,7 +17,7 @@ def shares(
     answers: dict[str, float] = dict.fromkeys(("within", "beyond", "inconclusive"), 0.0)
     counts, times = np.unique(draws, axis=0, return_counts=True)
     for count, number in zip(counts.tolist(), times.tolist(), strict=True):
-        answers[judge_interval(comparison(*count), margin).answer] += number / runs
+        answers[judge_interval(compare_counts(*count), margin).answer] += number / runs
     return answers
 
 
@@ -66,7 +51,7 @@ def test_enough_pairs_pass_what_does_not_drop_and_fail_what_does():
 
 @pytest.mark.parametrize("counts", [(26, 0, 4, 0), (57, 2, 1, 0), (40, 3, 9, 8)])
 def test_the_pairs_asked_for_decide_in_most_runs(counts):
-    one = comparison(*counts)
+    one = compare_counts(*counts)
     judged = judge_interval(one, 0.05)
     assert judged.answer == "inconclusive"
     needed, total = judged.pairs_needed, sum(counts)
@@ -76,16 +61,16 @@ def test_the_pairs_asked_for_decide_in_most_runs(counts):
 
 
 def test_equal_pairs_pass_from_a_number_on_and_a_drop_of_the_margin_never_decides():
-    assert [judge_interval(comparison(n, 0, 0, 0), 0.05) for n in (72, 73)] == [
+    assert [judge_interval(compare_counts(n, 0, 0, 0), 0.05) for n in (72, 73)] == [
         ("inconclusive", 73),
         ("within", None),
     ]
-    assert judge_interval(comparison(95, 0, 5, 0), 0.05) == ("inconclusive", None)
+    assert judge_interval(compare_counts(95, 0, 5, 0), 0.05) == ("inconclusive", None)
 
 
 def test_a_margin_of_nothing_is_passed_by_what_is_shown_to_be_better():
-    assert judge_interval(comparison(40, 20, 0, 0), 0.0).answer == "within"
-    assert judge_interval(comparison(60, 0, 0, 0), 0.0) == ("inconclusive", None)
+    assert judge_interval(compare_counts(40, 20, 0, 0), 0.0).answer == "within"
+    assert judge_interval(compare_counts(60, 0, 0, 0), 0.0) == ("inconclusive", None)
 
 
 @pytest.mark.slow
