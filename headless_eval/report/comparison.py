@@ -75,11 +75,27 @@ class Comparison:
 
     @abstractmethod
     def drop_shown(self, highest: float, alpha: float) -> float | None:
-        """Return the smallest drop from the baseline's rate ``highest`` that is shown with 80 % power; None if none."""
+        """Return the smallest drop that so many pairs or episodes show with 80 % power.
+
+        Args:
+            highest: the baseline's success rate, which no drop exceeds.
+            alpha: level of the two-sided test.
+
+        Returns:
+            The drop; None if so few show no drop at all.
+        """
 
     @abstractmethod
     def needed(self, drop: float, alpha: float) -> int | None:
-        """Return the number of pairs or episodes that shows a drop with 80 % power; None if none does."""
+        """Return the number of pairs or episodes that shows a drop with 80 % power.
+
+        Args:
+            drop: the drop of the success rate, above 0.
+            alpha: level of the two-sided test.
+
+        Returns:
+            The number; None if the rates cannot drop so far, or ten million are too few.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +153,11 @@ class Paired(Comparison):
         return newcombe_paired_interval(both, gained, lost, max(0, number - both - gained - lost))
 
     def drop_shown(self, highest: float, alpha: float) -> float | None:
-        """Return the smallest drop that so many pairs show with 80 % power; None for none."""
+        """Return the smallest drop that so many pairs show with 80 % power; None if they show no drop."""
         return detectable_drop(self.pairs, self.gain_rate, highest, alpha)
 
     def needed(self, drop: float, alpha: float) -> int | None:
-        """Return the number of pairs that shows a drop with 80 % power; None if none does."""
+        """Return the number of pairs that shows a drop with 80 % power; None if no number does."""
         return pairs_needed(drop, self.gain_rate, alpha)
 
 
@@ -186,11 +202,11 @@ class Independent(Comparison):
         return newcombe_interval(successes, number, reference, number)
 
     def drop_shown(self, highest: float, alpha: float) -> float | None:
-        """Return the smallest drop that so many episodes on each side show with 80 % power; None for none."""
+        """Return the smallest drop that so many episodes on each side show; None if they show no drop."""
         return detectable_drop_of_samples(self.episodes, self._reference_rate, alpha)
 
     def needed(self, drop: float, alpha: float) -> int | None:
-        """Return the number of episodes on each side that shows a drop with 80 % power; None if none does."""
+        """Return the number of episodes on each side that shows a drop; None if no number does."""
         found = episodes_needed(drop, self._reference_rate, alpha)
         return None if found is None else math.ceil(found)
 

@@ -10,6 +10,7 @@ loses and gains some episodes. Here this rate is taken as known, and a drop adds
 """
 
 import math
+from collections.abc import Callable
 
 from headless_eval.results.sequential import ALPHA
 
@@ -68,16 +69,10 @@ def detectable_drop(
     Returns:
         The drop, to a hundredth of itself; None if even the largest possible drop is found with a lower probability.
     """
-    low, high = 0.0, min(highest - gained, 1 - 2 * gained)
-    if high <= 0 or paired_power(pairs, gained + high, gained, alpha) < power:
+    largest = min(highest - gained, 1 - 2 * gained)
+    if largest <= 0:
         return None
-    while high - low > 0.01 * high:
-        middle = (low + high) / 2
-        if paired_power(pairs, gained + middle, gained, alpha) < power:
-            low = middle
-        else:
-            high = middle
-    return high
+    return _smallest(lambda drop: paired_power(pairs, gained + drop, gained, alpha) >= power, largest)
 
 
 def pairs_needed(drop: float, gained: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
@@ -170,9 +165,14 @@ def detectable_drop_of_samples(
         needed = episodes_needed(drop, reference, alpha, power)
         return needed is not None and needed <= size
 
-    low, high = 0.0, reference
-    if not shown(high):
+    return _smallest(shown, reference)
+
+
+def _smallest(shown: Callable[[float], bool], largest: float) -> float | None:
+    """Return the smallest drop that is shown, to a hundredth of itself; None if not even the largest one is."""
+    if not shown(largest):
         return None
+    low, high = 0.0, largest
     while high - low > 0.01 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if shown(middle) else (middle, high)

@@ -27,9 +27,9 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
     -1), ``blocks``, and ``errors`` (type, message, traceback) without repetitions. A block has columns for its
     episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video`` (``+``
     the usual name, ``-`` no video, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1 for an
-    error left out) for each status ``e``. ``seed`` is one, or ``seeds`` a column where they differ; what is not
-    recorded is null. ``alone`` lists the episodes whose seed or initial state are not the baseline's, which are not
-    paired.
+    error left out) for each status ``e``. ``seed`` is that of all its episodes; where they differ, the column ``seeds``
+    stands in its place. What is not recorded is null. ``alone`` lists the episodes whose seed or initial state are not
+    the baseline's, which are not paired.
 
     Args:
         records: sorted as ``RunDirectory.records`` returns them.
