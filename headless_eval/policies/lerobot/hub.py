@@ -37,7 +37,8 @@ def refuse_code(config: LeRobotConfig) -> None:
     LeRobot lets Hugging Face's library run it, wherever the configuration says that it lies.
 
     Raises:
-        UserError: a folder or a cached repository that is named has code of its own and is none of ``_TRUSTED``.
+        UserError: the configuration or a processor names a folder or a cached repository that brings code of its own,
+            and the repository is not one of ``_TRUSTED``.
     """
     for _, text in _texts(config):
         if text in _TRUSTED or not text:

@@ -274,9 +274,8 @@ class OpenPiZeroPolicy(PaliGemmaPolicy):
         (camera,) = robot.cameras
         image = resize(read_image(obs, camera.key), self.image_size)
         observed = self._observed_state(obs)
-        normalised = (
-            self.norm_stats["state"].normalize(self.state_numbers(obs), use_quantiles=True).clip(-1, 1)
-        )
+        state = self._as_counted(observed)
+        normalised = self.norm_stats["state"].normalize(state, use_quantiles=True).clip(-1, 1)
         prompt = read_prompt(obs)
         tokens, mask = self.tokenizer.fill_slots(
             prompt, self.tokenizer.instruction_tokens(prompt), sizes.max_token_len
@@ -292,11 +291,13 @@ class OpenPiZeroPolicy(PaliGemmaPolicy):
 
     def state_numbers(self, obs: dict[str, Any]) -> np.ndarray:
         """Return the state of an observation as the statistics count it, not normalised, float64 (dims,)."""
-        observed = self._observed_state(obs)
-        return bridge_state(observed) if self.config.observation == "widowx" else observed
+        return self._as_counted(self._observed_state(obs))
 
     def _observed_state(self, obs: dict[str, Any]) -> np.ndarray:
         return np.concatenate([read_vector(obs, group.key, group.dims) for group in self.config.robot.state])
+
+    def _as_counted(self, observed: np.ndarray) -> np.ndarray:
+        return bridge_state(observed) if self.config.observation == "widowx" else observed
 
     def infer_prepared(
         self,

@@ -29,6 +29,15 @@ _NAMES = (
 # Where a file says nothing, PaliGemma's classes have these.
 _TEXT = {"head_dim": 256, "vocab_size": 257_216}
 _VISION = {"patch_size": 14, "image_size": 224}
+# Our names of sizes, and those of the file.
+_LAYERS = {
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "mlp_dim": "intermediate_size",
+    "num_heads": "num_attention_heads",
+}
+_GEMMA = _LAYERS | {"num_kv_heads": "num_key_value_heads", "head_dim": "head_dim"}
+_SIGLIP = _LAYERS | {"patch_size": "patch_size", "image_size": "image_size"}
 
 
 def to_ours(name: str) -> str:
@@ -68,7 +77,7 @@ def read_sizes(folder: Path, stored: Mapping[str, Stored]) -> PaliGemmaConfig:
     """Return the sizes in a folder's ``config.json``.
 
     Raises:
-        UserError: a size is missing or is not a whole number above 0.
+        UserError: a size is missing, is not a whole number above 0, or is larger than that of any such model.
     """
     path = folder / "config.json"
     said = read_json(path)
@@ -83,23 +92,11 @@ def read_sizes(folder: Path, stored: Mapping[str, Stored]) -> PaliGemmaConfig:
             raise UserError(f"{path} says {name!r} is {value!r}: it has to be a whole number above 0")
         return value
 
+    def sizes(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
+        return {ours: size(table, theirs) for ours, theirs in names.items()}
+
     try:
-        gemma = GemmaConfig(
-            width=size(text, "hidden_size"),
-            depth=size(text, "num_hidden_layers"),
-            mlp_dim=size(text, "intermediate_size"),
-            num_heads=size(text, "num_attention_heads"),
-            num_kv_heads=size(text, "num_key_value_heads"),
-            head_dim=size(text, "head_dim"),
-        )
-        siglip = SiglipConfig(
-            width=size(vision, "hidden_size"),
-            depth=size(vision, "num_hidden_layers"),
-            mlp_dim=size(vision, "intermediate_size"),
-            num_heads=size(vision, "num_attention_heads"),
-            patch_size=size(vision, "patch_size"),
-            image_size=size(vision, "image_size"),
-        )
+        gemma, siglip = GemmaConfig(**sizes(text, _GEMMA)), SiglipConfig(**sizes(vision, _SIGLIP))
         rope = text | convert(text.get("rope_parameters") or {}, dict[str, Any])
         theta = convert(rope.get("rope_theta") or 10_000.0, float)
         return sized(gemma, siglip, stored, theta, size(text, "vocab_size"))

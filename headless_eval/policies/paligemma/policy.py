@@ -52,7 +52,7 @@ class PaliGemmaPolicy:
     @property
     def uses_quantiles(self) -> bool:
         """Return whether quantiles normalise, and not mean and deviation."""
-        return bool(getattr(self.config, "use_quantile_norm", True))
+        return self.config.use_quantile_norm
 
     @property
     def noise_shape(self) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Tokenizer:
             raise UserError(f"no tokenizer at {path}: name a SentencePiece model") from None
         except OSError as error:
             raise UserError(f"cannot read the tokenizer {path}: {error}") from None
-        except (RuntimeError, ValueError):  # the second where what it says of the fault is no text
+        except (RuntimeError, ValueError):  # ValueError: its message about the fault is not UTF-8
             raise UserError(f"{path} is no SentencePiece model, or a truncated one") from None
         if self._pieces.bos_id() < 0:
             raise UserError(

@@ -118,7 +118,7 @@ def _is_ours(status: os.stat_result) -> bool:
 
 
 def _kept(folder: Folder, name: str) -> ctypes.CDLL | None:
-    """Return a kept library; None if there is none, or none that can be trusted."""
+    """Return the library that is kept; None if the folder has no such file, or one that cannot be trusted."""
     try:
         file = folder.reader(name)
     except FileNotFoundError:

@@ -98,8 +98,6 @@ def plant(file, tmp_path):
 
 
 LOAD = """
-from headless_eval.errors import UserError
-from headless_eval.local_policy import load_policy
 from headless_eval.policies.pi0.engine.cpu import library as module
 module._FLAGS = ["-O0", *module._FLAGS[1:]]
 module.library()
