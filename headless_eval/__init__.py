@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headless_eval.contracts.policy import Policy
     from headless_eval.contracts.robots import Robot
-    from headless_eval.contracts.simulator import Difficulty, Simulator, StepResult, Task
+    from headless_eval.contracts.simulator import Difficulty, EpisodeOutcome, Simulator, StepResult, Task
     from headless_eval.contracts.variant import Variant
     from headless_eval.errors import UserError
     from headless_eval.local_policy import LocalPolicy, load_policy
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Difficulty",
+    "EpisodeOutcome",
     "GymSuite",
     "LocalPolicy",
     "Policy",
@@ -49,6 +50,7 @@ __all__ = [
 # Imported when first asked for: torch alone takes seconds, and the command line's help needs none of it.
 _HOMES = {
     "Difficulty": "contracts.simulator",
+    "EpisodeOutcome": "contracts.simulator",
     "GymSuite": "sims.gym.suite",
     "LocalPolicy": "local_policy",
     "Policy": "contracts.policy",

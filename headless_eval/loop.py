@@ -20,7 +20,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from headless_eval.contracts.simulator import MAX_ACTION, Simulator, StepResult, hash_of_state
+from headless_eval.contracts.simulator import (
+    MAX_ACTION,
+    EpisodeOutcome,
+    Simulator,
+    StepResult,
+    hash_of_state,
+)
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import LostConnection, StopRun, UserError
 from headless_eval.results.record import ERROR, FAILURE, SUCCESS, EpisodeRecord, describe_error
@@ -60,8 +66,13 @@ class Video(Protocol):
         """Append a frame, uint8 (height, width, 3), with the control steps and simulated seconds so far."""
         ...
 
-    def finish(self, status: str) -> str | None:
-        """End the video with the episode's status; return its path for the record, or None if not kept."""
+    def finish(self, status: str, reason: str | None) -> str | None:
+        """End the video with the episode's status and its reason; return its path for the record, or None if not kept.
+
+        Args:
+            status: ``success``, ``failure`` or ``error``.
+            reason: why the episode failed, or None.
+        """
         ...
 
     def discard(self) -> None:
@@ -111,6 +122,7 @@ def run_trials(
     episode_timeout: float = math.inf,
     watch: "Watch" = lambda activity, episodes: nullcontext(),
     wanted: Callable[[Trial], bool] = lambda trial: True,
+    measure: "Measure" = lambda actions, success: {},
 ) -> TimeSpent:
     """Run the trials, one variant after another.
 
@@ -135,6 +147,8 @@ def run_trials(
             episodes; used by the watchdog to report hanging calls.
         wanted: returns whether a trial is still to run. It is called once per round; running trials that are no longer
             wanted end without a record. If a trial is not wanted, no later trial of its variant is.
+        measure: returns outcomes of an episode that is over and no error, by name, from its executed actions, float32
+            (steps, dims), and whether it was a success; such as ``rollout.outcomes.ActionOutcomes``.
 
     Returns:
         The wall-clock time by activity. A record's ``total_s`` is its episode's share of it: time spent on several
@@ -157,6 +171,7 @@ def run_trials(
         episode_timeout,
         watch,
         wanted,
+        measure,
     )
     for variant, group in groupby(trials, key=lambda trial: trial.variant):
         rollout.run(variant, deque(group))
@@ -164,6 +179,7 @@ def run_trials(
 
 
 OnEpisode = Callable[[EpisodeRecord, np.ndarray], None]
+Measure = Callable[[np.ndarray, bool], Mapping[str, float]]
 Fault = Exception | dict[str, str] | None  # an exception, or its description by ``describe_error``
 Watch = Callable[[str, "Sequence[_Episode]"], AbstractContextManager[None]]
 
@@ -219,6 +235,8 @@ class _Episode:
     success: bool = False
     ended: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    phase: str | None = None
     initial_state: str | None = None
     instruction: str | None = None
     spent: TimeSpent = field(default_factory=TimeSpent)
@@ -282,15 +300,35 @@ class _Episode:
                 )
             return result.fault
         success, over = bool(result.success), bool(result.over)
-        self.metrics.update({str(name): float(value) for name, value in result.metrics.items()})
+        self.add_metrics(result.metrics)
         self.success, self.ended = success, over
         return None
+
+    def conclude(self, outcome: Any) -> None:
+        """Take over what the simulator says of the whole episode.
+
+        Raises:
+            TypeError: it is no ``EpisodeOutcome``, or not made of the right types.
+        """
+        if not isinstance(outcome, EpisodeOutcome):
+            raise TypeError(f"the simulator's outcome returned {outcome!r:.80}, no EpisodeOutcome")
+        for text in (outcome.reason, outcome.phase):
+            if not isinstance(text, str | None):
+                raise TypeError(f"the simulator's outcome has {text!r:.80} where a word is expected")
+        self.add_metrics(outcome.metrics)
+        self.reason, self.phase = outcome.reason, outcome.phase
+
+    def add_metrics(self, metrics: Mapping[str, float]) -> None:
+        self.metrics.update({str(name): float(value) for name, value in metrics.items()})
 
     def finite_metrics(self) -> dict[str, float]:
         return {name: value for name, value in self.metrics.items() if math.isfinite(value)}
 
     def status(self, fault: "Fault") -> str:
         return ERROR if fault else SUCCESS if self.success else FAILURE
+
+    def reason_of(self, status: str) -> str | None:
+        return self.reason if status == FAILURE else None
 
     def record(self, fault: "Fault", video: str | None = None) -> EpisodeRecord:
         variant, task, seed = self.trial.variant, self.trial.task, self.trial.seed
@@ -322,6 +360,8 @@ class _Episode:
             variant=dict(variant.settings) or None,
             metrics=self.finite_metrics() or None,
             initial_state_sha256=self.initial_state,
+            reason=self.reason_of(status),
+            phase=self.phase,
         )
 
 
@@ -340,6 +380,7 @@ class _Rollout:
     timeout: float
     watch: Watch
     wanted: Callable[[Trial], bool]
+    measure: Measure
     pending: deque[Trial] = field(default_factory=deque)
     active: dict[int, _Episode] = field(default_factory=dict)
     clock: _Clock = field(default_factory=_Clock)
@@ -484,11 +525,13 @@ class _Rollout:
 
     def finish(self, episode: _Episode, fault: Exception | None = None) -> None:
         """Free the slot and hand over the record."""
+        fault = fault or self.conclude(episode)
         video = None
         if episode.video:
             try:
                 with self.clock("render", [episode]):
-                    video = episode.video.finish(episode.status(fault))
+                    status = episode.status(fault)
+                    video = episode.video.finish(status, episode.reason_of(status))
             except StopRun:
                 raise
             except Exception as error:
@@ -499,3 +542,17 @@ class _Rollout:
         if fault and self.attempts[episode.trial.key] <= retries:
             self.pending.append(episode.trial)
         self.on_episode(episode.record(fault, video), episode.taken)
+
+    def conclude(self, episode: _Episode) -> Exception | None:
+        """Take over the outcomes of an episode that is over; return what was raised meanwhile."""
+        try:
+            with self.doing("sim", [episode]):
+                episode.add_metrics(self.measure(episode.taken, episode.success))
+                tell = getattr(self.simulator, "outcome", None)
+                if tell is not None:
+                    episode.conclude(tell(episode.slot))
+        except StopRun:
+            raise
+        except Exception as fault:
+            return fault
+        return None

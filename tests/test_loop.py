@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from headless_eval.contracts.seeding import TrialSeed
-from headless_eval.contracts.simulator import StepResult, Task
+from headless_eval.contracts.simulator import EpisodeOutcome, StepResult, Task
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.loop import TimeSpent, run_trials
@@ -126,7 +126,7 @@ class ToyVideo:
         assert seconds == pytest.approx(step / 10.0)
         self.frames.append(step)
 
-    def finish(self, status):
+    def finish(self, status, reason):
         if self.fail:
             raise OSError("no room")
         self.log[self.trial.variant.name, self.trial.task.id, self.trial.seed.episode] = self.frames
@@ -546,6 +546,71 @@ def test_the_latest_finite_metrics_are_kept():
     assert plain.metrics is None
     assert "metrics" not in plain.to_dict()
     assert plain.actions_sha256 == record.actions_sha256
+
+
+class TellingSimulator(MeasuringSimulator):
+    """Says at the end of an episode what came of it; ``told`` is what it says, or an exception that it raises."""
+
+    def __init__(self, *arguments, told, **options):
+        super().__init__(*arguments, **options)
+        self.told, self.asked = told, []
+
+    def outcome(self, slot):
+        self.asked.append((self.trials[slot][1].episode, len(self.moves[slot])))
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+
+def test_the_simulator_is_asked_once_what_came_of_an_episode():
+    told = EpisodeOutcome({"drops": 2, "gap": np.nan}, "dropped", "carry")
+    simulator = TellingSimulator(2, told=told, reach=np.inf)
+    lengths = []
+
+    def measure(actions, success):
+        lengths.append(len(actions))
+        return {"path_length": 0.5, "drops": 9.0}
+
+    records, _ = run(simulator, ToyPolicy(), make_trials([Precision()], TASKS[:1], 3, 7), measure=measure)
+    assert sorted(simulator.asked) == [(episode, 30) for episode in range(3)]
+    assert lengths == [30] * 3
+    for record in records:
+        assert (record.status, record.reason, record.phase) == ("failure", "dropped", "carry")
+        assert {name: record.metrics[name] for name in ("drops", "path_length")} == {
+            "drops": 2.0,
+            "path_length": 0.5,
+        }
+        assert set(record.metrics) == {"distance", "drops", "path_length"}
+        assert EpisodeRecord.from_dict(json.loads(record.to_json())) == record
+
+
+def test_a_success_has_no_reason_of_failure():
+    simulator = TellingSimulator(1, told=EpisodeOutcome({}, "dropped", "place"), reach=0.0)
+    (record,), _ = run(simulator, ToyPolicy(), make_trials([Precision()], TASKS[:1], 1, 7))
+    assert (record.status, record.reason, record.phase) == ("success", None, "place")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (ArithmeticError("lost count"), "lost count"),
+        ({"drops": 2}, "no EpisodeOutcome"),
+        (EpisodeOutcome({}, 3), "where a word is expected"),
+        (EpisodeOutcome({"drops": "many"}), "many"),
+    ],
+)
+def test_a_fault_in_the_outcome_is_the_episodes(told, message):
+    simulator = TellingSimulator(1, told=told)
+    records, _ = run(simulator, ToyPolicy(), make_trials([Precision()], TASKS[:1], 2, 7), retries=1)
+    assert [record.status for record in records] == ["error"] * 4  # each is tried again
+    assert all(message in record.error["message"] and record.reason is None for record in records)
+
+
+def test_an_episode_that_broke_is_not_asked_about():
+    simulator = TellingSimulator(1, told=EpisodeOutcome(), spoil={(1, 0): ValueError("lost")})
+    (record,), _ = run(simulator, ToyPolicy(), make_trials([Precision()], TASKS[:1], 1, 7))
+    assert record.status == "error"
+    assert simulator.asked == []
 
 
 # --- faulty simulators and policies

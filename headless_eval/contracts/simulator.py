@@ -75,6 +75,24 @@ class StepResult:
     over: bool = False
 
 
+@dataclass(frozen=True)
+class EpisodeOutcome:
+    """What a simulator says of an episode that is over.
+
+    Args:
+        metrics: outcomes of the whole episode, by name, such as ``{"drops": 2}``; each name is in
+            ``Simulator.metrics``. They join those of ``StepResult.metrics`` in the episode's record; values that are
+            not finite are left out.
+        reason: why the episode failed, such as ``missed_grasp`` (``results.outcomes.REASONS``); None if it did not
+            fail, or why is not known.
+        phase: the furthest phase of the task that the episode reached, such as ``grasp``; None if not known.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    phase: str | None = None
+
+
 def hash_of_state(state: np.ndarray | None) -> str | None:
     """Return the SHA-256 of a state's numbers, rounded to float32, little-endian; None for None.
 
@@ -90,10 +108,10 @@ class Simulator(Protocol):
 
     A slot's episode depends only on its task, its seed and its actions, not on the number of slots or on other slots.
 
-    Five attributes are optional:
+    Six attributes are optional:
 
-    - ``metrics``, the units of the entries of ``StepResult.metrics``, by name: ``{"distance": "m"}``, ``""`` for a
-    number.
+    - ``metrics``, the units of the entries of ``StepResult.metrics`` and ``EpisodeOutcome.metrics``, by name:
+    ``{"distance": "m"}``, ``""`` for a number.
     - ``libraries``, the distributions whose versions episodes can depend on: ``("mujoco",)``.
     - ``max_action``, the limit of an action's magnitude, where it is not ``MAX_ACTION``; more is an error.
     - ``initial_state(slot)``, the numbers that a slot's episode starts from, an array of any shape, or None; asked
@@ -101,6 +119,8 @@ class Simulator(Protocol):
     or set is better than what was simulated from it, which may differ from machine to machine.
     - ``instruction(slot)``, the prompt of a slot's episode where it is not always the task's; asked after ``reset``,
     for the record.
+    - ``outcome(slot)``, an ``EpisodeOutcome``, asked once when a slot's episode is over and no error; an exception that
+    it raises is the episode's error.
     """
 
     suite: str

@@ -14,7 +14,7 @@ from headless_eval.shared.text import spreadsheet_cell
 COLUMNS = (
     *("task_id", "task_name", "episode_idx", "success", "steps", "max_steps"),
     *("configuration", "dtype", "mode", "scope", "task_key", "instruction", "status", "seed", "replans"),
-    *("actions_sha256", "initial_state_sha256", "video", "error_type", "error_message"),
+    *("actions_sha256", "initial_state_sha256", "video", "reason", "phase", "error_type", "error_message"),
 )
 """The CSV's columns that are the same when a run is repeated."""
 

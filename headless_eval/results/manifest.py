@@ -53,7 +53,7 @@ def build_manifest(
         command: the command line; by default this process's.
         baseline: the name of the variant that the others are compared with.
         libraries: distributions of simulator and policy whose versions results can depend on.
-        metrics: the units of the simulator's metrics, by name.
+        metrics: the units of the outcomes that records have beside success, by name.
 
     Returns:
         A dict ready for JSON.

@@ -53,14 +53,18 @@ class EpisodeRecord:
         error: ``type``, ``message`` and ``traceback`` of the exception that ended the episode, or None.
         actions: position of the episode's actions in ``actions/<configuration>.f32``: ``offset`` in bytes and ``dims``;
             None if the actions were not kept.
-        metrics: the metrics after the last step, by name; units are in the manifest. None if the simulator returns no
-            metrics.
+        metrics: outcomes beside success, by name (``results.outcomes``): those of the executed actions, those of the
+            whole episode, and the latest value of those after each step; units are in the manifest. None if there are
+            none.
         variant: the variant's settings beside its precision, such as ``{"flow_steps": 5}``; None without such settings.
         initial_state_sha256: hash of the numbers that the episode starts from (``contracts.simulator.hash_of_state``);
             None if the simulator does not tell them, or the episode broke before it began.
+        reason: why the episode failed (``results.outcomes.REASONS``); None if it did not, or the simulator does not
+            tell.
+        phase: the furthest phase of the task that was reached, such as ``grasp``; None if the simulator does not tell.
 
     Raises:
-        ValueError: status, success and error contradict each other.
+        ValueError: status, success, error and reason contradict each other.
     """
 
     configuration: str
@@ -90,6 +94,8 @@ class EpisodeRecord:
     metrics: dict[str, float] | None = None
     variant: dict[str, str | int | float] | None = None
     initial_state_sha256: str | None = None
+    reason: str | None = None
+    phase: str | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -100,6 +106,8 @@ class EpisodeRecord:
             raise ValueError(
                 f"a record has an error if its status is 'error', and only then: {self.status!r}"
             )
+        if self.reason is not None and self.status != FAILURE:
+            raise ValueError(f"only a failure has a reason: {self.reason!r} contradicts {self.status!r}")
 
     @property
     def quantized(self) -> bool:
@@ -153,7 +161,7 @@ class EpisodeRecord:
             raise UserError(f"the episode's record: {error}") from None
 
 
-OPTIONAL = ("metrics", "variant", "initial_state_sha256")
+OPTIONAL = ("metrics", "variant", "initial_state_sha256", "reason", "phase")
 """Fields that a journal's line has only where they are not None."""
 
 FIELDS = tuple(field.name for field in dataclasses.fields(EpisodeRecord))

@@ -82,6 +82,7 @@ class VideoWriter:
             raise CannotWrite(f"the video {name}", error.strerror) from error
         self._fps = fps
         self._texts = task, variant
+        self._reason: str | None = None
         self._shape: tuple[int, ...] | None = None
         self._queue: queue.Queue[tuple[np.ndarray, int, float] | str | None] = queue.Queue(_QUEUE_FRAMES)
         self._thread: threading.Thread | None = None
@@ -108,11 +109,12 @@ class VideoWriter:
             raise ValueError(f"the frames of a video have one size: {self._shape}, then {frame.shape}")
         self._queue.put((frame.copy(), step, seconds))
 
-    def close(self, outcome: str) -> Path | None:
+    def close(self, outcome: str, reason: str | None = None) -> Path | None:
         """Hold the last picture with the outcome, finish the file and give it its name.
 
         Args:
             outcome: ``success``, ``failure`` or ``error``.
+            reason: why the episode failed, such as ``missed_grasp``; shown beside the outcome.
 
         Returns:
             The video's path, ``<name>_<outcome>.mp4`` in the folder, or None if there was no frame.
@@ -123,6 +125,7 @@ class VideoWriter:
         """
         if outcome not in _OUTCOMES:
             raise ValueError(f"outcome {outcome!r} is none of {', '.join(_OUTCOMES)}")
+        self._reason = reason
         self._end(outcome)
         if self._shape is None or self._failure is not None:
             self._folder.remove(self._partial)
@@ -183,7 +186,7 @@ class VideoWriter:
             if item is None:
                 encoder.kill()
                 return
-            canvas[-band.height :, :width] = band.draw(step, seconds, item)
+            canvas[-band.height :, :width] = band.draw(step, seconds, item, self._reason)
             for _ in range(max(1, round(HOLD_S * self._fps))):
                 encoder.write(canvas)
             encoder.finish()
@@ -310,10 +313,13 @@ class _Band:
         self._right = round(self._font.getlength("step 8888 · 888.8 s")) + self._margin
         self._base = self._draw_base(_BAND, _DIM, variant)
 
-    def draw(self, step: int, seconds: float, outcome: str | None = None) -> np.ndarray:
+    def draw(
+        self, step: int, seconds: float, outcome: str | None = None, reason: str | None = None
+    ) -> np.ndarray:
         """Return the band, uint8 (height, width, 3), valid until the next call."""
         if outcome is not None:
-            self._base = self._draw_base(_OUTCOMES[outcome], _TEXT, f"{outcome.upper()} · {self._variant}")
+            said = outcome.upper() if reason is None else f"{outcome.upper()}: {reason.replace('_', ' ')}"
+            self._base = self._draw_base(_OUTCOMES[outcome], _TEXT, f"{said} · {self._variant}")
         top = self._margin // 2 + self._line
         left = max(0, self._width - self._right)
         background = tuple(int(value) for value in self._base[0, 0])

@@ -36,7 +36,7 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
         simulator=facts,
         gl_renderer=facts.get("gl_renderer"),
         libraries=(*policy.libraries, *getattr(simulator, "libraries", ())),
-        metrics=getattr(simulator, "metrics", None),
+        metrics=evaluator.metrics,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from headless_eval.config.run import RunConfig
+from headless_eval.contracts.robots import ROBOTS
 from headless_eval.contracts.simulator import Simulator
 from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
@@ -18,6 +19,7 @@ from headless_eval.loop import OnEpisode, TimeSpent, run_trials
 from headless_eval.policies.baselines import BASELINES
 from headless_eval.policies.options import LoadOptions
 from headless_eval.quant.precision import Precision
+from headless_eval.rollout.outcomes import ActionOutcomes
 from headless_eval.rollout.trials import Trial
 from headless_eval.runs.compatibility import check
 from headless_eval.runs.guest import evaluating, lent
@@ -121,6 +123,16 @@ class Evaluator:
         """Return the number of actions of a chunk that are executed before the policy replans."""
         return self.settings.open_loop_horizon or self.policy.open_loop_horizon
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Return the units of all outcomes that the records of this run can have, by name."""
+        return self.action_outcomes.units | dict(getattr(self.simulator, "metrics", {}))
+
+    @property
+    def action_outcomes(self) -> ActionOutcomes:
+        """Return what measures the actions of the suite's robot."""
+        return ActionOutcomes(ROBOTS.find(self.suite.robot), self.simulator.control_hz)
+
     def rehearse(self, variants: Sequence[Variant]) -> None:
         """Warm up on a real observation, and detect errors that would break every episode.
 
@@ -199,6 +211,7 @@ class Evaluator:
             trials,
             on_episode=on_episode,
             open_loop_horizon=self.open_loop_horizon,
+            measure=self.action_outcomes,
             **options,
         )
 

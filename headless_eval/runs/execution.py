@@ -216,11 +216,11 @@ class _EpisodeVideo:
         self.add = self._writer.add
         self.discard = self._writer.discard
 
-    def finish(self, status: str) -> str | None:
+    def finish(self, status: str, reason: str | None) -> str | None:
         if self._keep == "failures" and status == SUCCESS:
             self._writer.discard()
             return None
-        path: Path | None = self._writer.close(status)
+        path: Path | None = self._writer.close(status, reason)
         return None if path is None else self._directory.relative(path)
 
 

@@ -218,6 +218,7 @@ class JsonProgress(AbstractContextManager["JsonProgress"]):
             task=record.task_key,
             episode=record.episode,
             status=record.status,
+            reason=record.reason,
             steps=record.steps,
             error=error and ": ".join(map(str, error)),
             done=self._run.done,

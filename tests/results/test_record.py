@@ -12,7 +12,14 @@ from headless_eval.results import EpisodeRecord, describe_error
 
 
 @pytest.mark.parametrize(
-    "kept", [record(), record(video=None, task_name='a "b",\n漢字'), broken(), record(sim_s=1)]
+    "kept",
+    [
+        record(),
+        record(video=None, task_name='a "b",\n漢字'),
+        broken(),
+        record(sim_s=1),
+        record(status="failure", success=False, reason="dropped", phase="carry", metrics={"drops": 1.0}),
+    ],
 )
 def test_json_round_trip(kept: EpisodeRecord) -> None:
     line = kept.to_json()
@@ -35,6 +42,7 @@ def test_fields_are_the_contracts() -> None:
         {"success": False},
         {"status": "error", "success": False},
         {"error": {"type": "X"}},
+        {"reason": "dropped"},
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any]) -> None:

@@ -70,6 +70,15 @@ def test_holds_the_frames_then_the_outcome(tmp_path: Path) -> None:
     )
 
 
+def test_the_band_names_the_reason_of_a_failure() -> None:
+    bands = []
+    for reason in (None, "missed_grasp"):
+        band = video._Band("put the cube in the bowl", "int4_both", WIDTH)
+        bands.append(band.draw(10, 0.5, "failure", reason).copy())
+    without, named = (np.count_nonzero((one == video._TEXT).all(axis=2)) for one in bands)
+    assert named > without, "more is written"
+
+
 @pytest.mark.parametrize("outcome", ["success", "failure", "error"])
 def test_the_last_second_has_the_outcomes_colour(tmp_path: Path, outcome: str) -> None:
     decoded = decode(write(tmp_path / "a", frames(5), outcome))

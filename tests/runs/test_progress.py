@@ -17,6 +17,7 @@ def record(configuration, status, episode=0):
         trial=(configuration, 1, episode),
         task_key="scene_1",
         episode=episode,
+        reason=None,
         steps=12,
         error={"type": "ValueError", "message": "NaN", "traceback": "…"} if status == "error" else None,
     )
@@ -108,6 +109,7 @@ def test_json_lines_are_for_programs(monkeypatch, capsys):
         "task": "scene_1",
         "episode": 1,
         "status": "error",
+        "reason": None,
         "steps": 12,
         "error": "ValueError: NaN",
         "done": 2,

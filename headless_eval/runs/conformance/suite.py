@@ -1,7 +1,7 @@
 """Conformance of suites: their tasks, and their simulator with two slots."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from headless_eval.contracts.robots import ROBOTS, Robot
 from headless_eval.contracts.seeding import TrialSeed
-from headless_eval.contracts.simulator import Simulator, StepResult
+from headless_eval.contracts.simulator import EpisodeOutcome, Simulator, StepResult
 from headless_eval.policies.checks import FAILED, SKIPPED, WARNING, Check
 from headless_eval.runs.conformance.outcome import copied, expect, same, tested
 from headless_eval.sims.registry import Suite
@@ -128,9 +128,17 @@ class _Examination:
             expect(isinstance(result, StepResult), f"step returns {type(result).__name__}, not StepResult")
             if result.fault is not None:
                 raise result.fault
-            metrics = set(getattr(self._simulator, "metrics", {}))
-            expect(set(result.metrics) <= metrics, f"metrics without a unit: {set(result.metrics) - metrics}")
+            self._expect_units(result.metrics)
+        if tell := getattr(self._simulator, "outcome", None):
+            outcome = tell(0)
+            fits = isinstance(outcome, EpisodeOutcome)
+            expect(fits, f"outcome returns {type(outcome).__name__}, not EpisodeOutcome")
+            self._expect_units(outcome.metrics)
         return f"{_STEPS} steps without a fault"
+
+    def _expect_units(self, metrics: Mapping[str, float]) -> None:
+        unknown = set(metrics) - set(getattr(self._simulator, "metrics", {}))
+        expect(not unknown, f"metrics without a unit: {unknown}")
 
     def _copies(self) -> str:
         self._begin(0)
