@@ -23,8 +23,8 @@ class TrainConfig(Settings):
     results: Annotated[Path, flag("DIR", hidden=("--out", "--output"))] = Path("train_out")
     """Folder for demonstrations, training state and the policy (in `policy/`)."""
 
-    episodes: Annotated[int, flag(least=1)] = 3000
-    """Demonstrations for each scene or task."""
+    episodes: Annotated[int | None, flag(default="3000; 1200 for pi0-precise-tiny", least=1)] = None
+    """Demonstrations for each scene, task or family of tasks."""
 
     steps: Annotated[int, flag(least=1)] = 12200
     """Optimizer steps."""

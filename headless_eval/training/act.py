@@ -114,16 +114,17 @@ def run(settings: TrainConfig) -> Path:
     check_device(settings.device, "--device cpu")
     claim(settings)
     console = new_console()
+    episodes = settings.episodes or SOURCE.episodes
     paths = SOURCE.collect(
         settings.results / "demonstrations",
-        settings.episodes,
+        episodes,
         settings.seed,
         HORIZON,
         IMAGE_SIZE,
         settings.workers,
     )
     data = Demonstrations(paths, torch.device(settings.device))
-    console.print(f"{len(data)} observations from {settings.episodes} demonstrations", highlight=False)
+    console.print(f"{len(data)} observations from {episodes} demonstrations", highlight=False)
     trainer = ActTrainer(settings, data)
     return train(trainer, trainer.export, SOURCE.trained_on, console)
 

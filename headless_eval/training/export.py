@@ -1,4 +1,4 @@
-"""The tokenizer of a policy that is trained, made from its tasks' instructions."""
+"""The tokenizer of a policy that is trained, made from the sentences that ask for its tasks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,28 @@ from headless_eval.policies.paligemma.tokenizer import Tokenizer, train_tokenize
 from headless_eval.training.recipes import Config
 
 
-def instruction_tokens(config: Config, instructions: Sequence[str], path: Path) -> tuple[Tokenizer, Tensor]:
-    """Train a tokenizer on the instructions, write it to ``path``, and apply it to them.
+def instruction_tokens(
+    config: Config, sentences: Sequence[Sequence[str]], path: Path
+) -> tuple[Tokenizer, Tensor]:
+    """Train a tokenizer on sentences, write it to ``path``, and apply it to them.
+
+    Args:
+        config: whose tokenizer it is.
+        sentences: by instruction, equally many sentences that mean the same.
+        path: the tokenizer's file.
 
     Returns:
-        The tokenizer; and int64 (instructions, slots, 2): each slot's token, and 1 if the slot is used, else 0.
+        The tokenizer; and int64 (instructions, sentences, slots, 2): each slot's token, and 1 if the slot is used,
+        else 0.
     """
-    train_tokenizer(instructions, path, config.model.vocab_size)
+    train_tokenizer([sentence for same in sentences for sentence in same], path, config.model.vocab_size)
     tokenizer = Tokenizer(path)
     slots = config.model.max_token_len
-    pairs = [tokenizer.slots(instruction, None, slots) for instruction in instructions]
-    return tokenizer, torch.from_numpy(np.stack([np.stack(pair, axis=-1).astype(np.int64) for pair in pairs]))
+    tokens = [
+        [
+            np.stack(tokenizer.slots(sentence, None, slots), axis=-1, dtype=np.int64, casting="unsafe")
+            for sentence in same
+        ]
+        for same in sentences
+    ]
+    return tokenizer, torch.from_numpy(np.array(tokens))

@@ -16,7 +16,7 @@ from headless_eval.training import act
 from headless_eval.training.dataset import Demonstrations
 from headless_eval.training.export import instruction_tokens
 from headless_eval.training.recipes import TRAINABLE, Config, make_recipe
-from headless_eval.training.sources import SOURCES
+from headless_eval.training.sources import find_source
 from headless_eval.training.trainer import Trainer, claim, train
 
 _STATE_NOISE = 0.02  # of a standard deviation
@@ -30,7 +30,7 @@ class FlowTrainer(Trainer):
         self.data = data
         self.recipe = make_recipe(config, data, settings.seed)
         super().__init__(settings, self.recipe.new_model())
-        # Tokens and mask of each scene's instruction: (scenes, slots, 2).
+        # Tokens and mask of each instruction's sentences: (instructions, sentences, slots, 2).
         self.tokens = tokens.to(self.device)
 
     def loss(
@@ -64,8 +64,15 @@ class FlowTrainer(Trainer):
         draws = batch * self.settings.flow_samples
         noise = torch.randn((draws, *actions.shape[1:]), generator=generator, device=self.device)
         at = self.recipe.times(draws, self.step, generator)
-        tokens = self.tokens[data.scene[rows] - 1]
+        tokens = self.tokens[data.scene[rows] - 1, self._sentences()]
         return list(views), tokens, state, actions, data.valid[rows], noise, at
+
+    def _sentences(self) -> Tensor | int:
+        """Draw which of its instruction's sentences each observation of a batch comes with."""
+        number = self.tokens.shape[1]
+        if number == 1:  # nothing to draw, and so nothing taken from the generator
+            return 0
+        return torch.randint(number, (self.settings.batch,), generator=self.generator, device=self.device)
 
     def export(self, folder: Path, tokenizer: Tokenizer) -> None:
         """Write the policy's folder, with the moving average of the weights."""
@@ -87,10 +94,11 @@ def run(settings: TrainConfig) -> Path:
     claim(settings)
     console = new_console()
     config = TRAINABLE[settings.policy]
-    source = SOURCES[config.observation]
+    source = find_source(config)
+    episodes = settings.episodes or source.episodes
     paths = source.collect(
         settings.results / "demonstrations",
-        settings.episodes,
+        episodes,
         settings.seed,
         config.model.action_horizon,
         config.model.siglip.image_size,
@@ -98,12 +106,12 @@ def run(settings: TrainConfig) -> Path:
     )
     tokenizer, tokens = instruction_tokens(
         config,
-        [task.instruction for task in source.tasks],
+        source.sentences(settings.seed),
         settings.results / "tokenizer.model",
     )
     relative = config.delta_actions_mask is not None
     data = Demonstrations(paths, torch.device(settings.device), relative)
-    number = len(source.tasks) * settings.episodes
+    number = len(source.scenes) * episodes
     console.print(f"{len(data)} observations from {number} demonstrations", highlight=False)
     trainer = FlowTrainer(settings, config, data, tokens)
     return train(trainer, partial(trainer.export, tokenizer=tokenizer), source.trained_on, console)

@@ -54,7 +54,9 @@ def _small(name):
 def test_a_trained_policy_runs(name, tmp_path):
     block, data = _demonstrations(tmp_path)
     config = _small(name)
-    tokenizer, tokens = instruction_tokens(config, INSTRUCTIONS, tmp_path / "tokenizer.model")
+    tokenizer, tokens = instruction_tokens(
+        config, [[text] for text in INSTRUCTIONS], tmp_path / "tokenizer.model"
+    )
     assert tokens[..., 1].sum(1).max() < config.model.max_token_len
     trainer = FlowTrainer(SETTINGS, config, data, tokens)
     assert all(np.isfinite(float(trainer.train_step(0.0))) for _ in range(2))
@@ -75,7 +77,9 @@ def test_a_trained_policy_runs(name, tmp_path):
 def test_the_labels_are_what_the_policy_turns_back_into_the_actions(tmp_path):
     block, data = _demonstrations(tmp_path)
     config = _small("open-pi-zero-tiny-beta")
-    tokenizer, tokens = instruction_tokens(config, INSTRUCTIONS, tmp_path / "tokenizer.model")
+    tokenizer, tokens = instruction_tokens(
+        config, [[text] for text in INSTRUCTIONS], tmp_path / "tokenizer.model"
+    )
     trainer = FlowTrainer(SETTINGS, config, data, tokens)
     trainer.export(tmp_path / "policy", tokenizer)
     with load_policy(tmp_path / "policy") as policy:
@@ -99,7 +103,9 @@ def test_samplers_differ_in_their_times_alone(tmp_path):
     seen = {}
     for sampler in ("uniform", "beta"):
         config = _small(f"open-pi-zero-tiny-{sampler}")
-        _, tokens = instruction_tokens(config, INSTRUCTIONS, tmp_path / "tokenizer.model")
+        _, tokens = instruction_tokens(
+            config, [[text] for text in INSTRUCTIONS], tmp_path / "tokenizer.model"
+        )
         trainer = FlowTrainer(SETTINGS, config, data, tokens)
         given = []
         trainer._loss = lambda *arguments, of=trainer, kept=given: (

@@ -29,7 +29,7 @@ def test_absolute_actions_of_fewer_dimensions_are_kept_and_filled_up(tmp_path):
     np.testing.assert_array_equal(data.actions[..., :7], block["actions"])
     assert not data.actions[..., 7].any()
     config = CONFIGS["pi0-libero-tiny"]
-    tokenizer, tokens = instruction_tokens(config, ["pick up the milk"], tmp_path / "tokenizer.model")
+    tokenizer, tokens = instruction_tokens(config, [["pick up the milk"]], tmp_path / "tokenizer.model")
     trainer = FlowTrainer(SETTINGS, config, data, tokens)
     assert np.isfinite(float(trainer.train_step(0.5)))
     trainer.export(tmp_path / "policy", tokenizer)
@@ -45,7 +45,7 @@ def test_absolute_actions_of_fewer_dimensions_are_kept_and_filled_up(tmp_path):
 
 def _trainer(data, folder, settings=SETTINGS):
     _, tokens = instruction_tokens(
-        CONFIG, [scene.instruction for scene in SCENES], folder / "tokenizer.model"
+        CONFIG, [[scene.instruction] for scene in SCENES], folder / "tokenizer.model"
     )
     return FlowTrainer(settings, CONFIG, data, tokens)
 
@@ -59,7 +59,7 @@ def test_the_loss_falls_on_one_batch(data, folder):
 def test_the_exported_policy_is_one_that_runs(data, folder):
     trainer = _trainer(data, folder)
     tokenizer, _ = instruction_tokens(
-        CONFIG, [scene.instruction for scene in SCENES], folder / "tokenizer.model"
+        CONFIG, [[scene.instruction] for scene in SCENES], folder / "tokenizer.model"
     )
     trainer.export(folder / "policy", tokenizer)
     with load_policy(str(folder / "policy")) as policy:
@@ -93,3 +93,24 @@ def test_bad_settings_are_one_line(flags, said, tmp_path, capsys, monkeypatch):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert said in error
+
+
+def test_observations_come_with_one_of_the_sentences_of_their_instruction(data, folder):
+    """Where there is one sentence each, nothing is drawn for it: batches are the ones they always were."""
+    texts = [[scene.instruction, f"please {scene.instruction}"] for scene in SCENES]
+    _, tokens = instruction_tokens(CONFIG, texts, folder / "tokenizer.model")
+    settings = replace(SETTINGS, batch=64)
+    many, one = (
+        FlowTrainer(settings, CONFIG, data, tokens),
+        FlowTrainer(settings, CONFIG, data, tokens[:, :1]),
+    )
+    # The tokens of the sentences follow from the instruction's number, which is as good a state.
+    many.recipe.states = one.recipe.states = lambda rows: data.scene[rows, None].float().expand(-1, 8)
+    (_, drawn, number, *_), (_, alone, same, *_) = many.draw(), one.draw()
+    assert torch.equal(number, same)
+    scene = number[:, 0].round().long() - 1
+    assert torch.equal(alone, tokens[scene, 0])
+    meant = (drawn[:, None] == tokens[scene]).flatten(2).all(2)
+    assert (meant.sum(1) == 1).all()
+    assert 16 < meant[:, 0].sum() < 48
+    assert not torch.equal(many.generator.get_state(), one.generator.get_state())

@@ -15,7 +15,7 @@ SETTINGS = TrainConfig(steps=3, batch=4, flow_samples=2, device="cpu", no_compil
 
 
 def _trainer(data, folder):
-    instructions = [scene.instruction for scene in SCENES]
+    instructions = [[scene.instruction] for scene in SCENES]
     config = CONFIGS["pi0-droid-tiny"]
     _, tokens = instruction_tokens(config, instructions, folder / "tokenizer.model")
     return FlowTrainer(SETTINGS, config, data, tokens)

@@ -127,6 +127,8 @@ PI0_TINY = Pi0Config(
     siglip=SiglipConfig(width=192, depth=6, mlp_dim=640, num_heads=4, patch_size=12, image_size=96),
     vocab_size=512,
 )
+# For tasks that are asked for in many ways.
+PI0_PRECISE = replace(PI0_TINY, max_token_len=24, vocab_size=1024)
 
 
 def _policy(name: str, robot: str, model: Pi0Config, asset_id: str, *, relative: bool) -> PolicyConfig:
@@ -149,9 +151,11 @@ def _named() -> dict[str, PolicyConfig]:
     pi0_polaris = replace(PI0, action_horizon=10, max_token_len=100)
     pi05_droid = replace(PI05, action_horizon=15)
     tiny = _policy("pi0-droid-tiny", "droid", PI0_TINY, "droid", relative=True)
+    precise = _policy("pi0-precise-tiny", "droid", PI0_PRECISE, "droid", relative=True)
     tiny_libero = _policy("pi0-libero-tiny", "libero", PI0_TINY, "libero", relative=False)
     configs = (
         replace(tiny, views=("base_0_rgb", "left_wrist_0_rgb")),
+        replace(precise, views=("base_0_rgb", "left_wrist_0_rgb")),
         replace(tiny_libero, views=("base_0_rgb", "left_wrist_0_rgb")),
         # "jointpos": joint positions relative to the state. The plain DROID ones predict joint velocities.
         _policy("pi05_droid_jointpos_polaris", "droid", pi05_droid, "droid", relative=True),

@@ -1,0 +1,1 @@
+"""The suite ``droid_precise``: tasks whose difficulty is a number with a unit."""
