@@ -12,6 +12,7 @@ from headless_eval.report.page import drawings
 from headless_eval.report.page.episodes import time_per_configuration
 from headless_eval.report.page.forest import forest_plot
 from headless_eval.report.page.markup import Markup, join, tag
+from headless_eval.report.page.table import scrolling, table
 from headless_eval.report.summary import Row, Summary
 from headless_eval.report.tables import format_p, format_points
 from headless_eval.report.verdict import verdicts
@@ -113,7 +114,7 @@ def summary_table(summary: Summary) -> Markup:
         if errors:
             cells.append((str(row.errors) if row.errors else "", "number bad"))
         rows.append((row.configuration, cells))
-    table = _table("summary", heads, rows)
+    shown = table("summary", heads, rows)
     note = "Intervals of the rate after Wilson."
     if compared:
         note += (
@@ -123,7 +124,7 @@ def summary_table(summary: Summary) -> Markup:
         )
     note += " Episodes that ended in an error count nowhere else." if errors else ""
     note += "".join(f" {sentence}." for sentence in summary.notes)
-    return join(_scrolling(table, "Summary"), tag("p", note, class_="note"))
+    return join(scrolling(shown, "Summary"), tag("p", note, class_="note"))
 
 
 def drawn_charts(summary: Summary) -> Markup:
@@ -193,9 +194,9 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
         means = ("–" if value is None else f"{value / episodes:.2f}" for value in seconds)
         cells = [f"{episodes:,}", *means, chunk]
         rows.append((name, [(cell, "number") for cell in cells]))
-    table = _table("numbers", heads, rows)
+    shown = table("numbers", heads, rows)
     note = "Means over episodes; time spent on several at once is divided among them."
-    return join(*parts, _scrolling(table, "Time by precision"), tag("p", note, class_="note"))
+    return join(*parts, scrolling(shown, "Time by precision"), tag("p", note, class_="note"))
 
 
 def manifest_fold(manifest: Mapping[str, Any]) -> Markup:
@@ -253,40 +254,6 @@ def _rate(row: Row) -> str:
     if row.rate is None or row.interval is None:
         return "only errors"
     return f"{100 * row.rate:.0f} % ({100 * row.interval.low:.0f} to {100 * row.interval.high:.0f})"
-
-
-def _table(
-    kind: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[str, str | None]]]]
-) -> Markup:
-    """Return a table; on a phone each row becomes a short paragraph of cells with their heads before them.
-
-    Args:
-        kind: its class.
-        heads: the head of the rows' names, and those of the cells.
-        rows: each row's name, and its cells with their class.
-    """
-    body = [
-        tag(
-            "tr",
-            tag("th", name, scope="row"),
-            *(
-                tag("td", cell, class_=look, data_label=head)
-                for head, (cell, look) in zip(heads[1:], cells, strict=True)
-            ),
-        )
-        for name, cells in rows
-    ]
-    return tag(
-        "table",
-        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
-        tag("tbody", *body),
-        class_=f"{kind} stacked",
-    )
-
-
-def _scrolling(table: Markup, label: str) -> Markup:
-    """Return wide content in a box that scrolls sideways, also with the keyboard."""
-    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
 def _count(count: int, noun: str) -> str:
