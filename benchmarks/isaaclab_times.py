@@ -22,8 +22,8 @@ HORIZON, IMAGE = 8, 96
 def measure(physics: str, slots: int, seconds: float, device: str) -> None:
     """Simulate the given number of seconds in each slot and print one line."""
     from headless_eval.contracts.seeding import TrialSeed
-    from headless_eval.sims.droid.scenes import HOME_JOINTS
     from headless_eval.sims.droid.suites import DroidSettings
+    from headless_eval.sims.droid.tabletop import HOME_JOINTS
     from headless_eval.sims.droid.tasks import TASKS
     from headless_eval.sims.registry import find_suite
 

@@ -36,7 +36,8 @@ def untrained_policy(tmp_path_factory) -> Path:
     from headless_eval.policies.pi0.config import CONFIGS
     from headless_eval.policies.pi0.model import Pi0
     from headless_eval.policies.pi0.policy import save_checkpoint
-    from headless_eval.sims.droid.scenes import HOME_JOINTS, SCENES
+    from headless_eval.sims.droid.scenes import SCENES
+    from headless_eval.sims.droid.tabletop import HOME_JOINTS
 
     folder = tmp_path_factory.mktemp("policies") / "untrained"
     config = CONFIGS["pi0-droid-tiny"]

@@ -6,11 +6,12 @@ import numpy as np
 
 from headless_eval.contracts.robots.droid import DROID
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
-from headless_eval.sims.droid.placement import InitialState, draw_initial_state
-from headless_eval.sims.droid.scenes import SCENES, Scene
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import InitialState, Scene
 from headless_eval.training.blocks import Block, label, write_block
 from headless_eval.training.disturbance import Bursts, Disturbance
-from headless_eval.training.expert import Expert, InverseKinematics
+from headless_eval.training.expert import Expert
+from headless_eval.training.expert_arm import InverseKinematics
 
 STRIDE = 2  # control steps between two stored observations
 MAX_STEPS = 260
@@ -96,7 +97,7 @@ def _attempt(
 
 
 def _start(scene_model: SceneModel, generator: np.random.Generator) -> InitialState:
-    state = draw_initial_state(scene_model.scene, generator)
+    state = scene_model.scene.draw(generator)
     if generator.random() >= _START_ELSEWHERE:
         return state
     goal = generator.uniform([0.32, -0.32, 0.13], [0.62, 0.36, 0.40])

@@ -1,185 +1,65 @@
-"""Descriptions of the three DROID scenes, shared by all simulators.
-
-Lengths are metres, masses kilograms, angles radians, quaternions (w, x, y, z). The table's top is z = 0. The
-robot's base stands at the origin and faces +x; +y is to the robot's left.
-"""
+"""The three DROID scenes: an object is put into a container, among distractors."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-Vec3 = tuple[float, float, float]
-Quat = tuple[float, float, float, float]
-Rgb = tuple[float, float, float]
-
-IDENTITY: Quat = (1.0, 0.0, 0.0, 0.0)
-
-CONTROL_HZ = 15.0
-MAX_STEPS = 450
-# DROID's rest pose: the gripper points straight down in front of the robot.
-HOME_JOINTS = (0.0, -math.pi / 5, 0.0, -4 * math.pi / 5, 0.0, 3 * math.pi / 5, 0.0)
-FINGER_CLOSED = math.pi / 4
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One primitive of a body.
-
-    ``size`` follows MuJoCo: box half-lengths; cylinder and capsule (radius, half-length) along z; sphere
-    (radius,). Shapes that do not collide are only drawn.
-    """
-
-    kind: str
-    size: tuple[float, ...]
-    rgb: Rgb
-    pos: Vec3 = (0.0, 0.0, 0.0)
-    quat: Quat = IDENTITY
-    collides: bool = True
+from headless_eval.sims.droid.bodies import (
+    Body,
+    Cuboid,
+    Frustum,
+    Rgb,
+    Shape,
+    Vec3,
+    box_volume,
+    cylinder_volume,
+    round_wall,
+)
+from headless_eval.sims.droid.placement import (
+    ALL_OVER,
+    FRONT_LEFT,
+    FRONT_RIGHT,
+    Region,
+    draw_apart,
+    draw_beside,
+    draw_joints,
+)
+from headless_eval.sims.droid.success import ContainerTracker
+from headless_eval.sims.droid.tabletop import InitialState, Scene, Tracker
 
 
 @dataclass(frozen=True)
-class Frustum:
-    """An upright interior whose radius grows from ``bottom_radius`` at ``floor`` to ``top_radius`` at ``rim``."""
-
-    bottom_radius: float
-    top_radius: float
-    floor: float
-    rim: float
-
-    def contains(self, points: np.ndarray) -> np.ndarray:
-        """Tell which of (N, 3) points in the container's frame lie inside; bool (N,)."""
-        height = points[:, 2]
-        share = (height - self.floor) / (self.rim - self.floor)
-        radius = self.bottom_radius + (self.top_radius - self.bottom_radius) * share
-        return (
-            (height >= self.floor) & (height <= self.rim) & (np.hypot(points[:, 0], points[:, 1]) <= radius)
-        )
-
-
-@dataclass(frozen=True)
-class Cuboid:
-    """A box-shaped interior: half-lengths in x and y, from ``floor`` to ``rim``."""
-
-    half_x: float
-    half_y: float
-    floor: float
-    rim: float
-
-    def contains(self, points: np.ndarray) -> np.ndarray:
-        """Tell which of (N, 3) points in the container's frame lie inside; bool (N,)."""
-        x, y, z = points.T
-        return (np.abs(x) <= self.half_x) & (np.abs(y) <= self.half_y) & (z >= self.floor) & (z <= self.rim)
-
-
-@dataclass(frozen=True)
-class Body:
-    """A free rigid body; the origin of its frame touches the table when the body stands upright.
-
-    ``footprint`` is the radius on the table that placement keeps free of other bodies. ``volume`` holds points
-    spread evenly through the body, for the success predicate. ``grasp_width`` is the gap between the pads at which the
-    body is released, and ``grasp_height`` the height of the grasp above the body's origin.
-    """
-
-    name: str
-    shapes: tuple[Shape, ...]
-    mass: float
-    footprint: float
-    friction: float = 0.8
-    interior: Frustum | Cuboid | None = None
-    volume: tuple[Vec3, ...] = ()
-    grasp_width: float = 0.0
-    grasp_height: float = 0.0
-    # Number of equivalent gripper yaws per full turn; 0: every yaw is equivalent.
-    grasp_symmetry: int = 0
-
-
-@dataclass(frozen=True)
-class Region:
-    """A rectangle on the table; a body's position is drawn uniformly from it, and its yaw from ``yaw``."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    yaw: tuple[float, float] = (-math.pi, math.pi)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera that looks from ``pos`` at ``target`` (frame of its parent body); ``fovy`` in degrees."""
-
-    name: str
-    pos: Vec3
-    target: Vec3
-    up: Vec3
-    fovy: float
-    parent: str | None = None
-
-
-@dataclass(frozen=True)
-class Scene:
+class ContainerScene(Scene):
     """One task: put ``target`` into ``container``, among ``distractors``."""
 
-    id: int
-    instruction: str
     target: Body
     container: Body
     distractors: tuple[Body, ...]
-    target_region: Region = Region((0.36, 0.58), (-0.26, -0.02))
-    container_region: Region = Region((0.38, 0.60), (0.09, 0.29))
-    distractor_region: Region = Region((0.34, 0.66), (-0.34, 0.36))
+    target_region: Region = FRONT_RIGHT
+    container_region: Region = FRONT_LEFT
+    distractor_region: Region = ALL_OVER
 
     @property
     def bodies(self) -> tuple[Body, ...]:
-        """Return every free body, in the order in which poses are drawn and stored."""
+        """Return target, container and distractors."""
         return (self.target, self.container, *self.distractors)
 
+    def draw(self, generator: np.random.Generator) -> InitialState:
+        """Draw an initial state: positions uniform over each body's region, any yaw, no two footprints overlapping.
 
-EXTERIOR_CAMERA = Camera("exterior", (1.16, 0.46, 0.72), (0.40, 0.01, 0.13), (0.0, 0.0, 1.0), 47.0)
-WRIST_CAMERA = Camera("wrist", (0.08, 0.0, 0.04), (0.022, 0.0, 0.2), (-1.0, 0.0, 0.0), 78.0, "robotiq_base")
-
-TABLE = Shape("box", (0.45, 0.6, 0.02), (0.76, 0.66, 0.53), (0.35, 0.0, -0.02))
-FLOOR_Z = -0.75
-FLOOR = Shape("box", (3.0, 3.0, 0.05), (0.42, 0.44, 0.47), (0.0, 0.0, FLOOR_Z - 0.05))
-LIGHT_DIRECTION: Vec3 = (0.1, 0.35, -1.0)
-# The sky, from overhead to the horizon.
-SKY: tuple[Rgb, Rgb] = ((0.78, 0.82, 0.86), (0.6, 0.64, 0.7))
-
-
-def _ring(
-    count: int, bottom: float, top: float, height: float, thickness: float, rgb: Rgb, base: float
-) -> tuple[Shape, ...]:
-    """Return ``count`` slanted boxes that form a round wall with these inner radii."""
-    slope = math.atan2(top - bottom, height)
-    length = math.hypot(top - bottom, height) / 2
-    half_width = (top + thickness) * math.tan(math.pi / count)
-    walls = []
-    for index in range(count):
-        angle = 2 * math.pi * index / count
-        radius = (bottom + top) / 2 + thickness / 2 * math.cos(slope)
-        centre = (radius * math.cos(angle), radius * math.sin(angle), base + height / 2)
-        # Lean the box outwards about its own y axis, then rotate it to its position in the ring.
-        lean, turn = slope / 2, angle / 2
-        quat = (
-            math.cos(turn) * math.cos(lean),
-            -math.sin(turn) * math.sin(lean),
-            math.cos(turn) * math.sin(lean),
-            math.sin(turn) * math.cos(lean),
+        Distractors without a free position are placed out of the robot's reach, at the far end of the table.
+        """
+        joints = draw_joints(generator)
+        placed = draw_apart(
+            [(self.target, self.target_region), (self.container, self.container_region)], generator
         )
-        walls.append(Shape("box", (thickness / 2, half_width, length), rgb, centre, quat))
-    return tuple(walls)
+        placed += draw_beside(self.distractors, self.distractor_region, placed, generator)
+        return InitialState(joints, np.array([one.pose for one in placed]))
 
-
-def _box_volume(half: Vec3, centre_z: float, counts: tuple[int, int, int] = (5, 5, 5)) -> tuple[Vec3, ...]:
-    def along(extent: float, count: int) -> list[float]:
-        return [extent * (2 * (i + 0.5) / count - 1) for i in range(count)]
-
-    xs, ys, zs = (along(extent, count) for extent, count in zip(half, counts, strict=True))
-    return tuple((x, y, centre_z + z) for x in xs for y in ys for z in zs)
-
-
-def _cylinder_volume(radius: float, half: float, centre_z: float) -> tuple[Vec3, ...]:
-    box = _box_volume((radius, radius, half), centre_z, (6, 6, 6))
-    return tuple(point for point in box if math.hypot(point[0], point[1]) <= radius)
+    def tracker(self, initial: InitialState) -> Tracker:
+        """Return the success predicate of an episode."""
+        return ContainerTracker(self.target, self.container)
 
 
 def _cube(name: str, half: float) -> Body:
@@ -194,7 +74,7 @@ def _cube(name: str, half: float) -> Body:
         ((0, 0, half - lift), (sticker, sticker, 0.0004), (0.95, 0.95, 0.95)),
     )
     stickers = tuple(Shape("box", size, rgb, pos, collides=False) for pos, size, rgb in faces)
-    volume = _box_volume((half, half, half), half)
+    volume = box_volume((half, half, half), half)
     return Body(
         name,
         (core, *stickers),
@@ -210,7 +90,7 @@ def _cube(name: str, half: float) -> Body:
 def _bowl(name: str) -> Body:
     rgb = (0.16, 0.42, 0.62)
     floor = Shape("cylinder", (0.052, 0.004), (0.2, 0.5, 0.7), (0, 0, 0.004))
-    walls = _ring(12, 0.048, 0.084, 0.052, 0.006, rgb, 0.006)
+    walls = round_wall(12, 0.048, 0.084, 0.052, 0.006, rgb, 0.006)
     interior = Frustum(0.050, 0.086, 0.007, 0.058)
     return Body(name, (floor, *walls), 0.4, 0.095, interior=interior)
 
@@ -222,14 +102,14 @@ def _can(name: str) -> Body:
         Shape("cylinder", (radius + 0.0004, half * 0.4), (0.95, 0.8, 0.15), (0, 0, half), collides=False),
         Shape("cylinder", (radius * 0.92, 0.0006), (0.8, 0.8, 0.82), (0, 0, 2 * half), collides=False),
     )
-    volume = _cylinder_volume(radius, half, half)
+    volume = cylinder_volume(radius, half, half)
     return Body(name, shapes, 0.15, radius * 1.2, volume=volume, grasp_width=2 * radius, grasp_height=0.052)
 
 
 def _mug(name: str) -> Body:
     rgb = (0.75, 0.16, 0.14)
     floor = Shape("cylinder", (0.052, 0.004), (0.62, 0.1, 0.1), (0, 0, 0.004))
-    walls = _ring(12, 0.050, 0.053, 0.076, 0.005, rgb, 0.006)
+    walls = round_wall(12, 0.050, 0.053, 0.076, 0.005, rgb, 0.006)
     upper = Shape("capsule", (0.006, 0.016), rgb, (0.074, 0, 0.062), (math.sqrt(0.5), 0, math.sqrt(0.5), 0))
     lower = Shape("capsule", (0.006, 0.016), rgb, (0.074, 0, 0.026), (math.sqrt(0.5), 0, math.sqrt(0.5), 0))
     grip = Shape("capsule", (0.006, 0.018), rgb, (0.09, 0, 0.044))
@@ -305,8 +185,8 @@ def _bottle(name: str, rgb: Rgb) -> Body:
     return Body(name, shapes, 0.2, 0.027)
 
 
-SCENES: tuple[Scene, ...] = (
-    Scene(
+SCENES: tuple[ContainerScene, ...] = (
+    ContainerScene(
         1,
         "put the cube in the bowl",
         target=_cube("cube", 0.026),
@@ -316,7 +196,7 @@ SCENES: tuple[Scene, ...] = (
             _block("sponge", (0.045, 0.03, 0.014), (0.55, 0.75, 0.2)),
         ),
     ),
-    Scene(
+    ContainerScene(
         2,
         "put the can in the mug",
         target=_can("can"),
@@ -326,7 +206,7 @@ SCENES: tuple[Scene, ...] = (
             _block("brick", (0.03, 0.03, 0.02), (0.2, 0.55, 0.3)),
         ),
     ),
-    Scene(
+    ContainerScene(
         3,
         "put banana in the bin",
         target=_banana("banana"),

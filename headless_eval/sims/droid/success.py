@@ -1,11 +1,13 @@
-"""Success predicate of the DROID scenes: strict, on geometry and rest, the same for every simulator."""
+"""Success predicate of table-top scenes: strict, on geometry and rest, the same for every simulator."""
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 
+from headless_eval.sims.droid.bodies import Body
 from headless_eval.sims.droid.geometry import rotation
-from headless_eval.sims.droid.scenes import CONTROL_HZ, FINGER_CLOSED, Scene
+from headless_eval.sims.droid.tabletop import CONTROL_HZ, FINGER_CLOSED, Situation
 
 INSIDE_SHARE = 0.75  # of the target's volume points
 UPRIGHT_COS = float(np.cos(np.radians(15.0)))  # tilt of the container
@@ -26,63 +28,78 @@ def pad_opening(gripper_position: float) -> float:
     return float(_STROKE - 2 * _KNUCKLE_LENGTH * turned)
 
 
-@dataclass(frozen=True)
-class Situation:
-    """Inputs of the success predicate, in the world's frame (metres).
+class SuccessTracker(ABC):
+    """Success predicate over one episode: the target is where it belongs, released and at rest for 0.5 s.
 
-    Poses are (x, y, z, qw, qx, qy, qz); ``target_velocity`` is linear (m/s) then angular (rad/s); ``tcp`` is the
-    midpoint between the pads; ``gripper_position`` runs from 0 (open) to 1 (closed).
+    *Where it belongs* is ``is_there``, which a class of scenes defines. *Released*: the gap between the pads is at
+    least 1 cm wider than the target, or the target is 6 cm or more from the pads' midpoint. *At rest*: slower than
+    2 cm/s and 0.3 rad/s. All three must hold for eight control steps in a row.
+
+    Args:
+        target: the first body of the scene.
     """
 
-    target_pose: np.ndarray
-    target_velocity: np.ndarray
-    container_pose: np.ndarray
-    tcp: np.ndarray
-    gripper_position: float
-
-
-class SuccessTracker:
-    """Success predicate over one episode: the target is inside, released and at rest for 0.5 s.
-
-    *Inside*: at least 75 % of the points spread through the target's volume, and their mean, are within the
-    container's interior (its actual shape, floor to rim), and the container stands within 15 degrees of upright.
-    *Released*: the gap between the pads is at least 1 cm wider than the target, or the target is 6 cm or more from the
-    pads' midpoint. *At rest*: slower than 2 cm/s and 0.3 rad/s. All three must hold for eight control steps in a row.
-    """
-
-    def __init__(self, scene: Scene):
-        if scene.container.interior is None:
-            raise ValueError(f"{scene.container.name} has no interior")
-        self._interior = scene.container.interior
-        self._points = np.array(scene.target.volume)
-        self._release_opening = scene.target.grasp_width + OPENING_MARGIN
+    def __init__(self, target: Body):
+        self._volume = np.array(target.volume)
+        self._release_opening = target.grasp_width + OPENING_MARGIN
         self._steps_held = 0
+        self._now: Situation | None = None
 
     def update(self, now: Situation) -> bool:
         """Take the situation after a control step; return whether the task is solved."""
+        self._now = now
         self._steps_held = self._steps_held + 1 if self._holds(now) else 0
         return self._steps_held >= REST_STEPS
+
+    @abstractmethod
+    def is_there(self, now: Situation) -> bool:
+        """Return whether the target is where it belongs, held or not."""
+
+    def measures(self) -> Mapping[str, float]:
+        """Return how far the latest situation is from the goal, in millimetres and degrees."""
+        return {} if self._now is None else self._measure(self._now)
+
+    def _measure(self, now: Situation) -> Mapping[str, float]:
+        return {}
 
     def _holds(self, now: Situation) -> bool:
         if np.linalg.norm(now.target_velocity[:3]) > REST_LINEAR:
             return False
         if np.linalg.norm(now.target_velocity[3:]) > REST_ANGULAR:
             return False
-        points = self._points @ rotation(now.target_pose[3:]).T + now.target_pose[:3]
-        return self.is_inside(points, now.container_pose) and self._is_released(points, now)
+        return self.is_there(now) and self._is_released(now)
 
-    def is_inside(self, points: np.ndarray, container_pose: np.ndarray) -> bool:
-        """Tell whether a body with these (N, 3) world points lies in the upright container."""
-        turn = rotation(container_pose[3:])
+    def _points(self, now: Situation) -> np.ndarray:
+        """Return the points of the target's volume in the world, (N, 3)."""
+        points: np.ndarray = self._volume @ rotation(now.target_pose[3:]).T + now.target_pose[:3]
+        return points
+
+    def _is_released(self, now: Situation) -> bool:
+        if pad_opening(now.gripper_position) >= self._release_opening:
+            return True
+        return bool(np.linalg.norm(self._points(now) - now.tcp, axis=1).min() >= CLEAR_DISTANCE)
+
+
+class ContainerTracker(SuccessTracker):
+    """The target is in the container.
+
+    At least 75 % of the points spread through the target's volume, and their mean, are within the container's interior
+    (its actual shape, floor to rim), and the container stands within 15 degrees of upright.
+    """
+
+    def __init__(self, target: Body, container: Body):
+        super().__init__(target)
+        if container.interior is None:
+            raise ValueError(f"{container.name} has no interior")
+        self._interior = container.interior
+
+    def is_there(self, now: Situation) -> bool:
+        """Return whether the target lies in the upright container."""
+        turn = rotation(now.goal_pose[3:])
         if turn[2, 2] < UPRIGHT_COS:
             return False
-        local = (points - container_pose[:3]) @ turn
+        local = (self._points(now) - now.goal_pose[:3]) @ turn
         centre = local.mean(axis=0, keepdims=True)
         return bool(
             self._interior.contains(centre)[0] and self._interior.contains(local).mean() >= INSIDE_SHARE
         )
-
-    def _is_released(self, points: np.ndarray, now: Situation) -> bool:
-        if pad_opening(now.gripper_position) >= self._release_opening:
-            return True
-        return bool(np.linalg.norm(points - now.tcp, axis=1).min() >= CLEAR_DISTANCE)

@@ -1,8 +1,14 @@
-"""The tasks of the suite ``droid``; imports no simulator."""
+"""The tasks of scenes; imports no simulator."""
 
 from headless_eval.contracts.simulator import Task
-from headless_eval.sims.droid.scenes import MAX_STEPS, SCENES
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import MAX_STEPS, Scene
 
-TASKS = tuple(
-    Task(scene.id, f"scene_{scene.id}", scene.instruction, scene.instruction, MAX_STEPS) for scene in SCENES
-)
+
+def task_of(scene: Scene) -> Task:
+    """Return a scene's task."""
+    return Task(scene.id, scene.key, scene.instruction, scene.instruction, MAX_STEPS, scene.difficulty)
+
+
+TASKS = tuple(map(task_of, SCENES))
+"""The tasks of the suite ``droid``."""

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from headless_eval.sims.droid.scenes import SCENES, TABLE, Cuboid, Frustum
+from headless_eval.sims.droid.bodies import Cuboid, Frustum
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import TABLE
 
 
 def test_a_frustum_contains_what_is_between_floor_and_rim_within_its_radius():

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from situations import moved, moving, settled, steps_to_success, turned
 
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.sims.droid.geometry import rotation, yaw_quat
-from headless_eval.sims.droid.placement import draw_initial_state
 from headless_eval.sims.droid.scenes import SCENES
-from headless_eval.sims.droid.success import REST_STEPS, Situation, SuccessTracker
+from headless_eval.sims.droid.success import REST_STEPS
 
 CONTAINER = np.array([0.5, 0.2, 0.0, *yaw_quat(0.7)])
 
@@ -18,21 +18,11 @@ def _settled(scene, lift=0.012):
     """The target in the middle of the container, the open gripper well above."""
     target = CONTAINER.copy()
     target[2] = lift
-    return Situation(
-        target_pose=target,
-        target_velocity=np.zeros(6),
-        container_pose=CONTAINER.copy(),
-        tcp=np.array([0.5, 0.2, 0.3]),
-        gripper_position=0.0,
-    )
+    return settled(target, CONTAINER)
 
 
-def _steps_to_success(scene, situation, steps=30):
-    tracker = SuccessTracker(scene)
-    for step in range(1, steps + 1):
-        if tracker.update(situation):
-            return step
-    return None
+def _tracker(scene):
+    return scene.tracker(scene.draw(np.random.default_rng(0)))
 
 
 each_scene = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"scene_{scene.id}")
@@ -41,37 +31,32 @@ each_scene = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"scene_
 @each_scene
 def test_inside_released_and_at_rest_for_half_a_second_is_success(scene):
     assert REST_STEPS / 15 >= 0.5
-    assert _steps_to_success(scene, _settled(scene)) == REST_STEPS
+    assert steps_to_success(_tracker(scene), _settled(scene)) == REST_STEPS
 
 
 @each_scene
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda s: replace(s, target_pose=s.target_pose + np.eye(7)[2] * 0.09),  # above the rim
-        lambda s: replace(s, target_pose=s.target_pose + np.eye(7)[0] * 0.2),  # beside it
-        lambda s: replace(s, target_velocity=np.array([0, 0, 0.05, 0, 0, 0])),
-        lambda s: replace(s, target_velocity=np.array([0, 0, 0, 0, 1.0, 0])),
-        lambda s: replace(
-            s, tcp=s.target_pose[:3] + np.array([0, 0, 0.03]), gripper_position=0.9
-        ),  # in the gripper
-        lambda s: replace(  # container lying on its side
-            s, container_pose=np.array([*CONTAINER[:3], np.sqrt(0.5), np.sqrt(0.5), 0, 0])
-        ),
+        lambda s: moved(s, by=(0, 0, 0.09)),  # above the rim
+        lambda s: moved(s, by=(0.2, 0, 0)),  # beside it
+        lambda s: moving(s, [0, 0, 0.05, 0, 0, 0]),
+        lambda s: moving(s, [0, 0, 0, 0, 1.0, 0]),
+        lambda s: replace(s, tcp=s.target_pose[:3] + np.array([0, 0, 0.03]), gripper_position=0.9),  # held
+        lambda s: turned(s, [np.sqrt(0.5), np.sqrt(0.5), 0, 0], index=1),  # container lying on its side
     ],
     ids=["above", "beside", "moving", "turning", "held", "tipped"],
 )
 def test_anything_less_is_not(scene, spoil):
-    assert _steps_to_success(scene, spoil(_settled(scene))) is None
+    assert steps_to_success(_tracker(scene), spoil(_settled(scene))) is None
 
 
 @each_scene
 def test_the_half_second_starts_anew_after_a_disturbance(scene):
-    tracker, rest = SuccessTracker(scene), _settled(scene)
-    moving = replace(rest, target_velocity=np.array([0.1, 0, 0, 0, 0, 0]))
+    tracker, rest = _tracker(scene), _settled(scene)
     for _ in range(REST_STEPS - 1):
         assert not tracker.update(rest)
-    assert not tracker.update(moving)
+    assert not tracker.update(moving(rest, [0.1, 0, 0, 0, 0, 0]))
     for _ in range(REST_STEPS - 1):
         assert not tracker.update(rest)
     assert tracker.update(rest)
@@ -80,7 +65,7 @@ def test_the_half_second_starts_anew_after_a_disturbance(scene):
 @each_scene
 def test_a_closed_gripper_far_away_has_released(scene):
     situation = replace(_settled(scene), gripper_position=1.0)
-    assert _steps_to_success(scene, situation) == REST_STEPS
+    assert steps_to_success(_tracker(scene), situation) == REST_STEPS
 
 
 @each_scene
@@ -105,8 +90,8 @@ def test_the_interior_is_hollow_in_the_drawn_shape(scene):
 
 @each_scene
 def test_initial_states_are_spread_free_of_overlap_and_repeatable(scene):
-    drawn = [draw_initial_state(scene, TrialSeed(7, scene.id, e).initial_state()) for e in range(200)]
-    again = draw_initial_state(scene, TrialSeed(7, scene.id, 3).initial_state())
+    drawn = [scene.draw(TrialSeed(7, scene.id, e).initial_state()) for e in range(200)]
+    again = scene.draw(TrialSeed(7, scene.id, 3).initial_state())
     np.testing.assert_array_equal(again.poses, drawn[3].poses)
     np.testing.assert_array_equal(again.joints, drawn[3].joints)
     poses = np.stack([state.poses for state in drawn])

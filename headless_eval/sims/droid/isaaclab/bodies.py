@@ -13,9 +13,11 @@ import isaaclab.sim as sim_utils
 from isaaclab.sim.utils import clone
 from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics, UsdShade, Vt
 
+from headless_eval.sims.droid.bodies import Body, Shape
 from headless_eval.sims.droid.isaaclab.robot_usd import linear
 from headless_eval.sims.droid.isaaclab.scene import SURROUNDINGS, BodyCfg
-from headless_eval.sims.droid.scenes import FLOOR, SCENES, TABLE, Body, Shape
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import FLOOR, TABLE
 
 _GEOMETRIES = {
     "box": UsdGeom.Cube,

@@ -14,7 +14,7 @@ from isaaclab.sim import SimulationContext
 from isaaclab_newton.physics import NewtonManager
 from mujoco_warp._src import solver
 
-from headless_eval.sims.droid.scenes import LIGHT_DIRECTION
+from headless_eval.sims.droid.tabletop import LIGHT_DIRECTION
 
 
 class NewtonStepper:

@@ -17,7 +17,7 @@ from isaaclab.sim.spawners.from_files import spawn_from_usd
 from isaaclab_ov.physics import OvPhysxCfg, OvPhysxManager
 from pxr import Sdf, Usd, UsdPhysics, UsdShade
 
-from headless_eval.sims.droid.scenes import CONTROL_HZ
+from headless_eval.sims.droid.tabletop import CONTROL_HZ
 
 
 class PhysxStepper:

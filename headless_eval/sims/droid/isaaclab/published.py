@@ -24,10 +24,11 @@ from scipy.spatial.transform import Rotation
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import Task
 from headless_eval.errors import UserError
+from headless_eval.sims.droid.bodies import Body, Cuboid
 from headless_eval.sims.droid.isaaclab import scene as environment
 from headless_eval.sims.droid.isaaclab.simulator import DroidIsaacLab, numpy_of
-from headless_eval.sims.droid.scenes import HOME_JOINTS, SCENES, Body, Cuboid, Scene
-from headless_eval.sims.droid.success import Situation
+from headless_eval.sims.droid.scenes import SCENES, ContainerScene
+from headless_eval.sims.droid.tabletop import HOME_JOINTS, InitialState, Scene, Situation
 from headless_eval.sims.isaaclab_app import IsaacApp
 
 ROBOT_FILE = "franka_robotiq_2f_85_flattened.usd"
@@ -113,7 +114,7 @@ def read_body(file: Path, name: str) -> PublishedBody:
     )
 
 
-def scene_of(task: int, target: PublishedBody, container: PublishedBody) -> Scene:
+def scene_of(task: int, target: PublishedBody, container: PublishedBody) -> ContainerScene:
     """Return the task's scene, with what the success predicate needs of the file's bodies.
 
     Both bodies are described in the world's axes as they stand in the file, from the middle of their footprint.
@@ -125,7 +126,7 @@ def scene_of(task: int, target: PublishedBody, container: PublishedBody) -> Scen
     low, high = container.low, container.high
     interior = Cuboid(_INSIDE * (high[0] - low[0]) / 2, _INSIDE * (high[1] - low[1]) / 2, low[2], high[2])
     names = BODIES[task]
-    return Scene(
+    return ContainerScene(
         task,
         ours.instruction,
         Body(names[0], (), 0.0, 0.0, volume=tuple(map(tuple, grid)), grasp_width=2 * float(min(half[:2]))),
@@ -271,14 +272,14 @@ class PublishedDroid(DroidIsaacLab):
             raise UserError(f"--isaac-assets runs one scene at a time: this is scene {self._scene_now.id}")
         return self._scene_now
 
-    def _start(self, scene: Scene, seed: TrialSeed) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self, scene: Scene, seed: TrialSeed) -> InitialState:
+        """Return where everything is in the file, as Isaac Lab has it: all joints, quaternions (x, y, z, w)."""
         joints = numpy_of(self._robot.data.default_joint_pos)[0]
         poses = [numpy_of(body.data.default_root_pose)[0] for body in self._pair]
-        return joints, np.stack(poses)
+        return InitialState(joints, np.stack(poses))
 
-    def _drawn(self, scene: Scene, seed: TrialSeed) -> np.ndarray:
-        joints, poses = self._start(scene, seed)
-        return np.concatenate([joints, poses.ravel()])
+    def _start(self, scene: Scene, state: InitialState) -> tuple[np.ndarray, np.ndarray]:
+        return state.joints.copy(), state.poses.copy()
 
     def _write_bodies(self, where: torch.Tensor, poses: torch.Tensor) -> None:
         for index, body in enumerate(self._pair):
@@ -294,12 +295,12 @@ class PublishedDroid(DroidIsaacLab):
         return np.stack(poses, axis=1), np.stack(velocities, axis=1)
 
     def _situation(self, now: SimpleNamespace, slot: int, scene: Scene) -> Situation:
-        target, container = (
+        poses = [
             upright(now.poses[slot, index], body, middle)
             for index, (body, middle) in enumerate(zip(self._found, (True, False), strict=True))
-        )
+        ]
         return Situation(
-            target, now.velocities[slot, 0], container, self._tcp(now, slot), self._gripper(now, slot)
+            np.stack(poses), now.velocities[slot], self._tcp(now, slot), self._gripper(now, slot)
         )
 
     def _tcp(self, now: SimpleNamespace, slot: int) -> np.ndarray:

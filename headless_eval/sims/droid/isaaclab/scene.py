@@ -28,12 +28,12 @@ from scipy.spatial.transform import Rotation
 
 from headless_eval.sims.droid.geometry import look_at
 from headless_eval.sims.droid.isaaclab.robot_usd import USD as ROBOT
-from headless_eval.sims.droid.scenes import (
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import (
     CONTROL_HZ,
     EXTERIOR_CAMERA,
     HOME_JOINTS,
     LIGHT_DIRECTION,
-    SCENES,
     SKY,
     WRIST_CAMERA,
     Camera,

@@ -18,16 +18,17 @@ from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.isaaclab import scene as environment
 from headless_eval.sims.droid.isaaclab.robot_usd import USD
-from headless_eval.sims.droid.placement import draw_initial_state
-from headless_eval.sims.droid.scenes import (
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import (
     CONTROL_HZ,
     EXTERIOR_CAMERA,
     FINGER_CLOSED,
-    SCENES,
     WRIST_CAMERA,
+    InitialState,
     Scene,
+    Situation,
+    Tracker,
 )
-from headless_eval.sims.droid.success import Situation, SuccessTracker
 from headless_eval.sims.droid.tasks import TASKS
 from headless_eval.sims.isaaclab_app import IsaacApp
 
@@ -80,8 +81,8 @@ class DroidIsaacLab:
         self._origins = self._scene.env_origins.cpu().numpy().astype(np.float64)
         self._stepper = self._make_stepper()
         self._light_up()
-        self._episodes: dict[int, tuple[Scene, SuccessTracker]] = {}
-        self._initial: dict[int, np.ndarray] = {}
+        self._episodes: dict[int, tuple[Scene, Tracker]] = {}
+        self._initial: dict[int, InitialState] = {}
         self._pictures: dict[tuple[str, ...], list[np.ndarray]] = {}
         self._state: SimpleNamespace | None = None
 
@@ -90,15 +91,20 @@ class DroidIsaacLab:
         if not 0 <= slot < self.num_slots:
             raise ValueError(f"slot {slot} is not among {self.num_slots}")
         scene = self._scene_of(task)
-        joints, poses = self._start(scene, seed)
+        initial = self._draw(scene, seed)
+        joints, poses = self._start(scene, initial)
         poses[:, :3] += self._origins[slot]
         self._write(slot, joints, poses)
-        self._episodes[slot] = scene, SuccessTracker(scene)
-        self._initial[slot] = self._drawn(scene, seed)
+        self._episodes[slot] = scene, scene.tracker(initial)
+        self._initial[slot] = initial
 
     def initial_state(self, slot: int) -> np.ndarray:
         """Return the numbers that were drawn for the slot's episode, which are MuJoCo's for the same seed."""
-        return self._initial[slot]
+        return self._initial[slot].numbers
+
+    def instruction(self, slot: int) -> str:
+        """Return the prompt of the slot's episode."""
+        return self._episodes[slot][0].instruction_of(self._initial[slot])
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's DROID keys."""
@@ -110,7 +116,7 @@ class DroidIsaacLab:
                 "observation/wrist_image_left": wrist[slot].copy(),
                 "observation/joint_position": now.joints[slot, self._arm].astype(np.float32),
                 "observation/gripper_position": np.array([self._gripper(now, slot)], np.float32),
-                "prompt": self._episodes[slot][0].instruction,
+                "prompt": self.instruction(slot),
             }
             for slot in slots
         ]
@@ -172,9 +178,12 @@ class DroidIsaacLab:
     def _scene_of(self, task: Task) -> Scene:
         return next(scene for scene in SCENES if scene.id == task.id)
 
-    def _start(self, scene: Scene, seed: TrialSeed) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self, scene: Scene, seed: TrialSeed) -> InitialState:
+        """Return what a seed draws."""
+        return scene.draw(seed.initial_state())
+
+    def _start(self, scene: Scene, state: InitialState) -> tuple[np.ndarray, np.ndarray]:
         """Return where an episode starts: joints, and poses (bodies, 7) with quaternions (x, y, z, w)."""
-        state = draw_initial_state(scene, seed.initial_state())
         joints = np.zeros(len(self._robot.joint_names))
         joints[self._arm] = state.joints
         poses = np.array(
@@ -183,10 +192,6 @@ class DroidIsaacLab:
         for body, pose in zip(scene.bodies, state.poses, strict=True):
             poses[environment.BODIES.index(body.name)] = pose[_WXYZ_TO_XYZW]
         return joints, poses
-
-    def _drawn(self, scene: Scene, seed: TrialSeed) -> np.ndarray:
-        """Return the numbers that ``_start`` makes of a seed."""
-        return draw_initial_state(scene, seed.initial_state()).numbers
 
     def _describe_scene(self) -> dict[str, Any]:
         """Return sizes and cameras for the manifest."""
@@ -246,12 +251,11 @@ class DroidIsaacLab:
         return StepResult(tracker.update(self._situation(now, slot, scene)))
 
     def _situation(self, now: SimpleNamespace, slot: int, scene: Scene) -> Situation:
-        """Return what the success predicate looks at."""
-        target, container = (environment.BODIES.index(body.name) for body in scene.bodies[:2])
+        """Return what the tracker sees."""
+        bodies = [environment.BODIES.index(body.name) for body in scene.bodies]
         return Situation(
-            target_pose=now.poses[slot, target],
-            target_velocity=now.velocities[slot, target],
-            container_pose=now.poses[slot, container],
+            poses=now.poses[slot, bodies],
+            velocities=now.velocities[slot, bodies],
             tcp=self._tcp(now, slot),
             gripper_position=self._gripper(now, slot),
         )

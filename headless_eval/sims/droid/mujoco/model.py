@@ -6,8 +6,9 @@ from importlib import resources
 import mujoco
 import numpy as np
 
+from headless_eval.sims.droid.bodies import Body, Shape
 from headless_eval.sims.droid.geometry import look_at
-from headless_eval.sims.droid.scenes import (
+from headless_eval.sims.droid.tabletop import (
     EXTERIOR_CAMERA,
     FLOOR,
     FLOOR_Z,
@@ -15,10 +16,8 @@ from headless_eval.sims.droid.scenes import (
     SKY,
     TABLE,
     WRIST_CAMERA,
-    Body,
     Camera,
     Scene,
-    Shape,
 )
 
 TIMESTEP = 1 / 240
@@ -46,7 +45,7 @@ def robot_sha256() -> str:
 def build_model(scene: Scene) -> mujoco.MjModel:
     """Compile a scene: robot, table, bodies, cameras, lights."""
     spec = mujoco.MjSpec.from_string(robot_mjcf())
-    spec.modelname = f"droid_scene_{scene.id}"
+    spec.modelname = f"droid_{scene.key}"
     option = spec.option
     option.timestep = TIMESTEP
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -110,8 +109,10 @@ def _add_shape(body: mujoco.MjsBody, shape: Shape, friction: float, group: int, 
 
 
 def _add_body(spec: mujoco.MjSpec, description: Body) -> None:
-    body = spec.worldbody.add_body(name=description.name)
-    body.add_freejoint(name=description.name)
+    # A mocap body stands still, but its pose is part of the data, not of the model.
+    body = spec.worldbody.add_body(name=description.name, mocap=description.fixed)
+    if not description.fixed:
+        body.add_freejoint(name=description.name)
     solid = [shape for shape in description.shapes if shape.collides]
     for shape in description.shapes:
         # Colliding shapes share the mass evenly; MuJoCo derives the inertia.

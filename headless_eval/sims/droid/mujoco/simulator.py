@@ -1,9 +1,9 @@
-"""Simulator of the DROID scenes in MuJoCo."""
+"""Simulator of the DROID robot's table-top scenes in MuJoCo."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -12,22 +12,53 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
 from headless_eval.sims import divergence, gl
+from headless_eval.sims.droid.bodies import Body
 from headless_eval.sims.droid.mujoco.model import TIMESTEP, build_model, robot_sha256
-from headless_eval.sims.droid.placement import InitialState, draw_initial_state
-from headless_eval.sims.droid.scenes import (
+from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import (
     CONTROL_HZ,
     EXTERIOR_CAMERA,
     FINGER_CLOSED,
-    SCENES,
     WRIST_CAMERA,
+    InitialState,
     Scene,
+    Situation,
+    Tracker,
 )
-from headless_eval.sims.droid.success import Situation, SuccessTracker
 from headless_eval.sims.droid.tasks import TASKS
 
 SUBSTEPS = round(1 / (CONTROL_HZ * TIMESTEP))
 ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 ACTION_DIM = 8
+
+
+class BodyIndices:
+    """Where a body's pose and velocity lie in a scene's data."""
+
+    def __init__(self, model: mujoco.MjModel, body: Body):
+        self._mocap = int(model.body(body.name).mocapid[0]) if body.fixed else None
+        if not body.fixed:
+            joint = model.joint(body.name)
+            self._qpos, self._dof = int(joint.qposadr[0]), int(joint.dofadr[0])
+
+    def put(self, data: mujoco.MjData, pose: np.ndarray) -> None:
+        """Put the body there, (x, y, z, qw, qx, qy, qz)."""
+        if self._mocap is None:
+            data.qpos[self._qpos : self._qpos + 7] = pose
+        else:
+            data.mocap_pos[self._mocap], data.mocap_quat[self._mocap] = pose[:3], pose[3:]
+
+    def pose(self, data: mujoco.MjData) -> np.ndarray:
+        """Return a copy of its pose (7,)."""
+        if self._mocap is None:
+            return data.qpos[self._qpos : self._qpos + 7].copy()
+        return np.concatenate([data.mocap_pos[self._mocap], data.mocap_quat[self._mocap]])
+
+    def velocity(self, data: mujoco.MjData) -> np.ndarray:
+        """Return a copy of its velocity (6,): linear in the world's axes, angular in its own."""
+        if self._mocap is None:
+            return data.qvel[self._dof : self._dof + 6].copy()
+        return np.zeros(6)
 
 
 class SceneModel:
@@ -41,8 +72,7 @@ class SceneModel:
         self.arm_qpos = np.array([model.joint(name).qposadr[0] for name in ARM_JOINTS])
         self.arm_dof = np.array([model.joint(name).dofadr[0] for name in ARM_JOINTS])
         self.finger_qpos = int(model.joint("finger_joint").qposadr[0])
-        self.body_qpos = [int(model.joint(body.name).qposadr[0]) for body in scene.bodies]
-        self.target_dof = int(model.joint(scene.target.name).dofadr[0])
+        self.bodies = [BodyIndices(model, body) for body in scene.bodies]
         self.tcp_site = model.site("tcp").id
         self._renderers: dict[int, mujoco.Renderer] = {}
 
@@ -74,20 +104,22 @@ class Slot:
     def __init__(self, scene_model: SceneModel):
         self.scene_model = scene_model
         self.data = mujoco.MjData(scene_model.model)
-        self._tracker = SuccessTracker(scene_model.scene)
+        self.instruction = scene_model.scene.instruction
         self.initial: InitialState | None = None
+        self.tracker: Tracker | None = None
 
     def reset(self, state: InitialState) -> None:
         """Put the robot and the bodies into their initial state, everything at rest."""
-        indices, data = self.scene_model, self.data
+        indices, data, scene = self.scene_model, self.data, self.scene_model.scene
         self.initial = state
         mujoco.mj_resetData(indices.model, data)
         data.qpos[indices.arm_qpos] = state.joints
         data.ctrl[:7] = state.joints
-        for address, pose in zip(indices.body_qpos, state.poses, strict=True):
-            data.qpos[address : address + 7] = pose
+        for body, pose in zip(indices.bodies, state.poses, strict=True):
+            body.put(data, pose)
         mujoco.mj_forward(indices.model, data)
-        self._tracker = SuccessTracker(indices.scene)
+        self.instruction = scene.instruction_of(state)
+        self.tracker = scene.tracker(state)
 
     def step(self, action: np.ndarray) -> bool:
         """Hold one action, joint targets (7, radians) and gripper (0 open, 1 closed), for a control step.
@@ -98,7 +130,10 @@ class Slot:
         Raises:
             ValueError: the action is not a finite (8,) vector.
             FloatingPointError: the simulation diverged.
+            RuntimeError: no episode was started.
         """
+        if self.tracker is None:
+            raise RuntimeError("no episode was started")
         action = np.asarray(action)
         if action.shape != (ACTION_DIM,) or not np.isfinite(action).all():
             raise ValueError(
@@ -109,16 +144,14 @@ class Slot:
         data.ctrl[7] = np.clip(action[7], 0.0, 1.0) * FINGER_CLOSED
         mujoco.mj_step(indices.model, data, nstep=SUBSTEPS)
         divergence.check(data)
-        return self._tracker.update(self.situation())
+        return self.tracker.update(self.situation())
 
     def situation(self) -> Situation:
-        """Return the inputs of the success predicate."""
+        """Return what the tracker sees."""
         indices, data = self.scene_model, self.data
-        target, container = indices.body_qpos[:2]
         return Situation(
-            target_pose=data.qpos[target : target + 7].copy(),
-            target_velocity=data.qvel[indices.target_dof : indices.target_dof + 6].copy(),
-            container_pose=data.qpos[container : container + 7].copy(),
+            poses=np.array([body.pose(data) for body in indices.bodies]),
+            velocities=np.array([body.velocity(data) for body in indices.bodies]),
             tcp=data.site_xpos[indices.tcp_site].copy(),
             gripper_position=self.gripper_position,
         )
@@ -149,12 +182,12 @@ class Slot:
             "observation/wrist_image_left": self.render(WRIST_CAMERA.name, size),
             "observation/joint_position": self.joint_position.astype(np.float32),
             "observation/gripper_position": np.array([self.gripper_position], np.float32),
-            "prompt": self.scene_model.scene.instruction,
+            "prompt": self.instruction,
         }
 
 
 class DroidMujoco:
-    """Suite ``droid`` in MuJoCo, every slot in this process.
+    """Suite ``droid`` in MuJoCo, every slot in this process; another suite of scenes derives its own class.
 
     Args:
         num_slots: number of independent episodes at once.
@@ -166,6 +199,7 @@ class DroidMujoco:
     """
 
     suite = "droid"
+    scenes: ClassVar[Sequence[Scene]] = SCENES
     tasks = TASKS
     control_hz = CONTROL_HZ
     libraries = ("mujoco",)
@@ -192,13 +226,17 @@ class DroidMujoco:
         scene_model = self._scene_model(task.id)
         idle = self._idle.get(task.id)
         episode = idle.pop() if idle else Slot(scene_model)
-        episode.reset(draw_initial_state(scene_model.scene, seed.initial_state()))
+        episode.reset(scene_model.scene.draw(seed.initial_state()))
         self._slots[slot] = episode
 
     def initial_state(self, slot: int) -> np.ndarray | None:
         """Return the numbers that were drawn for the slot's episode."""
         initial = self._slots[slot].initial
         return None if initial is None else initial.numbers
+
+    def instruction(self, slot: int) -> str:
+        """Return the prompt of the slot's episode."""
+        return self._slots[slot].instruction
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's DROID keys."""
@@ -250,7 +288,7 @@ class DroidMujoco:
 
     def _scene_model(self, task_id: int) -> SceneModel:
         if task_id not in self._models:
-            scene = next(scene for scene in SCENES if scene.id == task_id)
+            scene = next(scene for scene in self.scenes if scene.id == task_id)
             self._models[task_id] = SceneModel(scene)
         return self._models[task_id]
 

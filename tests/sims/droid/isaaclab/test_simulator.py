@@ -9,8 +9,8 @@ from headless_eval.cli.main import main
 from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.results import RunDirectory
 from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
-from headless_eval.sims.droid.scenes import HOME_JOINTS
 from headless_eval.sims.droid.suites import DroidSettings
+from headless_eval.sims.droid.tabletop import HOME_JOINTS
 from headless_eval.sims.registry import find_suite
 from headless_eval.training.expert import Expert
 

@@ -8,9 +8,9 @@ import pytest
 
 from headless_eval.sims.droid.mujoco.model import build_model
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
-from headless_eval.sims.droid.placement import draw_initial_state
-from headless_eval.sims.droid.scenes import FINGER_CLOSED, HOME_JOINTS, SCENES
+from headless_eval.sims.droid.scenes import SCENES
 from headless_eval.sims.droid.success import pad_opening
+from headless_eval.sims.droid.tabletop import FINGER_CLOSED, HOME_JOINTS
 
 # Franka's documentation: Denavit-Hartenberg parameters in Craig's convention, a, d (metres), alpha (radians).
 _DH = (
@@ -48,7 +48,7 @@ def scene_model():
 @pytest.fixture
 def slot(scene_model):
     slot = Slot(scene_model)
-    slot.reset(draw_initial_state(SCENES[0], np.random.default_rng(0)))
+    slot.reset(SCENES[0].draw(np.random.default_rng(0)))
     return slot
 
 
