@@ -54,7 +54,10 @@ class Expert:
         if distance > reach:
             gap *= reach / distance
         turn = float(np.clip(wrap(goal_yaw - yaw), -0.3, 0.3))
-        return np.append(self._ik.solve(joints, tip + gap, yaw + turn), gripper)
+        targets = self._ik.solve(joints, tip + gap, yaw + turn)
+        if self._goal.mass and self.phase in ("carry", "lower"):
+            targets += self._ik.support(joints, self._goal.mass)
+        return np.append(targets, gripper)
 
     def _gripper_yaw(self) -> float:
         indices, data = self._slot.scene_model, self._slot.data
@@ -100,7 +103,7 @@ class Expert:
         elif phase == "lower":
             if goal.off(now) > goal.lost:
                 phase = "carry"
-            elif tip[2] - goal.release_height(now) < goal.near:
+            elif goal.is_down(now):
                 phase = "release"
         elif phase == "release" and self._count >= _OPEN_STEPS:
             phase = "retreat"
@@ -140,4 +143,6 @@ class Expert:
             if tip[2] < goal.clear_height(now) - 0.05:  # up first
                 rise = max(0.0, tip[2] - grasp[2] + now.target_pose[2] - 0.03)
                 setpoint[:2] = tip[:2] + min(1.0, 4 * rise) * (setpoint[:2] - tip[:2])
+        if goal.gain != 1.0:
+            setpoint = tip + goal.gain * (setpoint - tip)
         return setpoint, goal.yaw(now, yaw), 1.0, pace * self._reach

@@ -18,6 +18,7 @@ class InverseKinematics:
         self._limits = scene_model.model.jnt_range[
             [scene_model.model.joint(int(scene_model.model.dof_jntid[dof])).id for dof in scene_model.arm_dof]
         ]
+        self._stiffness = scene_model.model.actuator_gainprm[:7, 0]
         self._jacobian = np.zeros((6, scene_model.model.nv))
 
     def solve(self, joints: np.ndarray, position: np.ndarray, yaw: float, iterations: int = 6) -> np.ndarray:
@@ -43,6 +44,17 @@ class InverseKinematics:
             step = inverse @ error + (np.eye(7) - inverse @ jacobian) @ (0.1 * rest)
             solution = np.clip(solution + step, self._limits[:, 0] + 0.02, self._limits[:, 1] - 0.02)
         return solution
+
+    def support(self, joints: np.ndarray, mass: float) -> np.ndarray:
+        """Return how far ahead of ``joints`` (7,) the targets have to be for the soft arm to bear a mass (kg)."""
+        indices, data = self._indices, self._data
+        data.qpos[indices.arm_qpos] = joints
+        mujoco.mj_kinematics(indices.model, data)
+        mujoco.mj_comPos(indices.model, data)
+        mujoco.mj_jacSite(indices.model, data, self._jacobian[:3], None, indices.tcp_site)
+        weight = -mass * indices.model.opt.gravity[2]
+        ahead: np.ndarray = weight * self._jacobian[2, indices.arm_dof] / self._stiffness
+        return ahead
 
 
 def down_rotation(yaw: float) -> np.ndarray:

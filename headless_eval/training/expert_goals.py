@@ -4,12 +4,26 @@ import math
 
 import numpy as np
 
+from headless_eval.sims.droid.bodies import Body
 from headless_eval.sims.droid.geometry import rotation
+from headless_eval.sims.droid.precise.carry import CarryScene
+from headless_eval.sims.droid.precise.family import yaw_error
+from headless_eval.sims.droid.precise.insert import BOARD_HEIGHT, InsertScene
+from headless_eval.sims.droid.precise.place import PlaceScene
+from headless_eval.sims.droid.precise.stack import BASE_HEIGHT, StackScene
+from headless_eval.sims.droid.precise.thread import POST_HEIGHT, ThreadScene
 from headless_eval.sims.droid.scenes import ContainerScene
 from headless_eval.sims.droid.tabletop import Scene, Situation
 from headless_eval.training.expert_arm import wrap
 
 CARRY = 0.20  # metres, height of the pads on the way
+_LOW_CARRY = 0.14  # metres, the same over low goals
+_GUARD = 0.008  # metres above the rim at which a target is aligned
+_DESCENT = 0.008  # metres ahead of the pads at most while an aligned target goes down: it is not pushed aside
+_INSIDE = 0.003  # metres below the rim from which on a target is inside
+_FINE_TURN = 0.03  # radians
+_NEAR = 0.008  # metres above its release height at which a target is dropped into a container
+_STANDS = 0.0015  # metres above where it stands at which a target is let go
 _PAD_REACH = 0.024  # metres from the pads' midpoint to their tips, the fingers closed
 
 
@@ -19,16 +33,18 @@ class Goal:
     Attributes:
         align: how far the target's point may be from its spot, horizontally, when it is lowered.
         lost: at which distance it is raised again.
-        near: how far above its release height it is released.
         pace: share of the expert's pace on the way.
         lower_pace: the same while lowering.
+        gain: how much of the gap to a point the setpoint asks for; less brakes in time.
+        mass: of the target, in kilograms, where its weight is to be made up for.
     """
 
     align = 0.012
     lost = 0.03
-    near = 0.008
     pace = 1.0
     lower_pace = 0.7
+    gain = 1.0
+    mass = 0.0
 
     def point(self, now: Situation) -> np.ndarray:
         """Return the point (3,) of the target that is brought over the spot."""
@@ -47,8 +63,12 @@ class Goal:
         raise NotImplementedError
 
     def release_height(self, now: Situation) -> float:
-        """Return the height at which the target is released."""
+        """Return the height to which the target is lowered."""
         raise NotImplementedError
+
+    def is_down(self, now: Situation) -> bool:
+        """Return whether the target is low enough to be released."""
+        return bool(now.tcp[2] - self.release_height(now) < _NEAR)
 
     def yaw(self, now: Situation, yaw: float) -> float:
         """Return the gripper's yaw at the release; ``yaw`` is the present one."""
@@ -89,6 +109,74 @@ class InContainer(Goal):
         return float(now.goal_pose[2]) + self._depth
 
 
+class OnSpot(Goal):
+    """The target is set down on its goal to the millimetre: aligned just above it, then lowered until it stands.
+
+    Args:
+        top: how far above the goal body's origin the target's lower end stands at last, in metres.
+        rim: up to which height above the goal body's origin there is something in the way.
+        fine: how well it is aligned before it goes down, in metres.
+        stray: how far off it may come on the way to the rim.
+        symmetry: number of the target's yaws per full turn that look the same; 0 for a target that is not turned.
+    """
+
+    lost = 0.02
+    gain = 0.6
+
+    def __init__(
+        self,
+        target: Body,
+        top: float = 0.0,
+        rim: float = 0.0,
+        fine: float = 0.001,
+        stray: float = 0.002,
+        symmetry: int = 0,
+    ):
+        self._height, self.mass = target.grasp_height, target.mass
+        self._top, self._rim, self._symmetry = top, rim, symmetry
+        self._fine, self._stray = fine, stray
+
+    def point(self, now: Situation) -> np.ndarray:
+        """Return the middle of the target's lower end."""
+        return now.target_pose[:3]
+
+    def clear_height(self, now: Situation) -> float:
+        """Return a height at which the target stays well clear of the rim."""
+        return max(_LOW_CARRY, float(now.goal_pose[2]) + self._rim + self._height + 0.04)
+
+    def release_height(self, now: Situation) -> float:
+        """Return where the pads are when the target stands; before it is aligned, where it hovers above the rim."""
+        below_pads = float(now.tcp[2] - now.target_pose[2])
+        above = float(now.target_pose[2] - now.goal_pose[2])
+        origin = float(now.goal_pose[2]) + below_pads
+        if above < self._rim - _INSIDE or self._is_aligned(now, above):
+            return max(origin + self._top, float(now.tcp[2]) - _DESCENT)
+        return origin + self._rim + _GUARD
+
+    def is_down(self, now: Situation) -> bool:
+        """Return whether the target stands, almost."""
+        return bool(now.target_pose[2] - now.goal_pose[2] - self._top < _STANDS)
+
+    def yaw(self, now: Situation, yaw: float) -> float:
+        """Return the gripper's yaw at which the target lies as its goal does."""
+        if not self._symmetry:
+            return 0.0
+        return wrap(yaw + yaw_error(now, self._symmetry), 2 * math.pi / self._symmetry)
+
+    def _is_aligned(self, now: Situation, above: float) -> bool:
+        # On the way down from the guard's height it may stray a little.
+        fine = self._fine if above > self._rim + 0.8 * _GUARD else self._stray
+        turned = not self._symmetry or abs(yaw_error(now, self._symmetry)) < _FINE_TURN
+        return self.off(now) < fine and turned
+
+
+class Carefully(OnSpot):
+    """The same, at a pace at which a full tray does not spill."""
+
+    pace = 0.4
+    lower_pace = 0.4
+
+
 def goal_of(scene: Scene) -> Goal:
     """Return how a scene's target is set down.
 
@@ -97,4 +185,14 @@ def goal_of(scene: Scene) -> Goal:
     """
     if isinstance(scene, ContainerScene):
         return InContainer(scene)
+    if isinstance(scene, PlaceScene):
+        return OnSpot(scene.target, symmetry=4)
+    if isinstance(scene, StackScene):
+        return OnSpot(scene.target, top=BASE_HEIGHT, rim=BASE_HEIGHT, symmetry=4)
+    if isinstance(scene, InsertScene):
+        return OnSpot(scene.target, rim=BOARD_HEIGHT, fine=0.00025 * scene.level, stray=0.0005 * scene.level)
+    if isinstance(scene, ThreadScene):
+        return OnSpot(scene.target, rim=POST_HEIGHT, fine=0.00025 * scene.level, stray=0.0005 * scene.level)
+    if isinstance(scene, CarryScene):
+        return Carefully(scene.target, fine=0.004, stray=0.01)
     raise TypeError(f"no expert knows how to set down the target of a {type(scene).__name__}")

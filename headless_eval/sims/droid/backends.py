@@ -1,4 +1,4 @@
-"""Start of the simulators of the suite ``droid``, each imported only when it is started."""
+"""Start of the simulators of the suites ``droid`` and ``droid_precise``, each imported only when it is started."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +19,18 @@ def mujoco(settings: DroidSettings, *, tasks: Sequence[Task], **options: Any) ->
     from headless_eval.sims.droid.mujoco.simulator import DroidMujoco
 
     return DroidMujoco(**options)
+
+
+def precise_mujoco(settings: DroidSettings, *, tasks: Sequence[Task], **options: Any) -> Simulator:
+    """Start MuJoCo; return ``PreciseMujoco`` with these options.
+
+    Raises:
+        UserError: OpenGL for headless rendering is missing.
+    """
+    gl.load_mujoco(settings.render)
+    from headless_eval.sims.droid.mujoco.precise import PreciseMujoco
+
+    return PreciseMujoco(**options)
 
 
 def isaaclab(

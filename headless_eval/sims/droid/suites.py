@@ -1,4 +1,4 @@
-"""The suite ``droid`` and its settings; imports no simulator."""
+"""The suites ``droid`` and ``droid_precise``, and their settings; imports no simulator."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ _ISAACLAB = "isaaclab"
 
 @dataclass(frozen=True, kw_only=True)
 class DroidSettings(MujocoSettings):
-    """Settings of the suite ``droid``."""
+    """Settings of the suites of the DROID robot."""
 
     sim: Annotated[str | None, flag("mujoco|isaaclab", "mujoco")] = None
     """Simulator."""
@@ -47,6 +47,17 @@ SUITES.add(
             "mujoco": "headless_eval.sims.droid.backends:mujoco",
             _ISAACLAB: "headless_eval.sims.droid.backends:isaaclab",
         },
+        settings=DroidSettings,
+    ),
+)
+
+SUITES.add(
+    "droid_precise",
+    Suite(
+        "droid_precise",
+        "the robot and table of droid; tasks graded in millimetres and degrees",
+        tasks="headless_eval.sims.droid.precise.scenes:TASKS",
+        simulators={"mujoco": "headless_eval.sims.droid.backends:precise_mujoco"},
         settings=DroidSettings,
     ),
 )
