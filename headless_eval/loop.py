@@ -239,6 +239,7 @@ class _Episode:
     phase: str | None = None
     initial_state: str | None = None
     instruction: str | None = None
+    perturbation: Mapping[str, float] | None = None
     spent: TimeSpent = field(default_factory=TimeSpent)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=perf_counter)
@@ -362,6 +363,7 @@ class _Episode:
             initial_state_sha256=self.initial_state,
             reason=self.reason_of(status),
             phase=self.phase,
+            perturbation=dict(self.perturbation or {}) or None,
         )
 
 
@@ -430,7 +432,10 @@ class _Rollout:
                 tell = getattr(self.simulator, "initial_state", None)
                 episode.initial_state = None if tell is None else hash_of_state(tell(episode.slot))
                 say = getattr(self.simulator, "instruction", None)
-                episode.instruction = None if say is None else str(say(episode.slot))
+                said = None if say is None else say(episode.slot)
+                episode.instruction = None if said is None else str(said)
+                drawn = getattr(self.simulator, "perturbation", None)
+                episode.perturbation = None if drawn is None else drawn(episode.slot)
             with self.clock("render", [episode]):
                 episode.video = self.open_video(episode.trial)
             self.film(episode)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from headless_eval.config.conditions import ConditionSettings
 from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings, refuse_commas
 from headless_eval.config.variants import variants_of
@@ -228,7 +229,7 @@ class RunConfig(
     OutputSettings,
     PrecisionSettings,
     EpisodeSettings,
-    SimulationSettings,
+    ConditionSettings,
     EngineSettings,
     ModelSettings,
 ):

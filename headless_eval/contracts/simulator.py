@@ -36,8 +36,8 @@ class Task:
 
     Args:
         difficulty: how hard the task is, where it is one of a scale.
-        perturbation: what the task is changed by, axis by axis: a level, 0 to 5, or a fixed value such as ``"x0.6"``;
-            nothing for a suite's own tasks.
+        perturbation: what the task is changed by: levels of axes, ``("light", 2)``, or sizes of their quantities,
+            ``("light.dim", 0.6)``; nothing for a suite's own tasks.
         seeded_as: the id that seeds are drawn by, where it is not the task's own: a perturbed task starts from the
             initial states of the plain task, with the same noise.
     """
@@ -48,7 +48,7 @@ class Task:
     instruction: str
     max_steps: int
     difficulty: Difficulty | None = None
-    perturbation: tuple[tuple[str, int | str], ...] = ()
+    perturbation: tuple[tuple[str, float], ...] = ()
     seeded_as: int | None = None
 
     def trial_seed(self, seed: int, episode: int) -> TrialSeed:
@@ -118,7 +118,9 @@ class Simulator(Protocol):
     after ``reset``. Records keep their hash, and only episodes with the same one are compared in pairs. What was drawn
     or set is better than what was simulated from it, which may differ from machine to machine.
     - ``instruction(slot)``, the prompt of a slot's episode where it is not always the task's; asked after ``reset``,
-    for the record.
+    for the record; None stands for the task's.
+    - ``perturbation(slot)``, the numbers by which the slot's episode is perturbed, by name, for the record; asked after
+    ``reset``.
     - ``outcome(slot)``, an ``EpisodeOutcome``, asked once when a slot's episode is over and no error; an exception that
     it raises is the episode's error.
     """

@@ -18,6 +18,7 @@ from headless_eval.rollout.video import VideoError
 from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.progress import LINE_INTERVAL, duration
 from headless_eval.runs.resume import config_from
+from headless_eval.runs.tasks import tasks_of
 from headless_eval.shared.files import new_folder
 from headless_eval.shared.suggest import unknown
 from headless_eval.shared.terminal import new_console
@@ -59,7 +60,7 @@ def export_lerobot(
     if not records:
         raise UserError(f"{folder} has no episode without an error of {', '.join(configurations)} to export")
     suite = find_suite(config.suite)
-    tasks = {task.id: task for task in suite.load_tasks()}
+    tasks = {task.id: task for task in tasks_of(config)}
     for record in records:
         if record.task_id not in tasks:
             raise UserError(f"{name_of(record)}: the suite {suite.name} has no such task")

@@ -14,6 +14,7 @@ from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
 from headless_eval.rollout.replay import name_of, replay
 from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.resume import config_from
+from headless_eval.runs.tasks import tasks_of
 from headless_eval.shared.files import replaced
 from headless_eval.shared.program import install
 from headless_eval.shared.suggest import unknown
@@ -113,14 +114,14 @@ def _simulate(
     """
     if record.status == ERROR:
         raise UserError("the episode was an error")
-    task = next((task for task in suite.load_tasks() if task.id == record.task_id), None)
+    config = config_from(run.manifest, run.path)
+    task = next((task for task in tasks_of(config) if task.id == record.task_id), None)
     simulated = run.manifest.get("simulator")
     size = simulated.get("image_size") if isinstance(simulated, dict) else None
     if task is None or not isinstance(size, int):
         raise UserError(
             f"the suite {suite.name} has no task {record.task_id}, or the size of its pictures is lost"
         )
-    config = config_from(run.manifest, run.path)
     with (
         new_console(stderr=True).status("Simulating the episode again"),
         open_simulator(suite, config, 1, size) as simulator,

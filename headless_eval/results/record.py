@@ -62,6 +62,8 @@ class EpisodeRecord:
         reason: why the episode failed (``results.outcomes.REASONS``); None if it did not, or the simulator does not
             tell.
         phase: the furthest phase of the task that was reached, such as ``grasp``; None if the simulator does not tell.
+        perturbation: the numbers that were drawn for the episode's perturbation, by ``axis.name``; None if its task is
+            not perturbed.
 
     Raises:
         ValueError: status, success, error and reason contradict each other.
@@ -96,6 +98,7 @@ class EpisodeRecord:
     initial_state_sha256: str | None = None
     reason: str | None = None
     phase: str | None = None
+    perturbation: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -161,7 +164,7 @@ class EpisodeRecord:
             raise UserError(f"the episode's record: {error}") from None
 
 
-OPTIONAL = ("metrics", "variant", "initial_state_sha256", "reason", "phase")
+OPTIONAL = ("metrics", "variant", "initial_state_sha256", "reason", "phase", "perturbation")
 """Fields that a journal's line has only where they are not None."""
 
 FIELDS = tuple(field.name for field in dataclasses.fields(EpisodeRecord))

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +23,10 @@ from headless_eval.rollout.outcomes import ActionOutcomes
 from headless_eval.rollout.trials import Trial
 from headless_eval.runs.compatibility import check
 from headless_eval.runs.guest import evaluating, lent
+from headless_eval.runs.tasks import tasks_of
 from headless_eval.shared.foreign import foreign_code
+from headless_eval.sims.perturbation import AROUND, axes_of
+from headless_eval.sims.perturbed import PerturbedSimulator
 from headless_eval.sims.registry import Suite, find_suite, find_tasks
 
 _log = logging.getLogger(__name__)
@@ -42,7 +45,7 @@ class Evaluator:
     Attributes:
         settings: as given.
         suite: the settings' suite.
-        tasks: the settings' tasks, with the settings' limit of steps.
+        tasks: the settings' tasks, under their conditions and with their limit of steps.
         policy: the policy, after ``load_policy``.
         simulator: the simulator, after ``start_simulator``.
 
@@ -58,11 +61,7 @@ class Evaluator:
     ) -> None:
         self.settings = settings
         self.suite = find_suite(settings.suite)
-        tasks = find_tasks(self.suite.load_tasks(), settings.tasks)
-        most_steps = settings.max_steps
-        self.tasks = (
-            tasks if most_steps is None else tuple(replace(one, max_steps=most_steps) for one in tasks)
-        )
+        self.tasks = tasks_of(settings)
         most = len(self.tasks) * settings.episodes if slots is None else slots
         self._slots = min(most, settings.slots)
         self._given = policy
@@ -242,9 +241,12 @@ def open_simulator(suite: Suite, settings: RunConfig, num_slots: int, image_size
         UserError: the simulator does not exist, or cannot run on this machine.
     """
     tasks = find_tasks(suite.load_tasks(), settings.tasks)
+    around = {axis.name for condition in settings.conditions for axis in axes_of(condition)} & set(AROUND)
     try:
         with foreign_code():
             made = suite.make(settings.simulator, num_slots=num_slots, tasks=tasks, image_size=image_size)
+            if around:
+                made = PerturbedSimulator(made, ROBOTS.find(suite.robot), suite.load_paraphrases())
     except (UserError, MemoryError):
         raise
     except Exception as error:

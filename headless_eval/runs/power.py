@@ -3,9 +3,9 @@
 from headless_eval.config.run import RunConfig
 from headless_eval.report.power import ALPHA, POWER, detectable_drop, pairs_needed
 from headless_eval.report.tables import format_points
+from headless_eval.runs.tasks import tasks_of
 from headless_eval.shared.terminal import Listing, new_console
 from headless_eval.shared.text import plural
-from headless_eval.sims.registry import find_suite, find_tasks
 
 GAINED = (0.0, 0.01, 0.02, 0.05, 0.10)
 """Shares of the episodes that a variant may gain; before a run they can only be assumed."""
@@ -24,7 +24,7 @@ def print_power(config: RunConfig) -> int:
         UserError: the suite or a task does not exist.
     """
     drop = config.power or 0.0
-    tasks = len(find_tasks(find_suite(config.suite).load_tasks(), config.tasks))
+    tasks = len(tasks_of(config))
     pairs = tasks * config.episodes
     compared = max(1, len(config.variants) - 1)
     level = ALPHA / compared

@@ -13,7 +13,7 @@ from headless_eval.policies.registry import find_claimant, find_policy
 from headless_eval.results import ERROR, RunDirectory
 from headless_eval.results.differences import differences
 from headless_eval.rollout.trials import make_trials
-from headless_eval.sims.registry import find_suite, find_tasks
+from headless_eval.runs.tasks import tasks_of
 
 MATRIX = "matrix.json"
 """The list of the runs of a matrix, in its folder."""
@@ -130,7 +130,7 @@ def whole_run(config: RunConfig) -> RunDirectory | None:
         find_policy(config.policy)
     if differences({"settings": run.manifest.get("settings"), "suite": settings["suite"]}, settings):
         return None
-    tasks = find_tasks(find_suite(config.suite).load_tasks(), config.tasks)
+    tasks = tasks_of(config)
     remaining, stopping = remaining_trials(run, config.retries), run.stopping()
     for trial in make_trials(config.variants, tasks, config.episodes, config.seed):
         if trial.key in remaining and (stopping is None or stopping.wanted(trial.key)):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -13,6 +13,7 @@ from headless_eval.errors import UserError
 from headless_eval.shared import places
 from headless_eval.shared.flags import Settings, declared, flag
 from headless_eval.shared.suggest import unknown
+from headless_eval.sims.perturbation import AROUND, AXES, Paraphrases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,9 @@ class Suite:
             ``num_slots``, ``tasks`` and the further options of ``make``.
         robot: the name of the robot whose observations and actions the suite uses.
         settings: the class of the settings of the suite's simulators.
+        perturbations: the axes of ``sims.perturbation`` that its simulators apply themselves, by simulator.
+        paraphrases: five lists of other words, from level 1 to 5, by instruction; or their place in the code. Without
+            them there is no axis ``language``.
 
     Raises:
         UserError: the name is no name for files, or there is no simulator.
@@ -53,6 +57,8 @@ class Suite:
     simulators: Mapping[str, str | Callable[..., Simulator]]
     robot: str = "droid"
     settings: type[SimulatorSettings] = SimulatorSettings
+    perturbations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    paraphrases: str | Paraphrases | None = None
 
     def __post_init__(self) -> None:
         if re.fullmatch(r"\w[\w.-]*", self.name) is None:
@@ -63,6 +69,21 @@ class Suite:
     def load_tasks(self) -> tuple[Task, ...]:
         """Return the suite's tasks; no simulator is started."""
         return tuple(_load(self.tasks))
+
+    def load_paraphrases(self) -> Paraphrases:
+        """Return the paraphrases of the suite's instructions; empty without any."""
+        found: Paraphrases = _load(self.paraphrases) or {}
+        return found
+
+    def axes(self, settings: SimulatorSettings) -> tuple[str, ...]:
+        """Return the axes along which a simulator of the suite can be perturbed, in the order of ``AXES``.
+
+        Raises:
+            UserError: as of ``check``.
+        """
+        own = self.perturbations.get(self.check(settings), ())
+        around = [axis for axis in AROUND if axis != "language" or self.paraphrases]
+        return tuple(axis for axis in AXES if axis in own or axis in around)
 
     def check(self, settings: SimulatorSettings) -> str:
         """Check the settings; return the name of the simulator that they choose.

@@ -15,6 +15,7 @@ from headless_eval.rollout.recording import RecordedObservation
 from headless_eval.rollout.replay import replay
 from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.resume import config_from
+from headless_eval.runs.tasks import tasks_of
 from headless_eval.shared.files import replacing
 from headless_eval.sims.registry import find_suite
 
@@ -73,7 +74,7 @@ def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[
     if not records:
         raise UserError(f"{folder} has no episode at float32 without an error: name another run")
     suite = find_suite(config.suite)
-    tasks = {task.id: task for task in suite.load_tasks()}
+    tasks = {task.id: task for task in tasks_of(config)}
     horizon = config.open_loop_horizon or policy.open_loop_horizon
     places = [
         (index, replan)

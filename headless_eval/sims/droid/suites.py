@@ -6,6 +6,7 @@ from typing import Annotated
 
 from headless_eval.shared.flags import flag
 from headless_eval.sims.gl import MujocoSettings
+from headless_eval.sims.perturbation import WORLD
 from headless_eval.sims.registry import SUITES, Suite
 
 _ISAACLAB = "isaaclab"
@@ -48,6 +49,8 @@ SUITES.add(
             _ISAACLAB: "headless_eval.sims.droid.backends:isaaclab",
         },
         settings=DroidSettings,
+        perturbations={"mujoco": WORLD},
+        paraphrases="headless_eval.sims.droid.paraphrases:PARAPHRASES",
     ),
 )
 

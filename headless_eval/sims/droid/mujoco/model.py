@@ -1,6 +1,8 @@
 """MuJoCo model of a scene, built from the scene's description and the robot's MJCF."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 
 import mujoco
@@ -8,14 +10,11 @@ import numpy as np
 
 from headless_eval.sims.droid.bodies import Body, Shape
 from headless_eval.sims.droid.geometry import look_at
+from headless_eval.sims.droid.look import PLAIN, Look
 from headless_eval.sims.droid.tabletop import (
-    EXTERIOR_CAMERA,
-    FLOOR,
     FLOOR_Z,
-    LIGHT_DIRECTION,
     SKY,
     TABLE,
-    WRIST_CAMERA,
     Camera,
     Scene,
 )
@@ -42,8 +41,14 @@ def robot_sha256() -> str:
     return hashlib.sha256(robot_mjcf().encode()).hexdigest()
 
 
-def build_model(scene: Scene) -> mujoco.MjModel:
-    """Compile a scene: robot, table, bodies, cameras, lights."""
+def build_model(scene: Scene, look: Look = PLAIN, bodies: Sequence[Body] | None = None) -> mujoco.MjModel:
+    """Compile a scene: robot, table, bodies, cameras, lights.
+
+    Args:
+        scene: to compile.
+        look: how it looks; nothing that moves depends on it.
+        bodies: instead of the scene's, which they begin with: in other colours, with further ones after them.
+    """
     spec = mujoco.MjSpec.from_string(robot_mjcf())
     spec.modelname = f"droid_{scene.key}"
     option = spec.option
@@ -52,16 +57,18 @@ def build_model(scene: Scene) -> mujoco.MjModel:
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10
     option.iterations, option.ls_iterations = 100, 50
-    _add_background(spec)
-    _add_shape(spec.worldbody, TABLE, friction=0.8, group=2)
-    for body in scene.bodies:
+    _add_background(spec, look)
+    _add_shape(spec.worldbody, replace(TABLE, rgb=look.table), friction=0.8, group=2)
+    for shape in look.decoration:
+        _add_shape(spec.worldbody, shape, friction=0.8, group=2)
+    for body in scene.bodies if bodies is None else bodies:
         _add_body(spec, body)
-    for camera in (EXTERIOR_CAMERA, WRIST_CAMERA):
+    for camera in (look.exterior, look.wrist):
         _add_camera(spec, camera)
     return spec.compile()
 
 
-def _add_background(spec: mujoco.MjSpec) -> None:
+def _add_background(spec: mujoco.MjSpec, look: Look) -> None:
     visual = spec.visual
     visual.headlight.ambient = [0.45, 0.45, 0.45]
     visual.headlight.diffuse = [0.25, 0.25, 0.25]
@@ -81,12 +88,12 @@ def _add_background(spec: mujoco.MjSpec) -> None:
         height=384,
     )
     spec.worldbody.add_light(
-        pos=[0.3, -0.6, 2.0], dir=LIGHT_DIRECTION, diffuse=[0.5, 0.5, 0.5], specular=[0.1, 0.1, 0.1],
+        pos=[0.3, -0.6, 2.0], dir=look.light_direction, diffuse=[0.5, 0.5, 0.5], specular=[0.1, 0.1, 0.1],
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=False,
     )  # fmt: skip
     spec.worldbody.add_geom(
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[3, 3, 0.1], pos=[0, 0, FLOOR_Z],
-        rgba=[*FLOOR.rgb, 1], contype=1, conaffinity=3, group=2,
+        rgba=[*look.floor, 1], contype=1, conaffinity=3, group=2,
     )  # fmt: skip
 
 

@@ -13,7 +13,10 @@ from headless_eval.contracts.simulator import StepResult, Task
 from headless_eval.errors import UserError
 from headless_eval.sims import divergence, gl
 from headless_eval.sims.droid.bodies import Body
+from headless_eval.sims.droid.look import PLAIN, Look, lit
 from headless_eval.sims.droid.mujoco.model import TIMESTEP, build_model, robot_sha256
+from headless_eval.sims.droid.perturbation import Staging, stage
+from headless_eval.sims.droid.placement import Placed
 from headless_eval.sims.droid.scenes import SCENES
 from headless_eval.sims.droid.tabletop import (
     CONTROL_HZ,
@@ -30,6 +33,7 @@ from headless_eval.sims.droid.tasks import TASKS
 SUBSTEPS = round(1 / (CONTROL_HZ * TIMESTEP))
 ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 ACTION_DIM = 8
+_OPTION = mujoco.MjvOption()
 
 
 class BodyIndices:
@@ -62,19 +66,47 @@ class BodyIndices:
 
 
 class SceneModel:
-    """A scene's compiled model, the indices used in every step, and its renderers."""
+    """A scene's compiled model, the indices used in every step, and its renderers.
 
-    def __init__(self, scene: Scene):
+    Args:
+        scene: to compile.
+        look: how it looks.
+        bodies: the scene's bodies, in its order; their colours may be others.
+        strangers: further bodies, and where they start.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        look: Look = PLAIN,
+        bodies: Sequence[Body] | None = None,
+        strangers: Sequence[Placed] = (),
+    ):
         divergence.keep_quiet()
-        self.scene = scene
-        self.model = build_model(scene)
+        self.scene, self.look, self.strangers = scene, look, strangers
+        known = scene.bodies if bodies is None else bodies
+        self.model = build_model(scene, look, (*known, *(one.body for one in strangers)))
         model = self.model
         self.arm_qpos = np.array([model.joint(name).qposadr[0] for name in ARM_JOINTS])
         self.arm_dof = np.array([model.joint(name).dofadr[0] for name in ARM_JOINTS])
         self.finger_qpos = int(model.joint("finger_joint").qposadr[0])
         self.bodies = [BodyIndices(model, body) for body in scene.bodies]
         self.tcp_site = model.site("tcp").id
+        self.cameras = {name: model.camera(name).id for name in (EXTERIOR_CAMERA.name, WRIST_CAMERA.name)}
         self._renderers: dict[int, mujoco.Renderer] = {}
+
+    def staged(self, staging: Staging) -> "SceneModel":
+        """Return the scene's model as an episode is staged, which this one's renderers draw; this one if it is plain.
+
+        Compiling it takes some milliseconds; nothing of it is shared with other episodes.
+        """
+        if staging.is_plain:
+            return self
+        made = SceneModel(self.scene, staging.look, staging.bodies, staging.strangers)
+        made._renderers = self._renderers
+        # Clipping planes are multiples of the extent, which walls and further bodies would make larger.
+        made.model.stat.extent, made.model.stat.center = self.model.stat.extent, self.model.stat.center
+        return made
 
     def renderer(self, size: int) -> mujoco.Renderer:
         """Return the renderer of square images of this size (pixels), created on first use."""
@@ -117,6 +149,8 @@ class Slot:
         data.ctrl[:7] = state.joints
         for body, pose in zip(indices.bodies, state.poses, strict=True):
             body.put(data, pose)
+        for one in indices.strangers:
+            BodyIndices(indices.model, one.body).put(data, one.pose)
         mujoco.mj_forward(indices.model, data)
         self.instruction = scene.instruction_of(state)
         self.tracker = scene.tracker(state)
@@ -168,9 +202,15 @@ class Slot:
 
     def render(self, camera: str, size: int) -> np.ndarray:
         """Return a camera's image, uint8 (size, size, 3)."""
-        renderer = self.scene_model.renderer(size)
-        renderer.update_scene(self.data, camera)
-        return renderer.render()
+        indices = self.scene_model
+        renderer = indices.renderer(size)
+        view = mujoco.MjvCamera()
+        view.type, view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, indices.cameras[camera]
+        # Not the renderer's own update, which knows the plain scene's model alone.
+        mujoco.mjv_updateScene(
+            indices.model, self.data, _OPTION, None, view, mujoco.mjtCatBit.mjCAT_ALL, renderer.scene
+        )
+        return lit(renderer.render(), indices.look.light)
 
     def observe(self, size: int) -> dict[str, Any]:
         """Return an observation with openpi's DROID keys."""
@@ -212,6 +252,7 @@ class DroidMujoco:
         self._frame_size = frame_size
         self._models: dict[int, SceneModel] = {}
         self._slots: dict[int, Slot] = {}
+        self._stagings: dict[int, Staging] = {}
         self._idle: dict[int, list[Slot]] = {}
         # Physics releases the GIL, so slots step in parallel.
         self._pool = ThreadPoolExecutor(max_workers=min(num_slots, 8), thread_name_prefix="physics")
@@ -222,17 +263,22 @@ class DroidMujoco:
             raise ValueError(f"slot {slot} is not among {self.num_slots}")
         if slot in self._slots:
             previous = self._slots.pop(slot)
-            self._idle.setdefault(previous.scene_model.scene.id, []).append(previous)
-        scene_model = self._scene_model(task.id)
-        idle = self._idle.get(task.id)
-        episode = idle.pop() if idle else Slot(scene_model)
-        episode.reset(scene_model.scene.draw(seed.initial_state()))
-        self._slots[slot] = episode
+            if self._stagings[slot].is_plain:
+                self._idle.setdefault(previous.scene_model.scene.id, []).append(previous)
+        plain = self._scene_model(task.id if task.seeded_as is None else task.seeded_as)
+        staging = stage(plain.scene, task.perturbation, seed.initial_state(), seed.perturbation)
+        idle = self._idle.get(plain.scene.id) if staging.is_plain else None
+        episode = idle.pop() if idle else Slot(plain.staged(staging))
+        episode.reset(staging.initial)
+        self._slots[slot], self._stagings[slot] = episode, staging
 
-    def initial_state(self, slot: int) -> np.ndarray | None:
-        """Return the numbers that were drawn for the slot's episode."""
-        initial = self._slots[slot].initial
-        return None if initial is None else initial.numbers
+    def initial_state(self, slot: int) -> np.ndarray:
+        """Return the numbers that were drawn for what moves in the slot's episode."""
+        return self._stagings[slot].state
+
+    def perturbation(self, slot: int) -> dict[str, float]:
+        """Return the numbers that were drawn for the perturbation of the slot's episode."""
+        return self._stagings[slot].numbers
 
     def instruction(self, slot: int) -> str:
         """Return the prompt of the slot's episode."""
@@ -278,6 +324,7 @@ class DroidMujoco:
             scene_model.close()
         self._models.clear()
         self._slots.clear()
+        self._stagings.clear()
         self._idle.clear()
 
     def _gl_renderer(self) -> str | None:

@@ -1,0 +1,55 @@
+"""How a scene looks: cameras, light, colours of what stands around; the same for all simulators."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headless_eval.sims.droid.bodies import Rgb, Shape, Vec3
+from headless_eval.sims.droid.tabletop import (
+    EXTERIOR_CAMERA,
+    FLOOR,
+    LIGHT_DIRECTION,
+    TABLE,
+    WRIST_CAMERA,
+    Camera,
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a scene looks; by default as it always does.
+
+    Args:
+        exterior: the exterior camera.
+        wrist: the wrist camera.
+        light: what all light is multiplied by, red, green and blue: lamp, ambient light and sky, so that it is the
+            picture that is multiplied.
+        light_direction: the direction in which the lamp shines.
+        table: the table's colour.
+        floor: the floor's colour.
+        decoration: shapes that are only seen, in the world's frame: a pattern on the table, walls.
+    """
+
+    exterior: Camera = EXTERIOR_CAMERA
+    wrist: Camera = WRIST_CAMERA
+    light: Rgb = (1.0, 1.0, 1.0)
+    light_direction: Vec3 = LIGHT_DIRECTION
+    table: Rgb = TABLE.rgb
+    floor: Rgb = FLOOR.rgb
+    decoration: tuple[Shape, ...] = ()
+
+
+PLAIN = Look()
+
+
+def mixed(colour: Rgb, other: Rgb, share: float) -> Rgb:
+    """Return a colour with a share, 0 to 1, of another."""
+    red, green, blue = ((1 - share) * one + share * two for one, two in zip(colour, other, strict=True))
+    return red, green, blue
+
+
+def lit(picture: np.ndarray, light: Rgb) -> np.ndarray:
+    """Return a picture, uint8 (height, width, 3), under light of another brightness and colour."""
+    if light == PLAIN.light:
+        return picture
+    return np.clip(np.round(picture * np.array(light, np.float32)), 0, 255).astype(np.uint8)
