@@ -6,8 +6,7 @@ whatever other axes are changed, and its directions the same at each of its leve
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,8 +81,7 @@ def stage(
         look = _textured(look, sizes["texture"], draw["texture"], numbers)
     if "objects" in sizes:
         bodies = _recoloured(bodies, sizes["objects"]["colour"], draw["objects"], numbers)
-    widened = _widened(scene, sizes["pose"]["region"] / 100) if "pose" in sizes else scene
-    state = widened.draw(initial)
+    state = scene.draw(initial, sizes["pose"]["region"] / 100 if "pose" in sizes else 0.0)
     if "pose" in sizes:
         off = sizes["pose"]["joints"] * draw["pose"].uniform(-1, 1, len(state.joints))
         state = replace(state, joints=state.joints + off)
@@ -175,20 +173,6 @@ def _recoloured(
         shapes = tuple(replace(shape, rgb=mixed(shape.rgb, colour, percent / 100)) for shape in body.shapes)
         found.append(replace(body, shapes=shapes))
     return tuple(found)
-
-
-def _widened(scene: Scene, margin: float) -> Scene:
-    """Return a scene whose start regions are larger by ``margin`` (metres) on each side."""
-    regions: dict[str, Any] = {
-        field.name: replace(
-            region,
-            x=(region.x[0] - margin, region.x[1] + margin),
-            y=(region.y[0] - margin, region.y[1] + margin),
-        )
-        for field in fields(scene)
-        if isinstance(region := getattr(scene, field.name), Region)
-    }
-    return replace(scene, **regions)
 
 
 def _strangers(

@@ -23,6 +23,11 @@ class Region:
     y: tuple[float, float]
     yaw: tuple[float, float] = (-math.pi, math.pi)
 
+    def grown(self, margin: float) -> "Region":
+        """Return the region with each side moved out by a margin, in metres."""
+        (left, right), (near, far) = self.x, self.y
+        return Region((left - margin, right + margin), (near - margin, far + margin), self.yaw)
+
 
 FRONT_RIGHT = Region((0.36, 0.58), (-0.26, -0.02))
 FRONT_LEFT = Region((0.38, 0.60), (0.09, 0.29))

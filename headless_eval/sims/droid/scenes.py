@@ -45,16 +45,15 @@ class ContainerScene(Scene):
         """Return target, container and distractors."""
         return (self.target, self.container, *self.distractors)
 
-    def draw(self, generator: np.random.Generator) -> InitialState:
+    def draw(self, generator: np.random.Generator, margin: float = 0.0) -> InitialState:
         """Draw an initial state: positions uniform over each body's region, any yaw, no two footprints overlapping.
 
         Distractors without a free position are placed out of the robot's reach, at the far end of the table.
         """
         joints = draw_joints(generator)
-        placed = draw_apart(
-            [(self.target, self.target_region), (self.container, self.container_region)], generator
-        )
-        placed += draw_beside(self.distractors, self.distractor_region, placed, generator)
+        regions = [(self.target, self.target_region), (self.container, self.container_region)]
+        placed = draw_apart([(body, region.grown(margin)) for body, region in regions], generator)
+        placed += draw_beside(self.distractors, self.distractor_region.grown(margin), placed, generator)
         return InitialState(joints, np.array([one.pose for one in placed]))
 
     def tracker(self, initial: InitialState) -> Tracker:

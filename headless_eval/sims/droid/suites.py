@@ -62,5 +62,7 @@ SUITES.add(
         tasks="headless_eval.sims.droid.precise.scenes:TASKS",
         simulators={"mujoco": "headless_eval.sims.droid.backends:precise_mujoco"},
         settings=DroidSettings,
+        perturbations={"mujoco": WORLD},
+        paraphrases="headless_eval.sims.droid.precise.language:PARAPHRASES",
     ),
 )

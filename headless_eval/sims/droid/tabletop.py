@@ -139,8 +139,13 @@ class Scene(ABC):
         """Return every body, in the order of poses: first the one to be moved, then where it belongs, then others."""
 
     @abstractmethod
-    def draw(self, generator: np.random.Generator) -> InitialState:
-        """Draw an initial state; the same generator gives the same state in every simulator."""
+    def draw(self, generator: np.random.Generator, margin: float = 0.0) -> InitialState:
+        """Draw an initial state; the same generator gives the same state in every simulator.
+
+        Args:
+            generator: of the state.
+            margin: how far beyond their regions bodies may start, in metres.
+        """
 
     @abstractmethod
     def tracker(self, initial: InitialState) -> Tracker:

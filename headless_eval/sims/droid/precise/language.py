@@ -177,3 +177,6 @@ WORDINGS: dict[str, Wording] = {
     **{f"press {colour}": wording for colour, wording in PRESS.items()},
 }
 """What can be asked for, by family of tasks; the family ``press`` has one entry for each colour."""
+
+PARAPHRASES = {wording.instruction: wording.held_out for wording in WORDINGS.values()}
+"""The held-out sentences by instruction, five lists each."""
