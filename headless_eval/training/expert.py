@@ -139,10 +139,9 @@ class Expert:
         if self.phase == "lower":
             setpoint, pace = np.append(over, goal.release_height(now)), goal.lower_pace
         else:
-            setpoint, pace = np.append(over, goal.clear_height(now)), goal.pace
-            if tip[2] < goal.clear_height(now) - 0.05:  # up first
-                rise = max(0.0, tip[2] - grasp[2] + now.target_pose[2] - 0.03)
-                setpoint[:2] = tip[:2] + min(1.0, 4 * rise) * (setpoint[:2] - tip[:2])
+            pace, lifted = goal.pace, tip[2] - grasp[2] + now.target_pose[2]
+            gap = goal.aside(now, over - tip[:2], lifted, pace * self._reach)
+            setpoint = np.append(tip[:2] + gap, goal.clear_height(now))
         if goal.gain != 1.0:
             setpoint = tip + goal.gain * (setpoint - tip)
         return setpoint, goal.yaw(now, yaw), 1.0, pace * self._reach

@@ -19,7 +19,10 @@ from headless_eval.training.expert_arm import wrap
 CARRY = 0.20  # metres, height of the pads on the way
 _LOW_CARRY = 0.14  # metres, the same over low goals
 _GUARD = 0.008  # metres above the rim at which a target is aligned
-_DESCENT = 0.008  # metres ahead of the pads at most while an aligned target goes down: it is not pushed aside
+_DESCENT = (
+    0.008  # metres, how far ahead of the pads the arm is sent at most while an aligned target goes down
+)
+_LIFTED = 0.03  # metres above where it stood at which a target begins to move sideways
 _INSIDE = 0.003  # metres below the rim from which on a target is inside
 _FINE_TURN = 0.03  # radians
 _NEAR = 0.008  # metres above its release height at which a target is dropped into a container
@@ -74,6 +77,19 @@ class Goal:
         """Return the gripper's yaw at the release; ``yaw`` is the present one."""
         return 0.0
 
+    def aside(self, now: Situation, gap: np.ndarray, lifted: float, reach: float) -> np.ndarray:
+        """Return how much of a horizontal gap (2,) the setpoint asks for on the way: up first.
+
+        Args:
+            now: the situation.
+            gap: from the pads to where they are wanted, in metres.
+            lifted: how far the target was lifted, in metres.
+            reach: how far ahead of the pads the setpoint may be.
+        """
+        if now.tcp[2] >= self.clear_height(now) - 0.05:
+            return gap
+        return min(1.0, 4 * max(0.0, lifted - 0.03)) * gap
+
 
 class InContainer(Goal):
     """The middle of the target comes over the container; it is released above the rim."""
@@ -117,6 +133,7 @@ class OnSpot(Goal):
         rim: up to which height above the goal body's origin there is something in the way.
         fine: how well it is aligned before it goes down, in metres.
         stray: how far off it may come on the way to the rim.
+        descent: how far ahead of the pads the arm is sent on the way down, in metres; a fast one is pushed aside.
         symmetry: number of the target's yaws per full turn that look the same; 0 for a target that is not turned.
     """
 
@@ -130,11 +147,12 @@ class OnSpot(Goal):
         rim: float = 0.0,
         fine: float = 0.001,
         stray: float = 0.002,
+        descent: float = _DESCENT,
         symmetry: int = 0,
     ):
         self._height, self.mass = target.grasp_height, target.mass
         self._top, self._rim, self._symmetry = top, rim, symmetry
-        self._fine, self._stray = fine, stray
+        self._fine, self._stray, self._descent = fine, stray, descent
 
     def point(self, now: Situation) -> np.ndarray:
         """Return the middle of the target's lower end."""
@@ -150,8 +168,14 @@ class OnSpot(Goal):
         above = float(now.target_pose[2] - now.goal_pose[2])
         origin = float(now.goal_pose[2]) + below_pads
         if above < self._rim - _INSIDE or self._is_aligned(now, above):
-            return max(origin + self._top, float(now.tcp[2]) - _DESCENT)
+            return max(origin + self._top, float(now.tcp[2]) - self._descent)
         return origin + self._rim + _GUARD
+
+    def aside(self, now: Situation, gap: np.ndarray, lifted: float, reach: float) -> np.ndarray:
+        """Return how much of a horizontal gap the setpoint asks for: the more, the higher the target was lifted."""
+        distance = float(np.linalg.norm(gap))
+        share = float(np.clip((lifted - _LIFTED) / _LIFTED, 0.0, 1.0))
+        return gap * share * min(1.0, reach / (self.gain * distance + 1e-9))
 
     def is_down(self, now: Situation) -> bool:
         """Return whether the target stands, almost."""
@@ -190,9 +214,12 @@ def goal_of(scene: Scene) -> Goal:
     if isinstance(scene, StackScene):
         return OnSpot(scene.target, top=BASE_HEIGHT, rim=BASE_HEIGHT, symmetry=4)
     if isinstance(scene, InsertScene):
-        return OnSpot(scene.target, rim=BOARD_HEIGHT, fine=0.00025 * scene.level, stray=0.0005 * scene.level)
+        room = scene.level / 1000
+        descent = min(_DESCENT, 4 * room)
+        return OnSpot(scene.target, rim=BOARD_HEIGHT, fine=room / 4, stray=room / 2, descent=descent)
     if isinstance(scene, ThreadScene):
-        return OnSpot(scene.target, rim=POST_HEIGHT, fine=0.00025 * scene.level, stray=0.0005 * scene.level)
+        room = scene.level / 1000
+        return OnSpot(scene.target, rim=POST_HEIGHT, fine=room / 4, stray=room / 2)
     if isinstance(scene, CarryScene):
         return Carefully(scene.target, fine=0.004, stray=0.01)
     raise TypeError(f"no expert knows how to set down the target of a {type(scene).__name__}")
