@@ -50,7 +50,8 @@ def parse(
 ) -> T:
     """Return a settings dataclass with the values of a command line; ``--help`` prints the help and exits.
 
-    A flag's values are the words that follow it, or the text after ``=``; if a flag is given twice, the second counts.
+    A flag's values are the words that follow it, or the text after ``=``; if a flag is given twice, the second counts,
+    unless its values add up.
 
     Args:
         cls: the dataclass, as ``headless_eval.shared.flags`` describes it.
@@ -73,7 +74,10 @@ def parse(
         sys.stdout.flush()
         raise SystemExit(0)
     try:
-        given = {setting.name: _read(setting, values) for setting, values in _split(settings, words)}
+        given: dict[str, Any] = {}
+        for setting, values in _split(settings, words):
+            value = _read(setting, values)
+            given[setting.name] = (*given.get(setting.name, ()), *value) if setting.flag.adds else value
         given = {**(below or {}), **given}
         missing = [setting for setting in settings if setting.required and setting.name not in given]
         if missing and default is None:

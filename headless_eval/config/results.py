@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from headless_eval.config.margins import Margin, parse_margin
 from headless_eval.errors import UserError
 from headless_eval.shared.flags import Settings, declared, flag, flat
 
@@ -229,7 +230,8 @@ class GateConfig(Settings):
     """Pass only if no precision drops success by more than is allowed: for continuous integration.
 
     A precision passes if the 95 % interval of its paired difference lies within the allowed drop, fails if it lies
-    beyond, and is inconclusive otherwise; the gate then says how many episodes would decide.
+    beyond, and is inconclusive otherwise; the gate then says how many episodes would decide. Outcomes such as
+    time_to_success, path_length or final_error are judged in the same way with --max-change.
 
     Exit status: 0 all pass; 1 a precision fails or is inconclusive, or the run is incomplete or has errors; 2 nothing
     to judge.
@@ -239,6 +241,7 @@ class GateConfig(Settings):
 
     Examples:
       headless-eval gate results/20261121_101500 --max-drop 0.05 --junit gate.xml
+      headless-eval gate results/20261121_101500 --max-change time_to_success=10% final_error=1mm
       headless-eval gate float32=a/eval_info.json int8=b/eval_info.json --assume-paired
     """
 
@@ -251,6 +254,9 @@ class GateConfig(Settings):
     max_drop: Annotated[float, flag("DROP", "0.05, 5 points")] = 0.05
     """Allowed drop of the success rate below the baseline's."""
 
+    max_change: Annotated[tuple[str, ...], flag("OUTCOME=MARGIN ...", "none", adds=True)] = ()
+    """Allowed changes of outcomes for the worse: path_length=10%, final_error=1mm."""
+
     junit: Annotated[Path | None, flag("FILE", "none")] = None
     """Write the judgements as JUnit XML."""
 
@@ -260,6 +266,12 @@ class GateConfig(Settings):
             raise UserError(
                 f"--max-drop is {self.max_drop:g}; it must be 0 or more and below 1 (0.05 for 5 points)"
             )
+        _ = self.margins
+
+    @property
+    def margins(self) -> list[Margin]:
+        """The allowed changes of outcomes."""
+        return [parse_margin("--max-change", text) for text in self.max_change]
 
 
 @dataclass(frozen=True, kw_only=True)

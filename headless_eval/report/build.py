@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from headless_eval.errors import UserError
-from headless_eval.report.exports import write_csv, write_rates_json, write_suite_json
+from headless_eval.report.exports import write_csv, write_outcomes_csv, write_rates_json, write_suite_json
+from headless_eval.report.outcomes import compare_outcomes
 from headless_eval.report.page import write_page
 from headless_eval.report.plots import write_plots
 from headless_eval.report.summary import Summary, summarize
@@ -20,7 +21,12 @@ def summarize_run(run: Readable) -> Summary:
 def _summarize(run: Readable, records: Sequence[EpisodeRecord]) -> Summary:
     summary = summarize(run.manifest["suite"], records, run.baseline)
     stopping = run.stopping()
-    return replace(summary, origin=run.notes, stops=stopping.stops if stopping else {})
+    return replace(
+        summary,
+        origin=run.notes,
+        stops=stopping.stops if stopping else {},
+        outcomes=compare_outcomes(records, run.manifest, run.baseline),
+    )
 
 
 def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
@@ -46,6 +52,7 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
         write_csv(folder / f"{summary.suite}_results.csv", records)
         write_suite_json(folder / f"{summary.suite}_results.json", records, summary, run.manifest)
         write_rates_json(folder / "results.json", summary)
+        write_outcomes_csv(folder / "outcomes.csv", summary)
         write_plots(folder, summary)
         write_page(folder / "report.html", run.manifest, summary, records)
     except OSError as error:

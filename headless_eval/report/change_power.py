@@ -16,7 +16,7 @@ _NORMAL_FROM = 1000
 
 
 def change_power(pairs: float, effect: float, alpha: float = ALPHA, efficiency: float = EFFICIENCY) -> float:
-    """Return the probability that a change is shown, two-sided.
+    """Return the probability that a change is shown, in its direction, by the two-sided test.
 
     Args:
         pairs: number of pairs.
@@ -31,10 +31,8 @@ def change_power(pairs: float, effect: float, alpha: float = ALPHA, efficiency: 
     if number <= 2:
         return 0.0
     if number > _NORMAL_FROM:
-        level = norm.isf(alpha / 2)
-        return float(norm.sf(level - shift) + norm.sf(level + shift))
-    level = t.isf(alpha / 2, number - 1)
-    return float(nct.sf(level, number - 1, shift) + nct.cdf(-level, number - 1, shift))
+        return float(norm.sf(norm.isf(alpha / 2) - shift))
+    return float(nct.sf(t.isf(alpha / 2, number - 1), number - 1, shift))
 
 
 def detectable_change(pairs: int, spread: float, alpha: float = ALPHA, power: float = POWER) -> float | None:

@@ -1,17 +1,18 @@
-"""Comparison of runs: success rates, paired differences, and the step at which trajectories diverge.
+"""Comparison of runs: success, other outcomes, paired differences, and the step at which trajectories diverge.
 
 The runs are of one suite and may differ in simulator, checkpoint or version; variants of one run may be compared, too.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice
 from statistics import median
 
 import numpy as np
 
 from headless_eval.errors import UserError
 from headless_eval.report.comparison import Comparison, compare_episodes
+from headless_eval.report.outcomes import OutcomeChange, Values, changes, judged_together
 from headless_eval.report.sides import Side
 from headless_eval.report.statistics import Interval, holm, wilson_interval
 from headless_eval.results import ERROR, EpisodeRecord, Readable
@@ -92,11 +93,20 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Comparison of two sides: a row per task and variant that both have, and the differences of the manifests."""
+    """Comparison of two sides: a row per task and variant that both have, and the differences of the manifests.
+
+    Args:
+        a: the first side.
+        b: the second.
+        rows: successes and trajectories.
+        outcomes: the other outcomes of each variant, over all tasks: those of ``b`` compared with those of ``a``.
+        differences: those of the manifests.
+    """
 
     a: Side
     b: Side
     rows: tuple[ComparedRow, ...]
+    outcomes: tuple[OutcomeChange, ...]
     differences: tuple[Difference, ...]
 
 
@@ -153,7 +163,13 @@ def _judged_together(pairs: Sequence[ComparedPair]) -> list[ComparedPair]:
             return row
         return replace(row, comparison=replace(row.comparison, p_holm=adjusted[id(row)]))
 
-    return [replace(pair, rows=tuple(map(judged, pair.rows))) for pair in pairs]
+    outcomes = iter(judged_together([one for pair in pairs for one in pair.outcomes]))
+    return [
+        replace(
+            pair, rows=tuple(map(judged, pair.rows)), outcomes=tuple(islice(outcomes, len(pair.outcomes)))
+        )
+        for pair in pairs
+    ]
 
 
 _Cells = Mapping[tuple[str, str], list[EpisodeRecord]]
@@ -168,6 +184,8 @@ def _compare(one: Side, other: Side) -> ComparedPair:
     horizons = _horizon(one.run), _horizon(other.run)
     horizon = horizons[0] if horizons[0] == horizons[1] else None
     rows = []
+    outcomes: list[OutcomeChange] = []
+    values = Values([*one.records, *other.records], one.run.manifest)
     for configuration in dict.fromkeys(configuration for configuration, _ in shared):
         tasks = [task for name, task in shared if name == configuration]
         for wanted in [[task] for task in tasks] + ([tasks] if len(tasks) > 1 else []):
@@ -185,7 +203,11 @@ def _compare(one: Side, other: Side) -> ComparedPair:
                 len(pairs.unmatched),
             )
             rows.append(row)
-    return ComparedPair(one, other, tuple(rows), tuple(differences(one.run.manifest, other.run.manifest)))
+        # The last were those of all tasks.
+        outcomes += changes(configuration, pairs.matched, values)
+    return ComparedPair(
+        one, other, tuple(rows), tuple(outcomes), tuple(differences(one.run.manifest, other.run.manifest))
+    )
 
 
 def _cells(records: Sequence[EpisodeRecord], name: str | None) -> _Cells:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.text import Text
+
 from headless_eval.config.results import CompareConfig
 from headless_eval.report.compare import (
     APART,
@@ -17,6 +19,7 @@ from headless_eval.report.compare import (
     rate,
 )
 from headless_eval.report.comparison import Comparison, Paired, episodes_of, names_of_tests
+from headless_eval.report.outcome_tables import explanation, outcome_cell, outcome_rows, shown_outcomes
 from headless_eval.report.sides import Side, find_sides
 from headless_eval.report.summary import explain_scopes
 from headless_eval.report.tables import format_p, format_points
@@ -51,6 +54,8 @@ def print_comparison(settings: CompareConfig) -> int:
     else:
         console.print(_rates_of_many(sides))
         console.print(_pairs(pairs))
+    if (outcomes := _outcomes(pairs)) is not None:
+        console.print(outcomes)
     for pair in pairs:
         if strange := sum(row.unpaired for row in overall(pair.rows)):
             console.print(
@@ -173,6 +178,27 @@ def _pairs(pairs: Sequence[ComparedPair]) -> Listing:
     return Listing(["difference of", *legend], rows, legend=legend, sections=sections[1:], styles=styles)
 
 
+def _outcomes(pairs: Sequence[ComparedPair]) -> Listing | None:
+    """Return a table with a row per variant and pair of sides, over all tasks; None without outcomes."""
+    made = [one for pair in pairs for one in pair.outcomes]
+    if not made:
+        return None
+    outcomes = shown_outcomes(made)
+    rows: list[list[str | Text]] = []
+    for pair in pairs:
+        found = {(one.configuration, one.outcome.name): one for one in pair.outcomes}
+        for name in dict.fromkeys(one.configuration for one in pair.outcomes):
+            label = name if len(pairs) == 1 else f"{pair.b.label} − {pair.a.label}"
+            label = label if len(pairs) == 1 or pair.a.variant else f"{name}, {label}"
+            rows.append([label, *(outcome_cell(found.get((name, one.name))) for one in outcomes)])
+    return Listing(
+        ["outcomes, B − A" if len(pairs) == 1 else "outcomes of", *(one.title for one in outcomes)],
+        rows,
+        note=explanation(made, "the earlier side"),
+        spare=[{one.title} for one in reversed(outcomes[1:])],
+    )
+
+
 def _shown_pair(row: ComparedRow) -> list[str]:
     one, actions = row.comparison, row.divergence
     if one is None:
@@ -261,6 +287,7 @@ def _pair_as_json(pair: ComparedPair) -> dict[str, Any]:
         "a": str(pair.a),
         "b": str(pair.b),
         "rows": [_row_as_json(row) for row in pair.rows],
+        "outcomes": outcome_rows(pair.outcomes),
         "differences": [
             {"section": one.section, "name": one.name, "a": one.then, "b": one.now}
             for one in pair.differences

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headless_eval.report.outcome_tables import COLUMNS as OUTCOME_COLUMNS
+from headless_eval.report.outcome_tables import outcome_rows
 from headless_eval.report.summary import Row, Summary
 from headless_eval.results.record import OPTIONAL, EpisodeRecord
 from headless_eval.shared.files import replacing
@@ -94,6 +96,15 @@ def write_rates_json(path: Path, summary: Summary) -> None:
     with replacing(path) as file:
         json.dump(content, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def write_outcomes_csv(path: Path, summary: Summary) -> None:
+    """Write ``outcomes.csv``: a header, and a line per variant and outcome with its change from the baseline."""
+    with replacing(path) as file:
+        writer = csv.DictWriter(file, OUTCOME_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in outcome_rows(summary.outcomes):
+            writer.writerow({name: spreadsheet_cell(value) for name, value in row.items()})
 
 
 def _rate(row: Row) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from headless_eval.contracts.robots import ROBOTS
 from headless_eval.errors import UserError
 from headless_eval.report.comparison import Paired
 from headless_eval.report.exports import more_columns, more_fields
+from headless_eval.report.outcome_tables import COLUMNS as OUTCOME_COLUMNS
+from headless_eval.report.outcome_tables import outcome_rows
 from headless_eval.report.summary import Summary
 from headless_eval.results import EpisodeRecord
 from headless_eval.results.record import ERROR, FIELDS
@@ -124,6 +126,16 @@ def summary_frame(summary: Summary) -> DataFrame:
     shares = ("rate", "rate_low", "rate_high", "difference", "difference_low", "difference_high")
     kinds |= dict.fromkeys((*shares, "p", "p_mid", "p_holm", "detectable"), "float64")
     return DataFrame(rows, columns=list(SUMMARY_COLUMNS)).astype(kinds)
+
+
+def outcomes_frame(summary: Summary) -> DataFrame:
+    """Return a row per variant and outcome, compared with the baseline (``outcome_tables.COLUMNS``)."""
+    from pandas import DataFrame
+
+    text = ("configuration", "outcome", "unit", "worse", "change_unit")
+    kinds: dict[str, Any] = dict.fromkeys(OUTCOME_COLUMNS, "float64") | dict.fromkeys(text, "string")
+    kinds |= dict.fromkeys(("episodes", "pairs", "differing"), "int64")
+    return DataFrame(outcome_rows(summary.outcomes), columns=list(OUTCOME_COLUMNS)).astype(kinds)
 
 
 def actions_frame(actions: np.ndarray, suite: str) -> DataFrame:

@@ -7,34 +7,43 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+import numpy as np
+
+from headless_eval.config.margins import Margin
 from headless_eval.config.results import GateConfig
 from headless_eval.errors import UserError
 from headless_eval.report.comparison import Comparison
-from headless_eval.report.margin import Judged, judge_interval, judge_pairs
+from headless_eval.report.margin import Judged, judge_change, judge_interval, judge_pairs
+from headless_eval.report.outcome_tables import amount, signed, unit_of_change
+from headless_eval.report.outcomes import TIME, Matched, Outcome, Values
+from headless_eval.report.paired import LEAST, differences, mean_change
 from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import EpisodeRecord, Readable, open_runs
+from headless_eval.results.pairing import pair
 from headless_eval.results.stopping import Stopping
 from headless_eval.shared.files import replacing
-from headless_eval.shared.text import printable
+from headless_eval.shared.text import plural, printable
 
-Outcome = Literal["passed", "failed", "inconclusive", "error"]
+Answer = Literal["passed", "failed", "inconclusive", "error"]
+
+_DIRECTIONS = {"more": "rises", "less": "falls", None: "changes"}
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The gate's judgement of a variant.
+    """The gate's judgement of a variant: of its success, or of another outcome.
 
     Args:
-        configuration: the variant's name.
+        name: the variant's name, and that of the outcome if it is not success.
         outcome: ``passed``: the drop is shown to be smaller than allowed; ``failed``: it is shown to be larger;
             ``inconclusive``: neither is shown; ``error``: the variant cannot be judged, or some of its episodes were
             errors or are missing.
         reason: one sentence.
-        seconds: the share of the run's time for the variant's episodes; None if it is not known.
+        seconds: the share of the run's time for the variant's episodes, 0 of another outcome; None if it is not known.
     """
 
-    configuration: str
-    outcome: Outcome
+    name: str
+    outcome: Answer
     reason: str
     seconds: float | None
 
@@ -43,13 +52,14 @@ def gate(settings: GateConfig) -> int:
     """Judge each variant of a run, print the judgements, and write them as JUnit XML if asked.
 
     Variants are judged by the interval of the paired difference, in a sequential run by the pairs in their order
-    (``report.margin``).
+    (``report.margin``); other outcomes by the interval of the change of their mean (``report.paired``).
 
     Returns:
         0 if all pass, else 1.
 
     Raises:
-        UserError: there is no run, the run has nothing to judge, or the XML file cannot be written.
+        UserError: there is no run, the run has nothing to judge, an outcome is unknown or in another unit, or the XML
+            file cannot be written.
     """
     run, max_drop = open_runs(settings.runs, assume_paired=settings.assume_paired), settings.max_drop
     records = run.records()
@@ -62,17 +72,21 @@ def gate(settings: GateConfig) -> int:
         raise UserError(f"{run.path} has nothing to judge: {_expected(run)}")
     summary = summarize(run.manifest["suite"], records, run.baseline)
     stopping, strange = run.stopping(), _strange(run.manifest, records)
-    judged = [
-        Judgement(
-            name,
-            *(strange.get(name) or _judge(summary, name, run.planned, max_drop, stopping)),
-            seconds.get(name, 0.0),
-        )
-        for name in names
-    ]
-    width = max(map(len, names))
+    values = Values(records, run.manifest)
+    margins = [(values.find(margin), margin) for margin in settings.margins]
+    judged = []
+    for name in names:
+        success = strange.get(name) or _judge(summary, name, run.planned, max_drop, stopping)
+        judged.append(Judgement(name, *success, seconds.get(name, 0.0)))
+        if name == run.baseline or success[0] == "error":
+            continue
+        matched = _pairs(records, name, run.baseline)
+        for outcome, margin in margins:
+            answer = _judge_outcome(outcome, margin, *values.pairs(matched, outcome.name), stopping)
+            judged.append(Judgement(f"{name} {outcome.name}", *answer, 0.0))
+    width = max(len(one.name) for one in judged)
     for one in judged:
-        print(f"{one.outcome:12}  {one.configuration:{width}}  {one.reason}")
+        print(f"{one.outcome:12}  {one.name:{width}}  {one.reason}")
     for note in run.notes:
         print(f"{note}.")
     if settings.junit is not None:
@@ -86,7 +100,7 @@ def _expected(run: Readable) -> str:
     return f"{run.baseline} and another precision have to be in the run"
 
 
-def _strange(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> dict[str, tuple[Outcome, str]]:
+def _strange(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> dict[str, tuple[Answer, str]]:
     """Return the judgement of variants with episodes that are none of the manifest's, in place of some that are."""
     tasks, episodes = {entry["id"] for entry in manifest["tasks"]}, manifest["episodes"]
     count = Counter(
@@ -102,7 +116,7 @@ def _strange(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> d
 
 def _judge(
     summary: Summary, name: str, wanted: int, max_drop: float, stopping: Stopping | None
-) -> tuple[Outcome, str]:
+) -> tuple[Answer, str]:
     row = next((row for row in summary.overall if row.configuration == name), None)
     if row is None:
         return "error", "none of its episodes has run"
@@ -131,6 +145,45 @@ def _judge(
     return _worded(judged, row.comparison, facts, max_drop)
 
 
+def _pairs(records: Sequence[EpisodeRecord], name: str, baseline: str) -> Matched:
+    sides = ([record for record in records if record.configuration == one] for one in (name, baseline))
+    return pair(*sides).matched
+
+
+def _judge_outcome(
+    outcome: Outcome, margin: Margin, reference: np.ndarray, other: np.ndarray, stopping: Stopping | None
+) -> tuple[Answer, str]:
+    pairs = len(reference)
+    what = f"{outcome.title} {_DIRECTIONS[outcome.worse]}"
+    if stopping is not None:
+        return "inconclusive", (
+            f"whether {what} by more than {margin} cannot be told: a sequential run has as many episodes as success "
+            "needed, which no interval of an outcome allows for; run without --sequential"
+        )
+    if not pairs:
+        return "error", f"no pair of episodes has the outcome {outcome.name}"
+    change = mean_change(reference, other, relative=outcome.relative)
+    over = plural(pairs, "pair") + (" that succeed in both" if outcome.name == TIME else "")
+    if change is None:
+        reason = f"{np.count_nonzero(differences(reference, other))} of {over} differ, {LEAST} have to"
+        if outcome.relative and reference.mean() <= 0:
+            reason = f"the baseline's mean is {amount(float(reference.mean()))}: give the margin in its unit"
+        return "inconclusive", f"whether {what} by more than {margin} cannot be told: {reason}"
+    size = margin.size / 100 if outcome.relative else margin.size
+    judged = judge_change(change, size, pairs, outcome.worse)
+    low, high = (signed(end, outcome) for end in change.interval)
+    unit = unit_of_change(outcome)
+    facts = f"{signed(change.value, outcome)} {unit} [{low}, {high}] over {over}".replace("  ", " ")
+    if judged.answer == "within":
+        return "passed", f"{what} by less than {margin}: {facts}"
+    if judged.answer == "beyond":
+        return "failed", f"{what} by more than {margin}: {facts}"
+    more = "the change is too close to this margin for any number of episodes to decide"
+    if judged.pairs_needed:
+        more = f"about {judged.pairs_needed:,} pairs would decide if the change stays as it is"
+    return "inconclusive", f"whether {what} by more than {margin} is not told: {facts}; {more}"
+
+
 def _facts(row: Row) -> str:
     one = row.comparison
     assert one is not None
@@ -138,7 +191,7 @@ def _facts(row: Row) -> str:
     return f"{100 * one.difference:+.1f} points [{low:+.1f}, {high:+.1f}] over {one.say(one.number)}"
 
 
-def _worded(judged: Judged, one: Comparison, facts: str, max_drop: float) -> tuple[Outcome, str]:
+def _worded(judged: Judged, one: Comparison, facts: str, max_drop: float) -> tuple[Answer, str]:
     margin = f"{100 * max_drop:g} points"
     if judged.answer == "within":
         return "passed", f"success drops by less than {margin}: {facts}"
@@ -172,7 +225,7 @@ def _write_junit(path: Path, folder: Path, judged: list[Judgement]) -> None:
         case = ElementTree.SubElement(
             suite,
             "testcase",
-            {"classname": "headless_eval", "name": one.configuration, **_time(one.seconds)},
+            {"classname": "headless_eval", "name": one.name, **_time(one.seconds)},
         )
         if one.outcome != "passed":
             tag = "error" if one.outcome == "error" else "failure"

@@ -96,6 +96,13 @@ def signed_rank(found: np.ndarray) -> float:
     return float(min(1.0, 2 * least))
 
 
+def rank_direction(found: np.ndarray) -> int:
+    """Return on which side of 0 the signed ranks of differences lie: 1 above, -1 below, 0 neither."""
+    from scipy.stats import rankdata
+
+    return int(np.sign(np.sign(found) @ rankdata(np.abs(found))))
+
+
 def mean_change(reference: np.ndarray, other: np.ndarray, *, relative: bool = False) -> Change | None:
     """Return the change of the mean, or its share of the baseline's mean, with intervals.
 

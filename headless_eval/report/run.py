@@ -112,6 +112,19 @@ class Run:
         return frames.summary_frame(self._summary)
 
     @cached_property
+    def outcomes(self) -> DataFrame:
+        """A row per variant and outcome finer than success, such as ``path_length``, compared with the baseline.
+
+        Means over the same episodes, the change with its 95 % interval (a share of the baseline's mean, or in
+        ``change_unit``), Wilcoxon's p-value, p after Holm's correction over all rows, the margin within which the means
+        are shown to be equal, and the smallest change that the pairs show with 80 % power.
+
+        Raises:
+            UserError: the journal is damaged.
+        """
+        return frames.outcomes_frame(self._summary)
+
+    @cached_property
     def _summary(self) -> Summary:
         return summarize_run(self._directory)
 

@@ -3,6 +3,7 @@
 from headless_eval.config.results import ReportConfig
 from headless_eval.errors import UserError
 from headless_eval.report.build import build
+from headless_eval.report.outcome_tables import outcome_table
 from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.report.trackers import find_trackers
 from headless_eval.report.trackers.tracking import track_finished
@@ -26,6 +27,8 @@ def report(settings: ReportConfig) -> int:
         raise UserError("--track sends the folder of a run; other evaluators' files have none")
     summary, console = build(run, settings.output), new_console()
     console.print(rich_table(summary))
+    if (outcomes := outcome_table(summary)) is not None:
+        console.print(outcomes)
     if settings.detect is not None:
         print(detection_text(summary, settings.detect), end="\n\n")
     if settings.track and isinstance(run, RunDirectory):

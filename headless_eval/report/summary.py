@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE, UNQUANTIZED
 from headless_eval.report.comparison import Comparison, compare_episodes
+from headless_eval.report.outcomes import OutcomeChange
 from headless_eval.report.statistics import Interval, holm, wilson_interval
 from headless_eval.results.pairing import pair
 from headless_eval.results.record import ERROR, EpisodeRecord
@@ -62,6 +63,7 @@ class Summary:
         stops: in a sequential run, the state of the test of each variant except the baseline.
         scoped: a sentence that explains the hashes of scopes in names; empty if no name has a hash.
         origin: what has to be known of results that another evaluator wrote; sentences without their full stops.
+        outcomes: the outcomes finer than success of each variant, compared with the baseline's.
     """
 
     suite: str
@@ -72,6 +74,7 @@ class Summary:
     stops: Mapping[str, SequentialDecision] = field(default_factory=dict)
     scoped: str = ""
     origin: tuple[str, ...] = ()
+    outcomes: tuple[OutcomeChange, ...] = ()
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a variant and a task's key, or of all tasks.

@@ -25,6 +25,7 @@ from headless_eval.quant.methods import Method
 from headless_eval.quant.packs import check_packdir
 from headless_eval.quant.precision import Precision
 from headless_eval.report import build
+from headless_eval.report.outcome_tables import outcome_table
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
 from headless_eval.report.trackers import find_trackers
@@ -218,6 +219,8 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
     summary, spent = outcome.summary, outcome.spent
     done = summary.episodes + summary.errors
     console.print(rich_table(summary))
+    if (outcomes := outcome_table(summary)) is not None:
+        console.print(outcomes)
     if spent is None:
         print(
             f"headless-eval: interrupted: {done} of {outcome.planned} episodes are kept; "

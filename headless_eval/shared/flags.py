@@ -49,6 +49,7 @@ class Flag:
     kept: bool = True
     stated: bool = True
     simulator: str | None = None
+    adds: bool = False
 
 
 def flag(metavar: str | None = None, default: str | None = None, *aliases: str, **known: Any) -> Flag:
@@ -67,6 +68,7 @@ def flag(metavar: str | None = None, default: str | None = None, *aliases: str, 
             - ``free``: no trial's result depends on it, so a run may be resumed with another value.
             - ``kept``: a resumed run takes it from its manifest; True by default.
             - ``stated``: the manifest states it; True by default.
+            - ``adds``: a flag that is given again adds its values to the earlier ones instead of replacing them.
             - ``simulator``: of a suite's simulators the one that takes it; all of them by default.
     """
     return Flag(metavar=metavar, default=default, aliases=aliases, **known)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from headless_eval.contracts.simulator import Task
 from headless_eval.errors import UserError
 from headless_eval.report import build
 from headless_eval.results import EpisodeRecord
+from headless_eval.results.outcomes import QUANTITIES
 
 PLOTS = [f"success_rate_{name}.png" for name in ("activations_only", "both", "overall", "weights_only")]
 
@@ -27,6 +29,7 @@ def test_all_are_there_and_rebuilt_the_same(run_folder: Path) -> None:
             "droid_results.json",
             "journal.jsonl",
             "manifest.json",
+            "outcomes.csv",
             "results.json",
             "report.html",
             *PLOTS,
@@ -83,7 +86,10 @@ def test_100_000_episodes_in_under_a_minute_and_a_gigabyte(
             for task in tasks:
                 for index, name in enumerate(names):
                     letter = "ssssf"[(episode * (index + 1) + task.id) % 5] if episode % 97 else "e"
-                    file.write(record_maker(name, task, episode, letter).to_json() + "\n")
+                    value = (episode * 7919 + index * 104729 + task.id) % 1000 / 100
+                    metrics = {outcome: value + place for place, outcome in enumerate(QUANTITIES)}
+                    record = replace(record_maker(name, task, episode, letter), metrics=metrics)
+                    file.write(record.to_json() + "\n")
     code = (
         "import sys, resource; from headless_eval.report import build\n"
         "summary = build(sys.argv[1]); assert summary.episodes + summary.errors == 100_000\n"

@@ -36,3 +36,14 @@ def test_too_few_pairs_show_nothing_and_nothing_that_varies_shows_nothing():
     assert detectable_change(60, 0.0) is None
     assert pairs_for_change(100.0, 1.0) == 6
     assert pairs_for_change(1e-9, 1.0) is None
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 26, 0.05 / 300])
+@pytest.mark.parametrize("pairs", [8, 12, 30, 90, 400, 1047, 1048, 20_000])
+def test_every_number_of_pairs_and_level_has_a_power_that_rises_with_the_effect(pairs, alpha):
+    powers = [change_power(pairs, effect, alpha) for effect in (0, 0.01, 0.1, 0.5, 1, 2, 4, 8, 16)]
+    assert np.isfinite(powers).all()
+    assert powers == sorted(powers)
+    assert powers[0] == pytest.approx(alpha / 2, rel=1e-6)
+    change = detectable_change(pairs, 1.0, alpha)
+    assert (change is None) == (2.0 ** (1 - pairs) > alpha)

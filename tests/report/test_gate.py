@@ -3,6 +3,7 @@
 import json
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from record_cases import CONFIGURATIONS, TASKS, manifest, record
 
@@ -112,3 +113,66 @@ def test_episodes_that_the_run_does_not_have_stand_for_none_that_it_has(changes,
     journal.write_text("\n".join([*lines, json.dumps(json.loads(last) | changes)]) + "\n")
     assert main(["gate", str(folder), "--max-drop", "0.5"]) == 1
     assert "1 episodes in the journal are none of the manifest's" in capsys.readouterr().out
+
+
+def with_outcomes(folder, factor, episodes=40, **more):
+    """A run in which int8's paths are so many times as long as float32's, and everything succeeds."""
+    other = CONFIGURATIONS[1].name
+    generator = np.random.default_rng(1)
+    changes = manifest(episodes=episodes, tasks=TASKS[1:], metrics={"path_length": "rad"}, **more)
+    with RunDirectory.create(folder, changes) as run:
+        for episode in range(episodes):
+            length, noise = generator.lognormal(1, 0.2), generator.lognormal(0, 0.1)
+            run.append(record(episode=episode, metrics={"path_length": length}))
+            changed = {"path_length": length * factor * noise}
+            run.append(record(episode=episode, configuration=other, metrics=changed))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("factor", "margin", "outcome"),
+    [
+        (1.0, "path_length=10%", "passed"),
+        (0.5, "path_length=10%", "passed"),
+        (1.0, "path_length=0.5rad", "passed"),
+        (1.3, "path_length=10%", "failed"),
+        (1.3, "path_length=0.2", "failed"),
+        (1.1, "path_length=10%", "inconclusive"),
+    ],
+)
+def test_a_change_passes_if_it_is_shown_to_lie_within_its_margin(tmp_path, factor, margin, outcome, capsys):
+    folder, junit = with_outcomes(tmp_path / "run", factor), tmp_path / "junit.xml"
+    words = ["gate", str(folder), "--max-drop", "0.1", "--max-change", margin, "--junit", str(junit)]
+    assert main(words) == (0 if outcome == "passed" else 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["passed", "passed", outcome]
+    assert lines[2].split()[1:3] == ["boolean_both", "path_length"]
+    assert ("pairs would decide" in lines[2] or "too close" in lines[2]) == (outcome == "inconclusive")
+    cases = {case.get("name"): case for case in ElementTree.parse(junit).getroot().iter("testcase")}
+    assert list(cases) == ["float32", "boolean_both", "boolean_both path_length"]
+    assert (cases["boolean_both path_length"].find("failure") is None) == (outcome == "passed")
+
+
+def test_every_margin_counts_also_of_a_flag_that_is_repeated(tmp_path, capsys):
+    folder = str(with_outcomes(tmp_path / "run", 1.0))
+    margins = ["--max-change", "path_length=10%", "--max-change", "path_length=0.001rad"]
+    assert main(["gate", folder, "--max-drop", "0.1", *margins]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["passed", "passed", "passed", "inconclusive"]
+
+
+def test_a_wrong_outcome_is_one_line_and_exit_2(tmp_path, capsys):
+    folder = str(with_outcomes(tmp_path / "run", 1.0))
+    assert main(["gate", folder, "--max-change", "path_lenght=10%"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "did you mean path_length" in said
+
+
+def test_few_different_pairs_and_early_stops_are_inconclusive(tmp_path, capsys):
+    few = str(with_outcomes(tmp_path / "few", 1.0, episodes=5))
+    assert main(["gate", few, "--max-drop", "0.9", "--max-change", "path_length=90%"]) == 1
+    assert "5 of 5 pairs differ, 6 have to" in capsys.readouterr().out
+    stopped = str(with_outcomes(tmp_path / "stopped", 1.0, settings={"sequential": 0.1}))
+    assert main(["gate", stopped, "--max-drop", "0.5", "--max-change", "path_length=10%"]) == 1
+    assert "run without --sequential" in capsys.readouterr().out

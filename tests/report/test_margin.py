@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from headless_eval.report.comparison import compare_counts
-from headless_eval.report.margin import judge_interval, judge_pairs
+from headless_eval.report.margin import judge_change, judge_interval, judge_pairs
+from headless_eval.report.paired import Change
+from headless_eval.report.statistics import Interval
 from headless_eval.results.sequential import MarginTest
 
 
@@ -92,3 +94,34 @@ def test_betting_decides_plain_cases_and_says_how_many_pairs_others_need():
     assert judge_pairs([(True, True)] * 60, 0.05, 0.05) == ("inconclusive", 88)
     assert judge_pairs([(True, False)] * 12, 0.05, 0.05) == ("beyond", None)
     assert judge_pairs([], 0.05, 0.05) == ("inconclusive", None)
+
+
+def change(low: float, value: float, high: float) -> Change:
+    return Change(value, Interval(low, high), Interval(low, high))
+
+
+@pytest.mark.parametrize(
+    ("interval", "worse", "answer"),
+    [
+        ((-1.0, 0.0, 0.9), "more", "within"),
+        ((-9.0, -5.0, 0.9), "more", "within"),
+        ((1.1, 2.0, 3.0), "more", "beyond"),
+        ((0.5, 0.8, 1.2), "more", "inconclusive"),
+        ((-0.9, 0.0, 9.0), "less", "within"),
+        ((-3.0, -2.0, -1.1), "less", "beyond"),
+        ((-0.9, 0.0, 0.9), None, "within"),
+        ((-1.1, 0.0, 0.9), None, "inconclusive"),
+        ((-3.0, -2.0, -1.1), None, "beyond"),
+        ((1.1, 2.0, 3.0), None, "beyond"),
+        ((0.2, 0.6, 1 - 1e-12), "more", "inconclusive"),
+    ],
+)
+def test_a_change_is_judged_in_its_worse_direction(interval, worse, answer):
+    assert judge_change(change(*interval), 1.0, 20, worse).answer == answer
+
+
+def test_the_pairs_that_a_change_needs_are_those_with_an_interval_as_short():
+    assert (
+        judge_change(change(-2.0, 0.0, 2.0), 1.0, 20, "more").pairs_needed == 164
+    )  # 20 times 4 times 1.43 squared
+    assert judge_change(change(0.0, 1.0, 2.0), 1.0, 20, "more").pairs_needed is None

@@ -47,6 +47,7 @@ def test_a_report_of_two_files_goes_where_it_is_told_and_nowhere_else(tmp_path, 
     assert "McNemar" not in out
     assert "each needs this many episodes on each side" in out
     assert sorted(path.name for path in output.iterdir()) == [
+        "outcomes.csv",
         "push-reach_results.csv",
         "push-reach_results.json",
         "report.html",

@@ -12,6 +12,7 @@ from typing import Any
 from headless_eval.report.page import sections
 from headless_eval.report.page.episodes import embed
 from headless_eval.report.page.heat import heat_map
+from headless_eval.report.page.outcomes import outcomes
 from headless_eval.report.summary import Summary
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.shared.files import replacing
@@ -48,6 +49,7 @@ def write_page(
                 charts=sections.drawn_charts(summary),
                 heat=heat_map(summary) if summary.rows else "",
                 forest=sections.forest(summary),
+                outcomes=outcomes(summary),
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),
                 files=sections.files(manifest, summary),

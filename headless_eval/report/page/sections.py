@@ -224,6 +224,7 @@ def files(manifest: Mapping[str, Any], summary: Summary) -> Markup:
         f"{suite}_results.csv",
         f"{suite}_results.json",
         "results.json",
+        "outcomes.csv",
     ]
     names += [] if summary.origin else ["journal.jsonl", "manifest.json"]
     names += [f"success_rate_{name}.png" for name in charts(summary)]
