@@ -10,6 +10,7 @@ from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.tabletop import CONTROL_HZ, FINGER_CLOSED, Situation
 
 INSIDE_SHARE = 0.75  # of the target's volume points
+SAME_HEIGHT = 0.01  # metres between the container's height now and when the episode began
 UPRIGHT_COS = float(np.cos(np.radians(15.0)))  # tilt of the container
 OPENING_MARGIN = 0.01  # metres the pads stand wider than the target
 CLEAR_DISTANCE = 0.06  # metres from the pads' midpoint to the nearest volume point
@@ -31,9 +32,10 @@ def pad_opening(gripper_position: float) -> float:
 class SuccessTracker(ABC):
     """Success predicate over one episode: the target is where it belongs, released and at rest for 0.5 s.
 
-    *Where it belongs* is ``is_there``, which a class of scenes defines. *Released*: the gap between the pads is at
-    least 1 cm wider than the target, or the target is 6 cm or more from the pads' midpoint. *At rest*: slower than
-    2 cm/s and 0.3 rad/s. All three must hold for eight control steps in a row.
+    *Where it belongs* is ``is_there``, which a class of scenes defines. *Released*: the robot does not touch the
+    target, where the simulator tells, and the gap between the pads is at least 1 cm wider than the target, or the
+    target is 6 cm or more from the pads' midpoint. *At rest*: target and goal are slower than 2 cm/s and 0.3 rad/s. All
+    three must hold for eight control steps in a row.
 
     Args:
         target: the first body of the scene.
@@ -63,11 +65,12 @@ class SuccessTracker(ABC):
         return {}
 
     def _holds(self, now: Situation) -> bool:
-        if np.linalg.norm(now.target_velocity[:3]) > REST_LINEAR:
+        linear, angular = np.split(now.velocities[:2], 2, axis=1)
+        if np.linalg.norm(linear, axis=1).max() > REST_LINEAR:
             return False
-        if np.linalg.norm(now.target_velocity[3:]) > REST_ANGULAR:
+        if np.linalg.norm(angular, axis=1).max() > REST_ANGULAR:
             return False
-        return self.is_there(now) and self._is_released(now)
+        return not now.touched and self.is_there(now) and self._is_released(now)
 
     def _points(self, now: Situation) -> np.ndarray:
         """Return the points of the target's volume in the world, (N, 3)."""
@@ -84,7 +87,8 @@ class ContainerTracker(SuccessTracker):
     """The target is in the container.
 
     At least 75 % of the points spread through the target's volume, and their mean, are within the container's interior
-    (its actual shape, floor to rim), and the container stands within 15 degrees of upright.
+    (its actual shape, floor to rim), and the container stands within 15 degrees of upright, as high as it stood when
+    the episode began, to within 1 cm: neither on the floor nor held in the air.
     """
 
     def __init__(self, target: Body, container: Body):
@@ -92,11 +96,20 @@ class ContainerTracker(SuccessTracker):
         if container.interior is None:
             raise ValueError(f"{container.name} has no interior")
         self._interior = container.interior
+        self._stood: float | None = None
+
+    def update(self, now: Situation) -> bool:
+        """Take the situation after a control step; return whether the task is solved."""
+        if self._stood is None:
+            self._stood = float(now.goal_pose[2])
+        return super().update(now)
 
     def is_there(self, now: Situation) -> bool:
         """Return whether the target lies in the upright container."""
         turn = rotation(now.goal_pose[3:])
         if turn[2, 2] < UPRIGHT_COS:
+            return False
+        if self._stood is not None and abs(now.goal_pose[2] - self._stood) > SAME_HEIGHT:
             return False
         local = (self._points(now) - now.goal_pose[:3]) @ turn
         centre = local.mean(axis=0, keepdims=True)

@@ -76,12 +76,22 @@ class Situation:
             simulators; 0 for fixed bodies.
         tcp: the midpoint between the pads, (3,).
         gripper_position: from 0 (open) to 1 (closed).
+        joints: joint positions of the arm, (7,); None if not told.
+        touching: what touches what: bool (bodies + 2, bodies + 2), the scene's bodies in its order, then everything
+            else, then the robot; None where a simulator does not tell.
     """
 
     poses: np.ndarray
     velocities: np.ndarray
     tcp: np.ndarray
     gripper_position: float
+    joints: np.ndarray | None = None
+    touching: np.ndarray | None = None
+
+    @property
+    def touched(self) -> bool | None:
+        """Return whether the robot touches the first body, which is to be moved; None if that is not known."""
+        return None if self.touching is None else bool(self.touching[-1, 0])
 
     @property
     def target_pose(self) -> np.ndarray:

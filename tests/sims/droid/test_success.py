@@ -68,6 +68,53 @@ def test_a_closed_gripper_far_away_has_released(scene):
     assert steps_to_success(_tracker(scene), situation) == REST_STEPS
 
 
+def _touching(scene, touched):
+    """What touches what, with the robot's hand on the target or not."""
+    touching = np.zeros((len(scene.bodies) + 2,) * 2, bool)
+    touching[0, -1] = touching[-1, 0] = touched
+    return touching
+
+
+@each_scene
+@pytest.mark.parametrize(("touched", "step"), [(False, REST_STEPS), (True, None)])
+def test_a_target_that_the_robot_touches_is_not_let_go_of(scene, touched, step):
+    """An open hand around the cube, at 7 cm less than the cube's diagonal, holds it however wide it is."""
+    held = replace(
+        _settled(scene),
+        tcp=_settled(scene).target_pose[:3] + np.array([0, 0, 0.03]),
+        gripper_position=0.15,
+        touching=_touching(scene, touched),
+    )
+    assert steps_to_success(_tracker(scene), held) == step
+
+
+@each_scene
+@pytest.mark.parametrize("height", [-0.75, 0.3, 0.02, -0.02], ids=["floor", "mid-air", "raised", "sunk"])
+def test_a_container_that_does_not_stand_where_it_stood_is_no_goal(scene, height):
+    """Both on the floor, or both held in the air."""
+    tracker, rest = _tracker(scene), _settled(scene)
+    tracker.update(moving(rest, [0.1, 0, 0, 0, 0, 0]))
+    elsewhere = moved(moved(rest, by=(0, 0, height)), index=1, by=(0, 0, height))
+    assert steps_to_success(tracker, elsewhere) is None
+    assert steps_to_success(tracker, rest) == REST_STEPS
+
+
+@each_scene
+def test_a_container_that_was_pushed_along_the_table_is_one_still(scene):
+    tracker, rest = _tracker(scene), _settled(scene)
+    tracker.update(moving(rest, [0.1, 0, 0, 0, 0, 0]))
+    elsewhere = moved(moved(rest, by=(0.1, -0.05, 0.004)), index=1, by=(0.1, -0.05, 0.004))
+    assert steps_to_success(tracker, elsewhere) == REST_STEPS
+
+
+@each_scene
+@pytest.mark.parametrize(
+    "velocity", [[0.05, 0, 0, 0, 0, 0], [0, 0, 0, 0.5, 0, 0]], ids=["sliding", "rocking"]
+)
+def test_a_container_that_moves_is_not_at_rest(scene, velocity):
+    assert steps_to_success(_tracker(scene), moving(_settled(scene), velocity, index=1)) is None
+
+
 @each_scene
 def test_the_interior_is_hollow_in_the_drawn_shape(scene):
     """No point of the interior lies in a wall: what the predicate calls inside is really free."""

@@ -258,6 +258,7 @@ class DroidIsaacLab:
             velocities=now.velocities[slot, bodies],
             tcp=self._tcp(now, slot),
             gripper_position=self._gripper(now, slot),
+            joints=now.joints[slot, self._arm],
         )
 
     def _tcp(self, now: SimpleNamespace, slot: int) -> np.ndarray:

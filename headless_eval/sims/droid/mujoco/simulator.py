@@ -14,7 +14,9 @@ from headless_eval.errors import UserError
 from headless_eval.sims import divergence, gl
 from headless_eval.sims.droid.bodies import Body
 from headless_eval.sims.droid.look import PLAIN, Look, lit
+from headless_eval.sims.droid.mujoco.contacts import Contacts
 from headless_eval.sims.droid.mujoco.model import TIMESTEP, build_model, robot_sha256
+from headless_eval.sims.droid.mujoco.steadying import Restlessness, steady_model
 from headless_eval.sims.droid.perturbation import Staging, stage
 from headless_eval.sims.droid.placement import Placed
 from headless_eval.sims.droid.scenes import SCENES
@@ -93,6 +95,8 @@ class SceneModel:
         self.bodies = [BodyIndices(model, body) for body in scene.bodies]
         self.tcp_site = model.site("tcp").id
         self.cameras = {name: model.camera(name).id for name in (EXTERIOR_CAMERA.name, WRIST_CAMERA.name)}
+        self.contacts = Contacts(model, [body.name for body in scene.bodies])
+        self.steady = steady_model(model)
         self._renderers: dict[int, mujoco.Renderer] = {}
 
     def staged(self, staging: Staging) -> "SceneModel":
@@ -139,6 +143,7 @@ class Slot:
         self.instruction = scene_model.scene.instruction
         self.initial: InitialState | None = None
         self.tracker: Tracker | None = None
+        self._restless = Restlessness()
 
     def reset(self, state: InitialState) -> None:
         """Put the robot and the bodies into their initial state, everything at rest."""
@@ -154,6 +159,7 @@ class Slot:
         mujoco.mj_forward(indices.model, data)
         self.instruction = scene.instruction_of(state)
         self.tracker = scene.tracker(state)
+        self._restless = Restlessness()
 
     def step(self, action: np.ndarray) -> bool:
         """Hold one action, joint targets (7, radians) and gripper (0 open, 1 closed), for a control step.
@@ -176,9 +182,12 @@ class Slot:
         indices, data = self.scene_model, self.data
         data.ctrl[:7] = action[:7]
         data.ctrl[7] = np.clip(action[7], 0.0, 1.0) * FINGER_CLOSED
-        mujoco.mj_step(indices.model, data, nstep=SUBSTEPS)
+        model = indices.steady if self._restless.needs_steadying else indices.model
+        mujoco.mj_step(model, data, nstep=SUBSTEPS)
         divergence.check(data)
-        return self.tracker.update(self.situation())
+        now = self.situation()
+        self._restless.update(now)
+        return self.tracker.update(now)
 
     def situation(self) -> Situation:
         """Return what the tracker sees."""
@@ -188,6 +197,8 @@ class Slot:
             velocities=np.array([body.velocity(data) for body in indices.bodies]),
             tcp=data.site_xpos[indices.tcp_site].copy(),
             gripper_position=self.gripper_position,
+            joints=self.joint_position.copy(),
+            touching=indices.contacts.touching(data),
         )
 
     @property
