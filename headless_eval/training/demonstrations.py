@@ -4,18 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from headless_eval.contracts.robots.droid import DROID
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.scenes import SCENES
-from headless_eval.sims.droid.tabletop import InitialState, Scene
-from headless_eval.training.blocks import Block, label, write_block
+from headless_eval.sims.droid.tabletop import InitialState
+from headless_eval.training.blocks import Block, write_block
 from headless_eval.training.disturbance import Bursts, Disturbance
 from headless_eval.training.expert import Expert
 from headless_eval.training.expert_arm import InverseKinematics
+from headless_eval.training.recording import STRIDE, Take, record
 
-STRIDE = 2  # control steps between two stored observations
 MAX_STEPS = 260
-AFTER_SUCCESS = 6  # control steps recorded beyond success
 # Distinct from every stream of a trial (seeding.py), so that no evaluation repeats a training episode.
 _SPAWN_KEY = 1000
 
@@ -46,8 +44,7 @@ def demonstrate(
 ) -> list[dict[str, np.ndarray]]:
     """Return the observations of one successful demonstration with the expert's action chunks.
 
-    The arm is disturbed in bursts, so that the expert's next actions show how to recover. An entry of a chunk is
-    valid if all executed actions before it in the chunk were the expert's own.
+    The arm is disturbed in bursts, so that the expert's next actions show how to recover.
     """
     while True:
         rows = _attempt(scene_model, generator, horizon, image_size)
@@ -62,38 +59,8 @@ def _attempt(
     slot.reset(_start(scene_model, generator))
     expert = Expert(slot, generator)
     disturbance = Disturbance(_DISTURBED, generator)
-    observations: dict[int, dict] = {}
-    actions: list[np.ndarray] = []
-    own: list[bool] = []
-    phase = int(generator.integers(STRIDE))
-    left = MAX_STEPS
-    done = False
-    while left > 0:
-        if len(actions) % STRIDE == phase:
-            observations[len(actions)] = slot.observe(image_size)
-        action = expert.action()
-        executed, undisturbed = disturbance.apply(action)
-        actions.append(action)
-        own.append(undisturbed)
-        left -= 1
-        try:
-            reached = slot.step(executed)
-        except FloatingPointError:
-            return None
-        if reached and not done:
-            done, left = True, AFTER_SUCCESS
-    if not done:
-        return None
-    return [
-        _row(
-            observation,
-            actions[step : step + horizon],
-            own[step : step + horizon],
-            horizon,
-            scene_model.scene,
-        )
-        for step, observation in observations.items()
-    ]
+    take = Take(scene_model.scene.id, horizon, image_size, MAX_STEPS)
+    return record(slot, expert, disturbance, int(generator.integers(STRIDE)), take)
 
 
 def _start(scene_model: SceneModel, generator: np.random.Generator) -> InitialState:
@@ -104,14 +71,3 @@ def _start(scene_model: SceneModel, generator: np.random.Generator) -> InitialSt
     yaw = generator.uniform(-0.8, 0.8)
     joints = InverseKinematics(scene_model).solve(state.joints, goal, yaw, iterations=60)
     return InitialState(joints, state.poses)
-
-
-def _row(observation: dict, actions: list[np.ndarray], own: list[bool], horizon: int, scene: Scene) -> dict:
-    exterior, wrist = (observation[camera.key] for camera in DROID.cameras)
-    return {
-        "exterior": exterior,
-        "wrist": wrist,
-        "state": np.concatenate([observation[group.key] for group in DROID.state]),
-        **label(actions, own, horizon),
-        "scene": np.int64(scene.id),
-    }

@@ -21,16 +21,16 @@ best between beyond big both bottom bowl box bring but by can careful carefully 
 circle clean clear click close colour cover deliver device direction do does done down drag draw drop each easy
 edge empty end enough entire even every everything exactly far fast few fill final find finger firmly first fit
 fitting flat for forward free from front full game gently get give go goal grasp grip gripper ground hand handle
-hang happens have hear help here high hold hoop how i if ignore immediately in inside instead into is item its job
+hang happens has have hear help here high hold hoop how i if ignore immediately in inside instead into is item its job
 just keep kindly know large last lay lead leave left let lift lie like little long look lower make many may
 me middle mind more move much must my name near need needs new next nice nothing object of off okay only open
 opening opposite or order other our out outline outside over own part pass peg perform pick piece pile place plate
-plug point poke position possible precisely press properly pull quickly quietly reach ready release remain remove
+plug point poke position possible precisely pressed properly pull quickly quietly reach ready release remain remove
 return right robot rotate round safely same see select send serve shape should show side simple single slide slow
 slowly small so solve some soon space spill spilled spot stand stands start stay steady step stick stop straight
 such sure surface swing table take task than thank that their them then there these thing this those through time
 tip to together too top toss toward towards transport try turn under until up upright use very wait want way we
-well what when where which while will wish with without work would yes you your
+well what whatever when where which while will wish with without work would yes you your
 """
 WORDS = tuple(_COMMON.split())
 

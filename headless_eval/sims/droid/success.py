@@ -57,6 +57,11 @@ class SuccessTracker(ABC):
     def is_there(self, now: Situation) -> bool:
         """Return whether the target is where it belongs, held or not."""
 
+    @property
+    def over(self) -> bool:
+        """Return whether the episode is lost for good."""
+        return False
+
     def measures(self) -> Mapping[str, float]:
         """Return how far the latest situation is from the goal, in millimetres and degrees."""
         return {} if self._now is None else self._measure(self._now)

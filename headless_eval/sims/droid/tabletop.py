@@ -119,6 +119,11 @@ class Tracker(Protocol):
         """Take the situation after a control step; return whether the task is solved."""
         ...
 
+    @property
+    def over(self) -> bool:
+        """Return whether the episode is lost for good, so that it ends."""
+        ...
+
     def is_there(self, now: Situation) -> bool:
         """Return whether things lie as the task wants them, whatever still holds or moves them."""
         ...

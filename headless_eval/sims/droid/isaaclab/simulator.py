@@ -248,7 +248,7 @@ class DroidIsaacLab:
             return StepResult(
                 False, FloatingPointError("the simulation diverged: a position or velocity is no number")
             )
-        return StepResult(tracker.update(self._situation(now, slot, scene)))
+        return StepResult(tracker.update(self._situation(now, slot, scene)), over=tracker.over)
 
     def _situation(self, now: SimpleNamespace, slot: int, scene: Scene) -> Situation:
         """Return what the tracker sees."""

@@ -107,10 +107,14 @@ class SceneModel:
         if staging.is_plain:
             return self
         made = SceneModel(self.scene, staging.look, staging.bodies, staging.strangers)
-        made._renderers = self._renderers
+        made.share_renderers(self)
         # Clipping planes are multiples of the extent, which walls and further bodies would make larger.
         made.model.stat.extent, made.model.stat.center = self.model.stat.extent, self.model.stat.center
         return made
+
+    def share_renderers(self, other: "SceneModel") -> None:
+        """Let the renderers of another model draw this one, too: a context has but the robot's meshes and the sky."""
+        self._renderers = other._renderers
 
     def renderer(self, size: int) -> mujoco.Renderer:
         """Return the renderer of square images of this size (pixels), created on first use."""
@@ -188,6 +192,11 @@ class Slot:
         now = self.situation()
         self._restless.update(now)
         return self.tracker.update(now)
+
+    @property
+    def over(self) -> bool:
+        """Return whether the episode is lost for good."""
+        return self.tracker is not None and self.tracker.over
 
     def situation(self) -> Situation:
         """Return what the tracker sees."""
@@ -352,6 +361,7 @@ class DroidMujoco:
 
     def _step_one(self, slot: int, action: np.ndarray) -> StepResult:
         try:
-            return StepResult(self._slots[slot].step(action))
+            episode = self._slots[slot]
+            return StepResult(episode.step(action), over=episode.over)
         except Exception as error:
             return StepResult(False, error)

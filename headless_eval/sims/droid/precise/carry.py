@@ -76,6 +76,11 @@ class CarryTracker(GradedTracker):
         """Return whether the tray tilted too far."""
         return self._largest > self._limit
 
+    @property
+    def over(self) -> bool:
+        """Return whether the tray tilted too far, which nothing mends."""
+        return self.has_spilled
+
     def update(self, now: Situation) -> bool:
         """Take the situation after a control step; return whether the task is solved."""
         # The acceleration is the mean over two control steps, 0.13 s.

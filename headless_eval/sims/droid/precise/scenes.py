@@ -4,11 +4,19 @@ from headless_eval.sims.droid.precise.carry import CarryScene
 from headless_eval.sims.droid.precise.family import GradedScene
 from headless_eval.sims.droid.precise.insert import InsertScene
 from headless_eval.sims.droid.precise.place import PlaceScene
+from headless_eval.sims.droid.precise.press import PressScene
 from headless_eval.sims.droid.precise.stack import StackScene
 from headless_eval.sims.droid.precise.thread import ThreadScene
 from headless_eval.sims.droid.tasks import task_of
 
-FAMILIES: tuple[type[GradedScene], ...] = (PlaceScene, StackScene, InsertScene, ThreadScene, CarryScene)
+FAMILIES: tuple[type[GradedScene], ...] = (
+    PlaceScene,
+    StackScene,
+    InsertScene,
+    ThreadScene,
+    CarryScene,
+    PressScene,
+)
 """In the order of the tasks' numbers: 11 to 15, 21 to 25 and so on. A new family goes to the end."""
 
 SCENES: tuple[GradedScene, ...] = tuple(

@@ -1,0 +1,71 @@
+"""Scripted expert for the tasks ``press``: over the named button, down on it, and up again."""
+
+import math
+
+import numpy as np
+
+from headless_eval.sims.droid.mujoco.simulator import Slot
+from headless_eval.sims.droid.precise.press import PAD_REACH, TOP
+from headless_eval.training.expert_arm import InverseKinematics, wrap
+
+_HOVER = 0.05  # metres, of the tips above the button
+_BELOW = 0.010  # metres below its top that the arm is sent to, so that it presses
+_OFF = 0.15  # of the button's radius: how far the tips may be from its middle on the way down
+_HIGH = 0.16  # metres, of the pads' midpoint after the press
+
+
+class PressExpert:
+    """The expert of one slot's episode; ``action()`` returns its action in the slot's present state.
+
+    As ``Expert``'s, an action depends only on the present state and the phase.
+
+    Raises:
+        ValueError: the slot has no episode yet.
+    """
+
+    def __init__(self, slot: Slot, generator: np.random.Generator):
+        if slot.initial is None or slot.initial.choice is None:
+            raise ValueError("the slot has no episode yet: reset it first")
+        self._slot = slot
+        self._ik = InverseKinematics(slot.scene_model)
+        self._spot = slot.initial.poses[slot.initial.choice, :3] + np.array([0.0, 0.0, TOP + PAD_REACH])
+        diameter = slot.scene_model.scene.difficulty
+        assert diameter is not None
+        self._align = max(0.0015, _OFF * diameter.value / 2000)
+        self._tracker = slot.scene_model.scene.tracker(slot.initial)
+        self.phase = "approach"
+        # The pace varies a little between episodes.
+        self._reach = generator.uniform(0.040, 0.055)
+
+    def action(self) -> np.ndarray:
+        """Return joint targets (7, radians) and gripper (0 open, 1 closed), float64 (8,)."""
+        now = self._slot.situation()
+        gap = self._spot - now.tcp
+        flat = float(np.hypot(*gap[:2]))
+        solved = self._tracker.update(now)
+        if solved:
+            self.phase = "retreat"
+        elif self.phase == "approach" and flat < self._align and now.gripper_position > 0.9:
+            self.phase = "press"
+        elif self.phase == "press" and flat > 3 * self._align:
+            self.phase = "approach"
+        if self.phase == "retreat":
+            goal, reach = np.append(now.tcp[:2], _HIGH), self._reach
+        elif self.phase == "press":
+            goal, reach = self._spot - np.array([0.0, 0.0, _BELOW]), 0.5 * self._reach
+        else:
+            goal, reach = self._spot + np.array([0.0, 0.0, _HOVER]), self._reach
+            if gap[2] > -_HOVER / 2 and flat > 0.02:  # up first: do not push another button
+                goal[:2] = now.tcp[:2]
+        step = goal - now.tcp
+        distance = float(np.linalg.norm(step))
+        if distance > reach:
+            step *= reach / distance
+        turn = float(np.clip(wrap(-self._yaw(), math.pi), -0.3, 0.3))
+        joints = self._ik.solve(self._slot.joint_position, now.tcp + step, self._yaw() + turn)
+        return np.append(joints, 1.0)
+
+    def _yaw(self) -> float:
+        indices, data = self._slot.scene_model, self._slot.data
+        axes = data.site_xmat[indices.tcp_site].reshape(3, 3)
+        return math.atan2(axes[1, 0], axes[0, 0])
