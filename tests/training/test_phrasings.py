@@ -34,7 +34,7 @@ def test_every_stray_word_is_used_before_one_is_repeated():
 
 
 def test_the_tokenizer_knows_held_out_sentences_as_far_as_training_reaches(tmp_path):
-    """All pieces of the levels 1 to 4 are met in training; no level falls back to bytes or is cut off."""
+    """All pieces of the levels 1 to 3 are met in training; no level falls back to bytes or is cut off."""
     sentences = find_source(CONFIG).sentences(0)
     tokenizer, tokens = instruction_tokens(CONFIG, sentences, tmp_path / "tokenizer.model")
     assert tokens.shape == (len(WORDINGS), 1024, CONFIG.model.max_token_len, 2)
@@ -47,7 +47,7 @@ def test_the_tokenizer_knows_held_out_sentences_as_far_as_training_reaches(tmp_p
                 found = tokenizer.prompt_tokens(text)
                 assert len(found) <= CONFIG.model.max_token_len, text
                 assert not any(pieces.is_byte(token) for token in found), text
-                assert level == 5 or {*found} <= met, text
+                assert level > 3 or {*found} <= met, text
 
 
 def test_where_a_task_has_one_sentence_it_is_the_only_one():
