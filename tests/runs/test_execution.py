@@ -4,10 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
-from process_cases import python, unshare
+from process_cases import SIGNALS, python, unshare
 
 from headless_eval.cli.main import main
 from headless_eval.errors import UserError
@@ -18,14 +17,16 @@ FLAGS = ["--policy", "zero", "--dtypes", "float32", "--tasks", "1"]
 
 
 @pytest.mark.skipif(not unshare("-rm"), reason="mounting a small disk needs user namespaces")
-@pytest.mark.parametrize(("videos", "episodes", "steps"), [("none", 5, 450), ("all", 3, 150)])
-def test_a_full_disk_stops_the_run_in_one_line_and_loses_nothing(tmp_path, videos, episodes, steps):
+@pytest.mark.parametrize(
+    ("videos", "episodes", "steps", "size"), [("none", 4, 150, "24k"), ("all", 3, 60, "64k")]
+)
+def test_a_full_disk_stops_the_run_in_one_line_and_loses_nothing(tmp_path, videos, episodes, steps, size):
     small, saved = tmp_path / "small", tmp_path / "saved"
     small.mkdir()
     flags = [*FLAGS, "--videos", videos, "--video-fps", "1", "--episodes", str(episodes), "--quiet"]
     flags += ["--max-steps", str(steps)]
     script = f"""
-mount -t tmpfs -o size=64k none {small} || exit 99
+mount -t tmpfs -o size={size} none {small} || exit 99
 {sys.executable} -m headless_eval run {" ".join(flags)} --results {small}/run
 status=$?
 cp -r {small}/run {saved}
@@ -37,7 +38,7 @@ exit $status
     assert "No space left on device; free the disk and resume" in done.stderr
     run = RunDirectory.open(saved)
     records = run.records()
-    assert len(records) < episodes
+    assert 1 <= len(records) < episodes
     assert all(record.status == "failure" for record in records)
     assert all(run.actions(record) is not None for record in records)
     # With room again the run goes on to its end.
@@ -74,7 +75,7 @@ step, steps = mujoco_sim.Slot.step, 0
 def stepped(slot, action):
     global steps
     steps += 1
-    if steps == 150:  # in the second episode
+    if steps == 30:  # in the second episode
         time.sleep(1000)
     return step(slot, action)
 
@@ -87,7 +88,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_step_that_never_returns_is_an_error_and_the_run_goes_on(tmp_path, retries, status):
     folder = tmp_path / "run"
     flags = [*FLAGS, "--episodes", "2", "--slots", "1", "--videos", "none", "--episode-timeout", "3"]
-    flags += ["--max-steps", "100"]  # far less than three seconds, on a busy machine, too
+    flags += ["--max-steps", "20"]  # far less than three seconds, on a busy machine, too
     done = python(HANGS, "run", *flags, "--retries", retries, "--results", folder, "--quiet")
     assert done.returncode == status, done.stderr
     assert done.stderr == "headless-eval: sim did not return within 3 s; going on in a fresh process\n"
@@ -104,31 +105,22 @@ def test_a_step_that_never_returns_is_an_error_and_the_run_goes_on(tmp_path, ret
 
 def test_a_terminated_run_is_an_interrupted_one(tmp_path):
     folder = tmp_path / "run"
+    (tmp_path / "mine.py").write_text(SIGNALS)
     flags = [
-        *FLAGS,
-        "--episodes",
-        "50",
+        "--policy",
+        f"{tmp_path}/mine.py:Terminates",
+        "--dtypes",
+        "float32",
+        "--tasks",
+        "1",
         "--slots",
         "1",
-        "--videos",
-        "none",
-        "--quiet",
-        "--results",
-        str(folder),
     ]
+    flags += ["--max-steps", "16", "--episodes", "4", "--videos", "none", "--quiet", "--results", str(folder)]
     command = [sys.executable, "-m", "headless_eval", "run", *flags]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        journal = folder / "journal.jsonl"
-        until = time.monotonic() + 60
-        while not (journal.exists() and journal.stat().st_size) and time.monotonic() < until:
-            time.sleep(0.05)
-        process.terminate()
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    process = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
     assert process.returncode == 130
-    assert f"--resume {folder}" in said
+    assert f"--resume {folder}" in process.stderr
     assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
     assert os.path.getsize(folder / "report.html")
 
