@@ -188,7 +188,7 @@ class RunDirectory:
         return read_actions(self._folder, record)
 
     def video(self, record: EpisodeRecord) -> Path | None:
-        """Return the path of a record's video; None if there is none, or its path leads out of the folder."""
+        """Return the path of a record's video; None if it has no video, or its path leads out of the folder."""
         if record.video is None or not is_inside(record.video):
             return None
         *folders, name = PurePosixPath(record.video).parts

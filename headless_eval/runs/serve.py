@@ -146,7 +146,7 @@ class PolicyServer:
             self._taken.discard(slot)
 
     def _answer(self, message: bytes | str, slot: int) -> bytes | str:
-        """Return the reply to a request; a text, which clients take for an error, if there is none."""
+        """Return the reply to a request; where it fails, a text that says why, which clients take for an error."""
         began = perf_counter()
         try:
             request = unpack(message)

@@ -63,7 +63,7 @@ def make_engine(
     if execution == "native":
         where = f"the engine {name!r} has none" if name != "auto" else "it needs a CUDA GPU"
         if on_gpu and name == "auto":
-            where = f"there is none for {precision.name} here"
+            where = f"no engine computes {precision.name} so on this GPU"
         raise UserError(f"no native execution: {where}; use --execution simulated")
     if name in ("auto", "compiled"):
         from headless_eval.policies.pi0.engine.compiled import engine as compiled
