@@ -9,6 +9,8 @@ from headless_eval.report.exports import write_csv, write_outcomes_csv, write_ra
 from headless_eval.report.outcomes import compare_outcomes
 from headless_eval.report.page import write_page
 from headless_eval.report.plots import write_plots
+from headless_eval.report.robustness import Robustness, robustness
+from headless_eval.report.robustness_tables import write_perturbations, write_robustness
 from headless_eval.report.summary import Summary, summarize
 from headless_eval.results import EpisodeRecord, Readable, RunDirectory, holds_run, open_run
 
@@ -27,6 +29,12 @@ def _summarize(run: Readable, records: Sequence[EpisodeRecord]) -> Summary:
         stops=stopping.stops if stopping else {},
         outcomes=compare_outcomes(records, run.manifest, run.baseline),
     )
+
+
+def sweep_of(run: Readable) -> Robustness | None:
+    """Return what a run's sweep shows so far; None for a run without one."""
+    swept = any(entry.get("perturbation") for entry in run.manifest.get("tasks") or ())
+    return robustness(run.manifest, run.records(), run.baseline) if swept else None
 
 
 def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
@@ -51,6 +59,9 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
     try:
         write_csv(folder / f"{summary.suite}_results.csv", records)
         write_suite_json(folder / f"{summary.suite}_results.json", records, summary, run.manifest)
+        if (sweep := robustness(run.manifest, records, summary.baseline)) is not None:
+            write_robustness(folder / "robustness.csv", sweep)
+        write_perturbations(folder / "perturbations.csv", run.manifest, records)
         write_rates_json(folder / "results.json", summary)
         write_outcomes_csv(folder / "outcomes.csv", summary)
         write_plots(folder, summary)

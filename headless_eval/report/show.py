@@ -2,8 +2,9 @@
 
 from headless_eval.config.results import ReportConfig
 from headless_eval.errors import UserError
-from headless_eval.report.build import build
+from headless_eval.report.build import build, sweep_of
 from headless_eval.report.outcome_tables import outcome_table
+from headless_eval.report.robustness_tables import robustness_listing
 from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.report.trackers import find_trackers
 from headless_eval.report.trackers.tracking import track_finished
@@ -29,6 +30,8 @@ def report(settings: ReportConfig) -> int:
     console.print(rich_table(summary))
     if (outcomes := outcome_table(summary)) is not None:
         console.print(outcomes)
+    if (sweep := sweep_of(run)) is not None:
+        console.print(robustness_listing(sweep))
     if settings.detect is not None:
         print(detection_text(summary, settings.detect), end="\n\n")
     if settings.track and isinstance(run, RunDirectory):

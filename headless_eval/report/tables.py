@@ -72,6 +72,12 @@ def format_p(p_value: float) -> str:
     return "1" if p_value >= 0.995 else f"{p_value:.2g}"
 
 
+def p_text(p_value: float) -> str:
+    """Return ``p = 0.0039`` or ``p < 0.001``."""
+    text = format_p(p_value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def format_points(difference: float) -> str:
     """Return a difference of rates in percentage points, with its sign."""
     points = round(100 * difference)

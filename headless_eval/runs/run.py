@@ -25,7 +25,9 @@ from headless_eval.quant.methods import Method
 from headless_eval.quant.packs import check_packdir
 from headless_eval.quant.precision import Precision
 from headless_eval.report import build
+from headless_eval.report.build import sweep_of
 from headless_eval.report.outcome_tables import outcome_table
+from headless_eval.report.robustness_tables import robustness_listing
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
 from headless_eval.report.trackers import find_trackers
@@ -221,6 +223,8 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
     console.print(rich_table(summary))
     if (outcomes := outcome_table(summary)) is not None:
         console.print(outcomes)
+    if (sweep := sweep_of(directory)) is not None:
+        console.print(robustness_listing(sweep))
     if spent is None:
         print(
             f"headless-eval: interrupted: {done} of {outcome.planned} episodes are kept; "

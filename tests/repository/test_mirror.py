@@ -26,6 +26,7 @@ ELSEWHERE = {
     "report/compare_show.py": "prints the comparison: tests/report/test_compare.py",
     "report/page/drawings.py": "shown by the page and by the plots: tests/report/page/test_page.py",
     "report/page/sections.py": "the same: tests/report/page/test_page.py",
+    "report/robustness_tables.py": "writes what is computed: tests/report/test_robustness.py",
     "runs/evaluator.py": "opened by every run: tests/runs/test_run.py",
     "sims/droid/isaaclab/": "needs Isaac Lab: tests/sims/droid/isaaclab/test_simulator.py runs the whole",
     "sims/libero/environment.py": "needs LIBERO: tests/sims/libero/test_simulator.py compares it with the package's",

@@ -13,6 +13,8 @@ from headless_eval.report.page import sections
 from headless_eval.report.page.episodes import embed
 from headless_eval.report.page.heat import heat_map
 from headless_eval.report.page.outcomes import outcomes
+from headless_eval.report.page.robustness import robustness_section
+from headless_eval.report.robustness import robustness
 from headless_eval.report.summary import Summary
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.shared.files import replacing
@@ -50,6 +52,7 @@ def write_page(
                 heat=heat_map(summary) if summary.rows else "",
                 forest=sections.forest(summary),
                 outcomes=outcomes(summary),
+                robustness=robustness_section(robustness(manifest, records, summary.baseline)),
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),
                 files=sections.files(manifest, summary),
