@@ -42,7 +42,7 @@ class Expert:
 
     def action(self) -> np.ndarray:
         """Return joint targets (7, radians) and gripper (0 open, 1 closed), float64 (8,)."""
-        now = self._slot.situation()
+        now = self._goal.seen(self._slot.situation())
         joints = self._slot.joint_position
         tip = now.tcp
         yaw = self._gripper_yaw()
@@ -75,7 +75,7 @@ class Expert:
         period = 2 * math.pi / target.grasp_symmetry
         body_yaw = math.atan2(turn[1, 0], turn[0, 0])
         offset = math.pi / 2 if target.grasp_symmetry == 2 else 0.0
-        return grasp, wrap(body_yaw + offset, period)
+        return grasp, self._goal.grasp_yaw(now, wrap(body_yaw + offset, period))
 
     def _advance(
         self, now: Situation, tip: np.ndarray, yaw: float, grasp: np.ndarray, grasp_yaw: float

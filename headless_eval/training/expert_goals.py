@@ -7,7 +7,7 @@ import numpy as np
 from headless_eval.sims.droid.bodies import Body
 from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.precise.carry import CarryScene
-from headless_eval.sims.droid.precise.family import yaw_error
+from headless_eval.sims.droid.precise.family import with_face_up, yaw_error
 from headless_eval.sims.droid.precise.insert import BOARD_HEIGHT, InsertScene
 from headless_eval.sims.droid.precise.place import PlaceScene
 from headless_eval.sims.droid.precise.stack import BASE_HEIGHT, StackScene
@@ -25,6 +25,8 @@ _DESCENT = (
 _LIFTED = 0.03  # metres above where it stood at which a target begins to move sideways
 _INSIDE = 0.003  # metres below the rim from which on a target is inside
 _FINE_TURN = 0.03  # radians
+_FAR_TURN = 1.2  # radians
+_BESIDE = 0.1  # metres between a cube and its goal within which the fingers have to mind the goal
 _NEAR = 0.008  # metres above its release height at which a target is dropped into a container
 _STANDS = 0.0015  # metres above where it stands at which a target is let go
 _PAD_REACH = 0.024  # metres from the pads' midpoint to their tips, the fingers closed
@@ -48,6 +50,14 @@ class Goal:
     lower_pace = 0.7
     gain = 1.0
     mass = 0.0
+
+    def seen(self, now: Situation) -> Situation:
+        """Return the situation as the expert sees it, where a target has several poses that look the same."""
+        return now
+
+    def grasp_yaw(self, now: Situation, yaw: float) -> float:
+        """Return the gripper's yaw for the grasp; ``yaw`` is that nearest to the middle of the wrist's range."""
+        return yaw
 
     def point(self, now: Situation) -> np.ndarray:
         """Return the point (3,) of the target that is brought over the spot."""
@@ -185,13 +195,40 @@ class OnSpot(Goal):
         """Return the gripper's yaw at which the target lies as its goal does."""
         if not self._symmetry:
             return 0.0
-        return wrap(yaw + yaw_error(now, self._symmetry), 2 * math.pi / self._symmetry)
+        turned = yaw + yaw_error(now, self._symmetry)
+        # The least turn, unless the wrist comes near its end.
+        return (
+            turned - math.copysign(2 * math.pi / self._symmetry, turned)
+            if abs(turned) > _FAR_TURN
+            else turned
+        )
 
     def _is_aligned(self, now: Situation, above: float) -> bool:
         # On the way down from the guard's height it may stray a little.
         fine = self._fine if above > self._rim + 0.8 * _GUARD else self._stray
         turned = not self._symmetry or abs(yaw_error(now, self._symmetry)) < _FINE_TURN
         return self.off(now) < fine and turned
+
+
+class Cube(OnSpot):
+    """The same for a cube, of which every face can be the upper one."""
+
+    def __init__(self, target: Body, top: float = 0.0, rim: float = 0.0):
+        super().__init__(target, top, rim, symmetry=4)
+
+    def seen(self, now: Situation) -> Situation:
+        """Return the situation with the cube's upper face on top."""
+        return with_face_up(now)
+
+    def grasp_yaw(self, now: Situation, yaw: float) -> float:
+        """Return the yaw of a quarter turn less where the fingers would come down on the goal beside the cube."""
+        away = (now.target_pose - now.goal_pose)[:2]
+        distance = float(np.linalg.norm(away))
+        if not self._rim or now.target_pose[2] > _LIFTED or not 0.02 < distance < _BESIDE:
+            return yaw
+        closing = np.array([math.sin(yaw), -math.cos(yaw)])
+        across = abs(float(closing @ away)) / distance < math.sqrt(0.5)
+        return yaw if across else yaw - math.copysign(math.pi / 2, yaw)
 
 
 class Carefully(OnSpot):
@@ -210,9 +247,9 @@ def goal_of(scene: Scene) -> Goal:
     if isinstance(scene, ContainerScene):
         return InContainer(scene)
     if isinstance(scene, PlaceScene):
-        return OnSpot(scene.target, symmetry=4)
+        return Cube(scene.target)
     if isinstance(scene, StackScene):
-        return OnSpot(scene.target, top=BASE_HEIGHT, rim=BASE_HEIGHT, symmetry=4)
+        return Cube(scene.target, top=BASE_HEIGHT, rim=BASE_HEIGHT)
     if isinstance(scene, InsertScene):
         room = scene.level / 1000
         descent = min(_DESCENT, 4 * room)

@@ -1,9 +1,12 @@
 """The experts set down what the graded tasks ask for, at levels that physics allows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from headless_eval.contracts.seeding import TrialSeed
+from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.precise.scenes import SCENES
 from headless_eval.sims.droid.tabletop import MAX_STEPS, Scene
@@ -40,6 +43,17 @@ def test_the_expert_takes_up_again_what_is_taken_from_it():
             break
     assert dropped
     assert slot.tracker.measures()["final_error_mm"] < 1.5
+
+
+@pytest.mark.parametrize("quat", [[0.5, 0.5, 0.5, 0.5], [0, 0.6, 0.8, 0]], ids=["rolled", "upside down"])
+def test_the_expert_takes_a_rolled_cube_from_beside_the_base(quat):
+    slot = _slot("stack_20mm")
+    poses = slot.initial.poses.copy()
+    middle = poses[1, :3] + np.array([-0.035, -0.035, 0.02])
+    poses[0] = [*(middle - 0.02 * rotation(np.array(quat))[:, 2]), *quat]
+    slot.reset(replace(slot.initial, poses=poses))
+    expert = Expert(slot, np.random.default_rng(0))
+    assert any(slot.step(expert.action()) for _ in range(200))
 
 
 def test_holding_still_solves_nothing():

@@ -10,6 +10,14 @@ def yaw_quat(yaw: float) -> np.ndarray:
     return np.array([math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])
 
 
+def product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the quaternion (4,) that turns by ``second``, then by ``first``."""
+    a, b, c, d = first
+    left = np.array([[a, -b, -c, -d], [b, a, -d, c], [c, d, a, -b], [d, -c, b, a]])
+    turned: np.ndarray = left @ second
+    return turned
+
+
 def rotation(quat: np.ndarray) -> np.ndarray:
     """Return the (3, 3) rotation matrix of a unit quaternion."""
     w, x, y, z = quat

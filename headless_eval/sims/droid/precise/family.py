@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from headless_eval.contracts.simulator import Difficulty
 from headless_eval.sims.droid.bodies import Body, Rgb, Shape, box_volume
-from headless_eval.sims.droid.geometry import rotation
+from headless_eval.sims.droid.geometry import product, rotation
 from headless_eval.sims.droid.placement import FRONT_LEFT, FRONT_RIGHT, Region, draw_apart, draw_joints
 from headless_eval.sims.droid.success import SuccessTracker
 from headless_eval.sims.droid.tabletop import InitialState, Scene, Situation
@@ -123,6 +123,44 @@ class GradedTracker(SuccessTracker):
     def is_upright(self, now: Situation) -> bool:
         """Return whether the target stands within ``UPRIGHT_DEG`` of upright."""
         return tilt_deg(now.target_pose[3:]) <= UPRIGHT_DEG
+
+
+class CubeTracker(GradedTracker):
+    """The same for the cube, of which every face can be the upper one."""
+
+    def __init__(self, target: Body):
+        super().__init__(target, symmetry=4)
+
+    def update(self, now: Situation) -> bool:
+        """Take the situation after a control step; return whether the task is solved."""
+        return super().update(with_face_up(now))
+
+
+_HALF = math.sqrt(0.5)
+_FACES = np.array(
+    [
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [_HALF, _HALF, 0, 0],
+        [_HALF, -_HALF, 0, 0],
+        [_HALF, 0, _HALF, 0],
+        [_HALF, 0, -_HALF, 0],
+    ]
+)
+"""Turns that bring each face of a cube up."""
+
+
+def with_face_up(now: Situation) -> Situation:
+    """Return the situation with the cube's axes named anew: its z axis is the one that points up most."""
+    pose = now.target_pose
+    turns = [product(pose[3:], face) for face in _FACES]
+    best = max(turns, key=lambda quat: round(rotation(quat)[2, 2], 6))
+    if best is turns[0]:
+        return now
+    middle = pose[:3] + CUBE / 2 * rotation(pose[3:])[:, 2]
+    poses = now.poses.copy()
+    poses[0] = [*(middle - CUBE / 2 * rotation(best)[:, 2]), *best]
+    return replace(now, poses=poses)
 
 
 def tilt_deg(quat: np.ndarray) -> float:

@@ -3,8 +3,8 @@
 from headless_eval.sims.droid.bodies import Body
 from headless_eval.sims.droid.precise.family import (
     HEIGHT_TOLERANCE,
+    CubeTracker,
     GoalScene,
-    GradedTracker,
     cube,
     flat,
 )
@@ -41,11 +41,11 @@ class PlaceScene(GoalScene):
         return PlaceTracker(self.target, self.level / 1000)
 
 
-class PlaceTracker(GradedTracker):
+class PlaceTracker(CubeTracker):
     """The cube stands on the table, its middle within ``tolerance`` metres of the mark's."""
 
     def __init__(self, target: Body, tolerance: float):
-        super().__init__(target, symmetry=4)
+        super().__init__(target)
         self._tolerance = tolerance
 
     def is_there(self, now: Situation) -> bool:

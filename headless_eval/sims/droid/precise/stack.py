@@ -6,7 +6,7 @@ A cube whose middle is farther off than that topples.
 from collections.abc import Mapping
 
 from headless_eval.sims.droid.bodies import Body, Shape
-from headless_eval.sims.droid.precise.family import HEIGHT_TOLERANCE, GoalScene, GradedTracker, cube
+from headless_eval.sims.droid.precise.family import HEIGHT_TOLERANCE, CubeTracker, GoalScene, cube
 from headless_eval.sims.droid.tabletop import InitialState, Situation
 
 BASE_HEIGHT = 0.05  # metres
@@ -30,10 +30,10 @@ class StackScene(GoalScene):
 
     def tracker(self, initial: InitialState) -> "StackTracker":
         """Return what follows an episode."""
-        return StackTracker(self.target, symmetry=4)
+        return StackTracker(self.target)
 
 
-class StackTracker(GradedTracker):
+class StackTracker(CubeTracker):
     """The cube stands upright on the base's top."""
 
     def is_there(self, now: Situation) -> bool:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from situations import moved, moving, settled, steps_to_success, turned
 
-from headless_eval.sims.droid.geometry import yaw_quat
+from headless_eval.sims.droid.geometry import rotation, yaw_quat
+from headless_eval.sims.droid.precise.family import CUBE as CUBE_SIDE
 from headless_eval.sims.droid.precise.place import PlaceScene
 from headless_eval.sims.droid.success import REST_STEPS
 
@@ -40,6 +41,21 @@ def test_the_level_is_the_tolerance(level):
 )
 def test_anything_less_is_not(spoil):
     assert steps_to_success(_tracker(), spoil(settled(CUBE, MARK))) is None
+
+
+@pytest.mark.parametrize(
+    ("axis", "degrees"),
+    [([1, 0, 0], 90), ([0, 1, 0], 90), ([0, -1, 0], 90), ([1, 0, 0], 180), ([1, 1, 0], 180)],
+    ids=str,
+)
+def test_every_face_of_the_cube_can_be_the_upper_one(axis, degrees):
+    """The middle stays; the origin, the middle of a face, is elsewhere."""
+    half = np.radians(degrees) / 2
+    quat = np.append(np.cos(half), np.sin(half) * np.array(axis) / np.linalg.norm(axis))
+    origin = MARK[:3] + np.array([0, 0, CUBE_SIDE / 2]) - CUBE_SIDE / 2 * rotation(quat)[:, 2]
+    tracker = _tracker()
+    assert steps_to_success(tracker, settled([*origin, *quat], MARK)) == REST_STEPS
+    assert tracker.measures()["final_error_mm"] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_cube_in_the_gripper_is_not_placed():
