@@ -27,6 +27,9 @@ PERTURBED_TO = 2
 _SPAWN_KEY = 1003
 
 _START_ELSEWHERE = 0.35
+_TIMES = {"press": 3}
+"""How many demonstrations of a family count as one, where they are short."""
+
 # Radians. What is done with care is disturbed less: a burst of the others would spill the tray or jam the peg.
 _DISTURBED = Bursts(axes=7, start=0.03, steps=(2, 8), std=0.05, jitter_std=0.003, drops=0.1)
 _FINELY = Bursts(axes=7, start=0.025, steps=(2, 6), std=0.035, jitter_std=0.001)
@@ -45,7 +48,9 @@ def collect_block(job: tuple[Block, Path]) -> int:
     rows: list[dict[str, np.ndarray]] = []
     for episode in range(block.first, block.first + block.count):
         sequence = np.random.SeedSequence([block.seed, block.scene, episode], spawn_key=(_SPAWN_KEY,))
-        rows += demonstrate(family, np.random.default_rng(sequence), block.horizon, block.image_size)
+        generator = np.random.default_rng(sequence)
+        for _ in range(_TIMES.get(family_of(family[0]), 1)):
+            rows += demonstrate(family, generator, block.horizon, block.image_size)
     return write_block(block, folder, rows)
 
 
