@@ -40,6 +40,7 @@ class Quantity:
         levels: its size at the levels 1 to 5; empty if it can only be fixed.
         neutral: the size that changes nothing.
         most: the largest size that can be asked for.
+        whole: whether the size is a whole number.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Quantity:
     levels: tuple[float, ...] = ()
     neutral: float = 0.0
     most: float = 1.0
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,16 @@ AXES: dict[str, Axis] = {
             "distractors",
             4,
             "Further bodies of unknown shapes and colours lie on the table; they can be in the way.",
-            (Quantity("bodies", "", "number of further bodies, as far as there is room", (1, 2, 3, 4, 6), most=6),),
+            (
+                Quantity(
+                    "bodies",
+                    "",
+                    "number of further bodies, as far as there is room",
+                    (1, 2, 3, 4, 6),
+                    most=6,
+                    whole=True,
+                ),
+            ),
         ),
         Axis(
             "pose",
@@ -172,7 +183,7 @@ AXES: dict[str, Axis] = {
             "language",
             6,
             "The instruction is said in other words, one of the level's paraphrases; which is drawn.",
-            (Quantity("paraphrase", "", "the list of paraphrases", (1, 2, 3, 4, 5), most=5),),
+            (Quantity("paraphrase", "", "the list of paraphrases", (1, 2, 3, 4, 5), most=5, whole=True),),
         ),
         Axis(
             "noise",
@@ -253,8 +264,7 @@ def _settings(name: str, value: str, known: Sequence[str]) -> list[tuple[str, fl
     if axis == "light" and not dot and value.startswith("x"):
         dot, quantity, value = ".", "dim", value[1:]
     if dot:
-        most = AXES[axis].quantity(quantity).most
-        return [(f"{axis}.{quantity}", _number(f"{name}={value}", value, most))]
+        return [(f"{axis}.{quantity}", _size(AXES[axis].quantity(quantity), f"{name}={value}", value))]
     if not re.fullmatch(r"\d", value) or int(value) > LEVELS:
         one = next(iter(AXES[axis if axis != ALL else "light"].quantities))
         raise UserError(
@@ -264,13 +274,14 @@ def _settings(name: str, value: str, known: Sequence[str]) -> list[tuple[str, fl
     return [(one, int(value)) for one in (known if axis == ALL else [axis])]
 
 
-def _number(text: str, value: str, most: float) -> float:
+def _size(quantity: Quantity, text: str, value: str) -> float:
     try:
         size = float(value)
     except ValueError:
         size = -1.0
-    if not 0 <= size <= most:
-        raise UserError(f"{text}: the size is a number from 0 to {most:g}")
+    if not 0 <= size <= quantity.most or (quantity.whole and size != round(size)):
+        kind = "whole number" if quantity.whole else "number"
+        raise UserError(f"{text}: the size is a {kind} from 0 to {quantity.most:g}")
     return size
 
 

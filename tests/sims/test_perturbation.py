@@ -1,6 +1,9 @@
 """Axes, levels and sizes as they are written, and the tasks that they make."""
 
+import runpy
+
 import pytest
+from paths import ROOT
 
 from headless_eval.contracts.simulator import Task
 from headless_eval.errors import UserError
@@ -62,12 +65,13 @@ def test_a_sweep_is_the_plain_task_and_one_axis_at_a_time():
         ("ligth=1", "did you mean light"),
         ("camera.wirst=1", "did you mean wrist"),
         ("all.wrist=1", "unknown axis"),
-        ("language=1", "not for this simulator, which has camera, light"),
+        ("distractors.bodies=1.5", "whole number from 0 to 6"),
+        ("language=1", "not for this simulator, which has camera, light, distractors"),
     ],
 )
 def test_what_is_not_valid_is_refused_in_one_line(text, says):
     with pytest.raises(UserError, match=says) as refused:
-        parse([text], ["camera", "light"])
+        parse([text], ["camera", "light", "distractors"])
     assert "\n" not in str(refused.value)
 
 
@@ -87,3 +91,8 @@ def test_a_perturbed_task_has_its_own_number_and_the_plain_tasks_seeds():
     assert one.id < 2**31
     assert one.trial_seed(7, 4) == TASK.trial_seed(7, 4)
     assert perturbed(TASK, ()) is TASK
+
+
+def test_the_table_of_levels_in_the_documentation_is_the_codes():
+    table = runpy.run_path(str(ROOT / "docs" / "perturbation_levels.py"))["table"]()
+    assert table in (ROOT / "docs" / "perturbations.md").read_text("utf-8")

@@ -25,7 +25,7 @@ def pattern(kind: int, colour: Rgb, contrast: float, drawn: Sequence[float]) -> 
     half_x, half_y, _ = TABLE.size
     bright = sum(colour) / 3 > 0.4
     shade = mixed(colour, (0.0, 0.0, 0.0) if bright else (1.0, 1.0, 1.0), contrast)
-    period = 0.08 + 0.12 * float(drawn[0])
+    period = 0.22 + 0.16 * float(drawn[0])
     along = drawn[2] < 0.5 or PATTERNS[kind] != "stripes"
     places = _places(half_x, period, float(drawn[1])) if along else []
     across = _places(half_y, period, float(drawn[1])) if not along or PATTERNS[kind] != "stripes" else []

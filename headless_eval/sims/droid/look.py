@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from headless_eval.sims.droid.bodies import Rgb, Shape, Vec3
 from headless_eval.sims.droid.tabletop import (
@@ -52,4 +53,5 @@ def lit(picture: np.ndarray, light: Rgb) -> np.ndarray:
     """Return a picture, uint8 (height, width, 3), under light of another brightness and colour."""
     if light == PLAIN.light:
         return picture
-    return np.clip(np.round(picture * np.array(light, np.float32)), 0, 255).astype(np.uint8)
+    table = np.clip(np.round(np.outer(light, np.arange(256))), 0, 255).astype(np.uint8)
+    return np.array(Image.fromarray(picture).point(table.ravel().tolist()))
