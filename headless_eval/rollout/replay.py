@@ -43,15 +43,46 @@ def replay(simulator: Simulator, task: Task, record: EpisodeRecord, actions: np.
     simulator.reset(0, task, task.trial_seed(record.seed, record.episode))
     for step, action in enumerate(actions, start=1):
         (observation,) = simulator.observe([0])
-        result = simulator.step({0: action})[0]
-        done = step == record.steps
-        if result.fault is not None:
-            raise _differs(record, f"an error in step {step} now ({result.fault})")
-        if result.success != (done and record.success):
-            raise _differs(record, f"{'success' if result.success else 'no success'} after {step} steps now")
-        if result.over and not done:
-            raise _differs(record, f"over after {step} steps now")
-        yield Frame(observation, action, result.success, done)
+        success = _step(simulator, record, step, action)
+        yield Frame(observation, action, success, step == record.steps)
+
+
+def replan_observations(
+    simulator: Simulator, task: Task, record: EpisodeRecord, actions: np.ndarray, horizon: int
+) -> Iterator[dict[str, Any]]:
+    """Yield what the policy saw at each replan of an episode, as it is simulated again in slot 0.
+
+    Only these observations are rendered. Arguments and errors as of ``replay``.
+
+    Args:
+        simulator: of the run's suite.
+        task: the record's.
+        record: of the episode; no error.
+        actions: those executed, float32 (steps, action_dim).
+        horizon: control steps between two replans.
+    """
+    simulator.reset(0, task, task.trial_seed(record.seed, record.episode))
+    for step, action in enumerate(actions, start=1):
+        if (step - 1) % horizon == 0:
+            yield simulator.observe([0])[0]
+        _step(simulator, record, step, action)
+
+
+def _step(simulator: Simulator, record: EpisodeRecord, step: int, action: np.ndarray) -> bool:
+    """Simulate an episode's step again, the first being 1; return whether the task is done.
+
+    Raises:
+        UserError: it comes out otherwise than the record says.
+    """
+    result = simulator.step({0: action.copy()})[0]
+    done = step == record.steps
+    if result.fault is not None:
+        raise _differs(record, f"an error in step {step} now ({result.fault})")
+    if result.success != (done and record.success):
+        raise _differs(record, f"{'success' if result.success else 'no success'} after {step} steps now")
+    if result.over and not done:
+        raise _differs(record, f"over after {step} steps now")
+    return bool(result.success)
 
 
 def name_of(record: EpisodeRecord) -> str:

@@ -12,7 +12,7 @@ from headless_eval.errors import UserError
 from headless_eval.local_policy import LocalPolicy
 from headless_eval.results import ERROR, RunDirectory
 from headless_eval.rollout.recording import RecordedObservation
-from headless_eval.rollout.replay import replay
+from headless_eval.rollout.replay import replan_observations
 from headless_eval.runs.evaluator import open_simulator
 from headless_eval.runs.resume import config_from
 from headless_eval.runs.tasks import tasks_of
@@ -89,17 +89,12 @@ def observations_of_run(folder: Path, policy: LocalPolicy, number: int) -> list[
             actions = run.actions(record)
             if not wanted or actions is None:
                 continue
-            frames = replay(simulator, tasks[record.task_id], record, actions)
-            seed = tasks[record.task_id].trial_seed(record.seed, record.episode)
-            for step, frame in enumerate(islice(frames, horizon * max(wanted) + 1)):
-                replan, within = divmod(step, horizon)
-                if within == 0 and replan in wanted:
-                    shape = policy.noise_shape
-                    seen.append(
-                        RecordedObservation(
-                            frame.observation, None if shape is None else seed.flow_noise(replan, shape)
-                        )
-                    )
+            seed, shape = tasks[record.task_id].trial_seed(record.seed, record.episode), policy.noise_shape
+            met = replan_observations(simulator, tasks[record.task_id], record, actions, horizon)
+            for replan, observation in enumerate(islice(met, max(wanted) + 1)):
+                if replan in wanted:
+                    noise = None if shape is None else seed.flow_noise(replan, shape)
+                    seen.append(RecordedObservation(observation, noise))
     if not seen:
         raise UserError(f"{folder} keeps no actions to simulate its episodes again from")
     return seen
