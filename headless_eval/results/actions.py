@@ -9,24 +9,45 @@ hash shows whether the actions are complete.
 
 import hashlib
 import os
+from typing import Protocol
 
 import numpy as np
 
-from headless_eval.results.record import EpisodeRecord
 from headless_eval.shared.files import Folder
 
 FOLDER = "actions"
 
 
+class Kept(Protocol):
+    """What says where actions are: the record of an episode, or a line of ``results.divergence``."""
+
+    @property
+    def configuration(self) -> str:
+        """The variant's name."""
+
+    @property
+    def steps(self) -> int:
+        """The number of rows."""
+
+    @property
+    def actions(self) -> dict[str, int] | None:
+        """``offset`` in bytes and ``dims``; None if they were not kept."""
+
+    @property
+    def actions_sha256(self) -> str:
+        """The hash of their bytes."""
+
+
 class ActionsWriter:
-    """Writer of the files of executed actions.
+    """Writer of the files of actions.
 
     Args:
         folder: the run's folder.
+        name: of the folder in it.
     """
 
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
+    def __init__(self, folder: Folder, name: str = FOLDER) -> None:
+        self._folder, self._name = folder, name
         self._files: dict[str, tuple[int, int]] = {}
 
     def append(self, configuration: str, actions: np.ndarray) -> dict[str, int]:
@@ -36,7 +57,7 @@ class ActionsWriter:
             OSError: the actions cannot be written; the file is then unchanged.
         """
         if configuration not in self._files:
-            with self._folder.folder(FOLDER, make=True) as inner:
+            with self._folder.folder(self._name, make=True) as inner:
                 file = inner.open(f"{configuration}.f32", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._files[configuration] = file, os.fstat(file).st_size
         file, offset = self._files[configuration]
@@ -58,8 +79,8 @@ class ActionsWriter:
         self._files.clear()
 
 
-def read_actions(folder: Folder, record: EpisodeRecord) -> np.ndarray | None:
-    """Return the executed actions of a record, float32 (steps, dims).
+def read_actions(folder: Folder, record: Kept, name: str = FOLDER) -> np.ndarray | None:
+    """Return the actions of a record, float32 (steps, dims), from the folder ``name`` of a run's.
 
     None if the actions were not kept, or do not have the record's hash.
     """
@@ -70,7 +91,7 @@ def read_actions(folder: Folder, record: EpisodeRecord) -> np.ndarray | None:
         return None
     size = 4 * dims * record.steps
     try:
-        with folder.folder(FOLDER) as inner, inner.reader(f"{record.configuration}.f32") as file:
+        with folder.folder(name) as inner, inner.reader(f"{record.configuration}.f32") as file:
             if offset + size > os.fstat(file.fileno()).st_size:
                 return None
             file.seek(offset)
