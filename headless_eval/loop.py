@@ -89,6 +89,7 @@ class TimeSpent:
         render: images for the policy (observations) and for videos (frames).
         infer: the policy.
         precision: changing the variant, whose precision is most of it.
+        divergence: asking a variant what it would have done on the baseline's path.
         rest: everything else, the journal and the display included.
     """
 
@@ -96,6 +97,7 @@ class TimeSpent:
     render: float = 0.0
     infer: float = 0.0
     precision: float = 0.0
+    divergence: float = 0.0
     rest: float = 0.0
 
     @property
@@ -123,6 +125,8 @@ def run_trials(
     watch: "Watch" = lambda activity, episodes: nullcontext(),
     wanted: Callable[[Trial], bool] = lambda trial: True,
     measure: "Measure" = lambda actions, success: {},
+    on_variant: Callable[[Variant], None] = lambda variant: None,
+    on_replan: "OnReplan" = lambda trial, replan, observation: None,
 ) -> TimeSpent:
     """Run the trials, one variant after another.
 
@@ -149,6 +153,9 @@ def run_trials(
             wanted end without a record. If a trial is not wanted, no later trial of its variant is.
         measure: returns outcomes of an episode that is over and no error, by name, from its executed actions, float32
             (steps, dims), and whether it was a success; such as ``rollout.outcomes.ActionOutcomes``.
+        on_variant: called when the policy has been put into a variant, before its trials; no episode runs meanwhile.
+        on_replan: called when an episode has its next chunk of actions, with its trial, the number of its earlier
+            chunks, and the observation that the policy saw.
 
     Returns:
         The wall-clock time by activity. A record's ``total_s`` is its episode's share of it: time spent on several
@@ -172,6 +179,8 @@ def run_trials(
         watch,
         wanted,
         measure,
+        on_variant,
+        on_replan,
     )
     for variant, group in groupby(trials, key=lambda trial: trial.variant):
         rollout.run(variant, deque(group))
@@ -179,6 +188,7 @@ def run_trials(
 
 
 OnEpisode = Callable[[EpisodeRecord, np.ndarray], None]
+OnReplan = Callable[[Trial, int, dict[str, Any]], None]
 Measure = Callable[[np.ndarray, bool], Mapping[str, float]]
 Fault = Exception | dict[str, str] | None  # an exception, or its description by ``describe_error``
 Watch = Callable[[str, "Sequence[_Episode]"], AbstractContextManager[None]]
@@ -383,6 +393,8 @@ class _Rollout:
     watch: Watch
     wanted: Callable[[Trial], bool]
     measure: Measure
+    on_variant: Callable[[Variant], None]
+    on_replan: OnReplan
     pending: deque[Trial] = field(default_factory=deque)
     active: dict[int, _Episode] = field(default_factory=dict)
     clock: _Clock = field(default_factory=_Clock)
@@ -400,6 +412,8 @@ class _Rollout:
                 episode = _Episode(trial)
                 self.on_episode(episode.record(fault), episode.taken)
             return
+        with self.clock("divergence", ()):
+            self.on_variant(variant)
         try:
             while pending or self.active:
                 self.drop_unwanted()
@@ -458,6 +472,8 @@ class _Rollout:
                     episode.plan(output["actions"], self.horizon, limit)
                 except Exception as fault:
                     self.finish(episode, fault)
+                else:
+                    self.on_replan(episode.trial, episode.replans - 1, episode.observation)
 
     def observe(self, episodes: list[_Episode]) -> list[dict[str, Any]]:
         return self.simulator.observe([episode.slot for episode in episodes])

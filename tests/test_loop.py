@@ -458,6 +458,24 @@ def test_an_interrupt_discards_unfinished_videos_and_keeps_the_rest():
     assert "discarded" in log.values()
 
 
+def test_replans_and_variants_are_told_in_their_order():
+    told = []
+    records, spent = run(
+        ToySimulator(3),
+        ToyPolicy(),
+        on_variant=lambda variant: (told.append(variant.name), time.sleep(0.01)),
+        on_replan=lambda trial, replan, observation: told.append((trial.key, replan, observation["point"])),
+    )
+    names = [one for one in told if isinstance(one, str)]
+    assert names == [Variant(one).name for one in PRECISIONS]
+    assert told[0] == names[0]
+    second = next(index for index, one in enumerate(told) if one == names[1])
+    assert {one[0][0] for one in told[1:second]} == {names[0]}
+    for record in records:
+        assert [one[1] for one in told if one[0] == record.trial] == list(range(record.replans))
+    assert spent.divergence >= 0.02
+
+
 def test_time_adds_up():
     began = time.perf_counter()
     records, spent = run(ToySimulator(2, seconds=0.002), ToyPolicy(seconds=0.003))
