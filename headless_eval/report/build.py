@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from headless_eval.errors import UserError
+from headless_eval.report.divergence import divergence_of, write_divergence_csv
 from headless_eval.report.exports import write_csv, write_outcomes_csv, write_rates_json, write_suite_json
 from headless_eval.report.outcomes import compare_outcomes
 from headless_eval.report.page import write_page
-from headless_eval.report.plots import write_plots
+from headless_eval.report.page.divergence import along_chart
+from headless_eval.report.plots import write_figure, write_plots
 from headless_eval.report.robustness import Robustness, robustness
 from headless_eval.report.robustness_tables import write_perturbations, write_robustness
 from headless_eval.report.summary import Summary, summarize
@@ -56,6 +58,9 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
     folder = _output(run, output)
     records = run.records()
     summary = _summarize(run, records)
+    divergence = divergence_of(run, records, summary)
+    if divergence:
+        summary = replace(summary, divergence=divergence.sentence)
     try:
         write_csv(folder / f"{summary.suite}_results.csv", records)
         write_suite_json(folder / f"{summary.suite}_results.json", records, summary, run.manifest)
@@ -65,7 +70,10 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
         write_rates_json(folder / "results.json", summary)
         write_outcomes_csv(folder / "outcomes.csv", summary)
         write_plots(folder, summary)
-        write_page(folder / "report.html", run.manifest, summary, records)
+        if divergence:
+            write_divergence_csv(folder / "divergence.csv", divergence)
+            write_figure(folder / "divergence.png", along_chart(divergence), summary.suite)
+        write_page(folder / "report.html", run.manifest, summary, records, divergence)
     except OSError as error:
         raise UserError(f"cannot write the results to {folder}: {error.strerror}") from error
     return summary

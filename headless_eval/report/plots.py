@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from headless_eval.report.charts import Chart, charts
+from headless_eval.report.charts import charts
 from headless_eval.report.page.drawings import bar_chart
+from headless_eval.report.page.markup import Markup
 from headless_eval.report.summary import Summary
 from headless_eval.shared.files import replacing
 
@@ -38,18 +39,25 @@ def write_plots(folder: Path, summary: Summary) -> None:
     image with the reason.
     """
     for name, chart in charts(summary).items():
-        figure = _empty_figure(chart) if isinstance(chart, str) else _bar_figure(summary.suite, chart)
-        save_figure(figure, folder / f"success_rate_{name}.png")
+        place = folder / f"success_rate_{name}.png"
+        if isinstance(chart, str):
+            save_figure(_empty_figure(chart), place)
+        else:
+            write_figure(place, bar_chart(chart), summary.suite)
 
 
-def _bar_figure(suite: str, chart: Chart) -> Figure:
-    """Paint the page's figure of a chart: heading, legend, drawing and caption below each other."""
+def write_figure(path: Path, drawn: Markup, suite: str) -> None:
+    """Write one of the page's figures as PNG: heading, legend, drawing and caption below each other."""
+    save_figure(_painted(suite, drawn), path)
+
+
+def _painted(suite: str, drawn: Markup) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    heading, legend, drawing, caption = ElementTree.fromstring(bar_chart(chart))
+    heading, legend, drawing, caption = ElementTree.fromstring(drawn)
     y = _MARGIN + 11.0
     title = heading.text or ""
     _write(axes, _MARGIN, y, title, INK, _LARGE, bold=True)
@@ -102,15 +110,15 @@ def _paint_svg(axes: Axes, svg: ElementTree.Element, left: float, top: float, wi
                 corner = place("x"), place("y")
                 size = place("width") - left, float(shape.attrib["height"])
                 colour = _PALETTE[kind]
-                axes.add_patch(
-                    Rectangle(corner, *size, facecolor=colour, linewidth=0, antialiased=False, zorder=2)
-                )
+                opacity = float(shape.get("fill-opacity", "1"))
+                box = {"facecolor": colour, "alpha": opacity, "linewidth": 0, "antialiased": False}
+                axes.add_patch(Rectangle(corner, *size, zorder=2, **box))
             case "line":
                 x, y = (place("x1"), place("x2")), (place("y1"), place("y2"))
-                colour = _PALETTE["grid" if kind == "grid" else "ink"]
+                colour = _PALETTE.get(kind, INK)
                 dashes = (0, (4, 3)) if kind == "reference" else "solid"
-                thick = 1.3 if kind == "whisker" else 1.0
-                order = 3 if kind == "whisker" else 1
+                heavy = kind == "whisker" or kind[:1] == "c"
+                thick, order = (1.3, 3) if heavy else (1.0, 1)
                 axes.plot(
                     x,
                     y,
@@ -124,7 +132,12 @@ def _paint_svg(axes: Axes, svg: ElementTree.Element, left: float, top: float, wi
                 centre, radius = (place("cx"), place("cy")), float(shape.attrib["r"])
                 axes.add_patch(
                     Circle(
-                        centre, radius, facecolor=_PALETTE["page"], edgecolor=INK, linewidth=0.75, zorder=4
+                        centre,
+                        radius,
+                        facecolor=_PALETTE.get(kind, _PALETTE["page"]),
+                        edgecolor=_PALETTE.get(kind, INK),
+                        linewidth=0.75,
+                        zorder=4,
                     )
                 )
             case "text":

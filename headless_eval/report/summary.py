@@ -64,6 +64,7 @@ class Summary:
         scoped: a sentence that explains the hashes of scopes in names; empty if no name has a hash.
         origin: what has to be known of results that another evaluator wrote; sentences without their full stops.
         outcomes: the outcomes finer than success of each variant, compared with the baseline's.
+        divergence: what came of asking variants on the baseline's own path, in a sentence; empty if none was asked.
     """
 
     suite: str
@@ -75,6 +76,7 @@ class Summary:
     scoped: str = ""
     origin: tuple[str, ...] = ()
     outcomes: tuple[OutcomeChange, ...] = ()
+    divergence: str = ""
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a variant and a task's key, or of all tasks.
@@ -114,7 +116,7 @@ class Summary:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the table has to know beside it: sentences without their full stops."""
-        return tuple(filter(None, (*self.origin, self.unpaired, self.stopped, self.scoped)))
+        return tuple(filter(None, (*self.origin, self.unpaired, self.stopped, self.divergence, self.scoped)))
 
     @property
     def episodes(self) -> int:

@@ -14,7 +14,7 @@ from headless_eval.contracts.simulator import Task
 from headless_eval.report import Summary, build
 from headless_eval.report.charts import charts
 from headless_eval.report.page.drawings import bar_chart
-from headless_eval.report.plots import _bar_figure
+from headless_eval.report.plots import _painted
 from headless_eval.results import EpisodeRecord
 
 PLOTS = [f"success_rate_{name}.png" for name in ("activations_only", "both", "overall", "weights_only")]
@@ -95,7 +95,7 @@ def test_a_picture_shows_what_the_page_draws(summary: Summary) -> None:
     for chart in charts(summary).values():
         if isinstance(chart, str):
             continue
-        painted = {text.get_text() for text in _bar_figure("droid", chart).axes[0].texts}
+        painted = {text.get_text() for text in _painted("droid", bar_chart(chart)).axes[0].texts}
         drawn = ElementTree.fromstring(bar_chart(chart))
         for text in (*drawn.iter("text"), *drawn.iter("li")):
             assert "".join(text.itertext()) in painted

@@ -9,7 +9,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from headless_eval.report.divergence import FILES as DIVERGENCE_FILES
+from headless_eval.report.divergence import Divergence
 from headless_eval.report.page import sections
+from headless_eval.report.page.divergence import divergence_section
 from headless_eval.report.page.episodes import embed
 from headless_eval.report.page.heat import heat_map
 from headless_eval.report.page.outcomes import outcomes
@@ -21,7 +24,11 @@ from headless_eval.shared.files import replacing
 
 
 def write_page(
-    path: Path, manifest: Mapping[str, Any], summary: Summary, records: Sequence[EpisodeRecord]
+    path: Path,
+    manifest: Mapping[str, Any],
+    summary: Summary,
+    records: Sequence[EpisodeRecord],
+    divergence: Divergence | None = None,
 ) -> None:
     """Write ``report.html``.
 
@@ -33,6 +40,7 @@ def write_page(
         manifest: the run's manifest.
         summary: the summary of the records.
         records: one record per trial, in the order of ``RunDirectory.records``.
+        divergence: from the baseline on its own path, if variants were asked.
 
     Raises:
         OSError: the file cannot be written; it is then unchanged.
@@ -53,9 +61,10 @@ def write_page(
                 forest=sections.forest(summary),
                 outcomes=outcomes(summary),
                 robustness=robustness_section(robustness(manifest, records, summary.baseline)),
+                divergence=divergence_section(divergence),
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),
-                files=sections.files(manifest, summary),
+                files=sections.files(manifest, summary, DIVERGENCE_FILES if divergence else ()),
                 baseline=escape(summary.baseline),
                 data=embed(records, summary.baseline),
             )

@@ -29,6 +29,7 @@ _ACTIVITIES = {
     "render_s": "pictures",
     "infer_s": "policy",
     "precision_s": "changing precision",
+    "divergence_s": "divergence",
     "rest_s": "everything else",
 }
 
@@ -168,7 +169,7 @@ def timing(manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Mar
     time = manifest.get("time")
     parts: list[Markup] = []
     if time:
-        shares = {name: float(time[key]) for key, name in _ACTIVITIES.items() if key in time}
+        shares = {name: float(time[key]) for key, name in _ACTIVITIES.items() if time.get(key)}
         total = float(time.get("total_s") or sum(shares.values()))
         said = f"{_duration(total)} for {_count(len(records), 'episode')}"
         if "episodes_per_minute" in time:
@@ -217,8 +218,8 @@ def manifest_fold(manifest: Mapping[str, Any]) -> Markup:
     )
 
 
-def files(manifest: Mapping[str, Any], summary: Summary) -> Markup:
-    """Return links to the other files that lie beside the page."""
+def files(manifest: Mapping[str, Any], summary: Summary, more: Sequence[str] = ()) -> Markup:
+    """Return links to the other files that lie beside the page, ``more`` among them."""
     suite = manifest["suite"]
     names = [
         f"{suite}_results.csv",
@@ -228,6 +229,7 @@ def files(manifest: Mapping[str, Any], summary: Summary) -> Markup:
     ]
     names += [] if summary.origin else ["journal.jsonl", "manifest.json"]
     names += [f"success_rate_{name}.png" for name in charts(summary)]
+    names += more
     return tag(
         "p", "Beside this page: ", *_between(", ", [tag("a", name, href=f"./{name}") for name in names]), "."
     )
