@@ -82,6 +82,12 @@ GROUPS = {
             "config.results:VerifyConfig",
             "runs.verify:verify",
         ),
+        "divergence": Command(
+            "DIR",
+            "what each variant would have done on the baseline's own path, without its episodes",
+            "config.results:DivergenceConfig",
+            "runs.divergence.command:divergence",
+        ),
         "export": Command(
             "DIR",
             "the episodes as one table, as a LeRobot dataset (--lerobot), or one for Rerun (--rerun)",

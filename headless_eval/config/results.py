@@ -108,7 +108,41 @@ class CertificateSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyConfig(CertificateSettings):
+class MachineSettings(Settings):
+    """Where things lie on this machine, for commands that use a run's policy and simulator again."""
+
+    GROUP: ClassVar[str] = "On this machine"
+
+    policy: Annotated[str | None, flag("NAME|DIR", "the run's")] = None
+    """Path of the policy on this machine."""
+
+    checkpoint: Annotated[Path | None, flag("DIR", "the run's")] = None
+    """Path of the checkpoint on this machine."""
+
+    config_file: Annotated[Path | None, flag("FILE", "the run's")] = None
+    """Path of the checkpoint's configuration on this machine."""
+
+    tokenizer: Annotated[Path | None, flag("FILE", "the run's")] = None
+    """Path of the tokenizer on this machine."""
+
+    gpu: Annotated[int | None, flag("INDEX", "as the run", least=0)] = None
+    """CUDA device that the policy runs on."""
+
+    simulator: Annotated[Any, flag(part=True)] = None
+    """Settings of the simulator that replace the run's; None: all are the run's."""
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """Settings that replace those of the run, by name."""
+        names = [setting.name for setting in declared(MachineSettings) if not setting.flag.part]
+        given = {name: getattr(self, name) for name in names}
+        if self.simulator is not None:
+            given |= {setting.name: value for setting, value in flat(self.simulator)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig(CertificateSettings, MachineSettings):
     """Run a finished run's trials again and compare them action by action; or compare two runs; or check a certificate.
 
     With one folder, a sample of its trials is repeated with the manifest's settings; with two folders, no trial is run.
@@ -130,26 +164,8 @@ class VerifyConfig(CertificateSettings):
     sample: Annotated[int | None, flag("NUMBER", "10", least=1)] = None
     """Repeat this many trials, spread evenly (of a certificate: at random)."""
 
-    policy: Annotated[str | None, flag("NAME|DIR", "the run's")] = None
-    """Path of the policy on this machine."""
-
-    checkpoint: Annotated[Path | None, flag("DIR", "the run's")] = None
-    """Path of the checkpoint on this machine."""
-
-    config_file: Annotated[Path | None, flag("FILE", "the run's")] = None
-    """Path of the checkpoint's configuration on this machine."""
-
-    tokenizer: Annotated[Path | None, flag("FILE", "the run's")] = None
-    """Path of the tokenizer on this machine."""
-
-    gpu: Annotated[int | None, flag("INDEX", "as the run", least=0)] = None
-    """CUDA device that the policy runs on."""
-
     slots: Annotated[int | None, flag("NUMBER", "the run's", least=1)] = None
     """Episodes at once."""
-
-    simulator: Annotated[Any, flag(part=True)] = None
-    """Settings of the simulator that replace the run's; None: all are the run's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,11 +189,48 @@ class VerifyConfig(CertificateSettings):
     @property
     def changes(self) -> dict[str, object]:
         """Settings that replace those of the run, by name."""
-        names = ("policy", "checkpoint", "config_file", "tokenizer", "gpu", "slots", "calibration")
-        given = {name: getattr(self, name) for name in names}
-        if self.simulator is not None:
-            given |= {setting.name: value for setting, value in flat(self.simulator)}
-        return {name: value for name, value in given.items() if value is not None}
+        more = {"slots": self.slots, "calibration": self.calibration}
+        return super().changes | {name: value for name, value in more.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivergenceConfig(MachineSettings):
+    """Ask each variant what it would have done on the baseline's own path, without running its episodes.
+
+    The baseline's recorded actions are simulated again; at each of its replans every variant gets the same observation
+    and the same flow-matching noise. The differences of the actions are added to the run's folder (divergence.csv) and
+    its report. Variants that the run does not have may be asked, too.
+
+    Examples:
+      headless-eval divergence results/20261121_101500
+      headless-eval divergence results/mine --dtypes int8 int4 rtn_w3a8 --modes both --episodes 15
+
+    Exit status: 0 all were asked; 1 some could not be; 2 the run cannot be simulated again here.
+    """
+
+    directories: Annotated[tuple[Path, ...], flag("DIR", positional=True)] = ()
+    """Folder of the run."""
+
+    dtypes: Annotated[tuple[str, ...], flag("DTYPE ...", "the run's variants")] = ()
+    """Data types and methods to ask, with --modes."""
+
+    modes: Annotated[tuple[str, ...], flag("MODE ...")] = ("weights_only",)
+    """What to quantize: weights_only, activations_only, both."""
+
+    variant: Annotated[tuple[str, ...], flag("VARIANT ...", "the run's variants")] = ()
+    """Variants one by one instead, such as int8_both or float32+flow_steps=5."""
+
+    episodes: Annotated[int, flag(least=1)] = 5
+    """Episodes of each task, from the first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.directories) != 1:
+            raise UserError("divergence takes the folder of one run")
+        if self.dtypes and self.variant:
+            raise UserError("--dtypes and --variant both given: choose one")
+        if self.modes != type(self).modes and not self.dtypes:
+            raise UserError("--modes goes with --dtypes only: name the data types, too")
 
 
 @dataclass(frozen=True, kw_only=True)

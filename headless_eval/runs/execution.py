@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from headless_eval.contracts.variant import Variant
 from headless_eval.errors import UserError
 from headless_eval.loop import EpisodeTimeout, TimeSpent, Video
 from headless_eval.report import build, summarize_run
@@ -22,6 +24,7 @@ from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
 from headless_eval.rollout.trials import Trial, make_trials
 from headless_eval.rollout.video import VideoWriter
 from headless_eval.rollout.watchdog import Watchdog
+from headless_eval.runs.divergence.measure import BaselinePath, default_episodes, why_not
 from headless_eval.runs.evaluator import Evaluator
 from headless_eval.runs.progress import JsonProgress, RunProgress
 from headless_eval.runs.resume import remaining_trials
@@ -80,6 +83,8 @@ class Execution:
         self._shown = {record.trial for record in before}
         self._quantized = dict(directory.manifest.get("quantized") or {})
         self._ended = 0
+        self._path, self._not_asked = self._baseline_path(console)
+        self._asking: Variant | None = None
         self._tracking = Tracking(config.track, directory, console.status)
         self._progress: RunProgress | JsonProgress
         if config.log_json:
@@ -118,14 +123,58 @@ class Execution:
                 episode_timeout=config.episode_timeout,
                 watch=watchdog.watch,
                 wanted=self._wanted,
+                on_variant=self._ask,
+                on_replan=self._path.keep,
             )
+            spent.add("divergence", self._ask_others())
         return self._complete(spent)
+
+    def _baseline_path(self, console: Console) -> tuple[BaselinePath, str | None]:
+        """Return the baseline's path, and why nothing is asked along it although it should be."""
+        evaluator, config = self._evaluator, self._config
+        policy, names = evaluator.policy, [variant.name for variant in config.variants]
+        episodes = default_episodes(policy) if config.divergence is None else config.divergence
+        reason = None
+        if config.baseline not in names or len(names) < 2:
+            episodes = 0
+        elif episodes and (reason := why_not(policy)):
+            episodes = 0
+            console.print(f"no divergence from {config.baseline}: {reason}", highlight=False, soft_wrap=True)
+        path = BaselinePath(
+            evaluator.simulator,
+            policy,
+            self._directory,
+            evaluator.tasks,
+            evaluator.open_loop_horizon,
+            episodes,
+            watch=lambda: self._watchdog.watch("divergence", ()),
+        )
+        before = self._directory.manifest.get("divergence")
+        failed = before.get("failed") if isinstance(before, dict) else None
+        path.failed.update(failed if isinstance(failed, dict) else {})
+        return path, reason
+
+    def _ask(self, variant: Variant) -> None:
+        """Ask the policy, which is in a variant, what it would have done on the baseline's path."""
+        self._asking = variant
+        self._path.measure(variant)
+
+    def _ask_others(self) -> float:
+        """Ask the variants whose trials had all ended in an earlier session; return the seconds that it took."""
+        began = perf_counter()
+        for variant in self._config.variants:
+            asked = variant.name in (self._directory.baseline, *self._path.failed)
+            if not asked and self._path.missing(variant.name):
+                self._evaluator.policy.set_variant(variant)
+                self._ask(variant)
+        return perf_counter() - began
 
     def _wanted(self, trial: Trial) -> bool:
         return self._stopping is None or self._stopping.wanted(trial.key)
 
     def _on_episode(self, record: EpisodeRecord, actions: np.ndarray) -> None:
         self._directory.append(record, actions)
+        self._path.ended(record, actions)
         self._ended += 1
         self._quantized[record.configuration] = self._evaluator.policy.describe_precision()
         if self._stopping is None or self._stopping.wanted(record.trial):
@@ -162,6 +211,9 @@ class Execution:
         try:
             for episode in episodes:
                 self._directory.append(episode.record(error), episode.taken)
+            if not episodes and self._asking is not None:
+                self._path.fail(self._asking.name, message)
+                self._directory.update_manifest(divergence=self._describe_path())
         except UserError as fault:  # the main thread hangs, so this one has to tell the user
             print(f"headless-eval: error: {message}, and {fault}", file=sys.stderr, flush=True)
             os._exit(2)
@@ -187,6 +239,8 @@ class Execution:
             "peak_memory_bytes": peak,
             "batch": self._evaluator.policy.batch,
         }
+        if found := self._describe_path():
+            entries["divergence"] = found
         if self._stopping:
             decisions = {name: asdict(stop) for name, stop in summary.stops.items()}
             entries["sequential"] = {"alpha": self._stopping.alpha, "configurations": decisions}
@@ -195,13 +249,17 @@ class Execution:
         directory.update_manifest(**entries)
         directory.finish(status, "interrupted" if spent is None else "finished")
         try:
-            build(directory)  # last, for the page shows the manifest
+            summary = build(directory)  # last, for the page shows the manifest
         except UserError:
             with suppress(UserError):
                 directory.finish(2, "failed")
             raise
         self._tracking.finish(directory, summary)
         return Outcome(status, summary, spent, self._ended, len(self._trials))
+
+    def _describe_path(self) -> dict[str, Any]:
+        """Return what the manifest says of the divergence, if something was left out."""
+        return self._path.describe() | ({"left_out": self._not_asked} if self._not_asked else {})
 
 
 class _EpisodeVideo:

@@ -272,6 +272,8 @@ def _show_whole(directory: RunDirectory, config: RunConfig, console: Console) ->
 
 def _breakdown(spent: TimeSpent, episodes: int) -> str:
     """Return the time by activity, in a line."""
-    shares = ", ".join(f"{name} {seconds / spent.total:.1%}" for name, seconds in asdict(spent).items())
+    shares = ", ".join(
+        f"{name} {seconds / spent.total:.1%}" for name, seconds in asdict(spent).items() if seconds
+    )
     number = plural(episodes, "episode")
     return f"{duration(spent.total)} for {number}, {60 * episodes / spent.total:.1f} a minute: {shares}"

@@ -223,7 +223,9 @@ def test_a_run_leaves_all_its_files_and_says_where(run, capsys):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["status"], manifest["exit_status"], manifest["seed"]) == ("finished", 0, 7)
     time_spent = manifest["time"]
-    parts = [time_spent[f"{name}_s"] for name in ("sim", "render", "infer", "precision", "rest")]
+    parts = [
+        time_spent[f"{name}_s"] for name in ("sim", "render", "infer", "precision", "divergence", "rest")
+    ]
     assert sum(parts) == pytest.approx(time_spent["total_s"])
     assert sum(record["total_s"] for record in records) <= time_spent["total_s"]
 

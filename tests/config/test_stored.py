@@ -143,7 +143,7 @@ def test_what_a_run_does_not_take_is_refused(values, sentence):
 def test_settings_that_no_result_depends_on_say_so():
     assert free_settings("droid") == {
         *("slots", "videos", "video_fps", "results", "quiet", "log_json", "retries", "episode_timeout"),
-        "track",
+        *("track", "divergence"),
         *(
             "resume",
             "force",
