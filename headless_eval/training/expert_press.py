@@ -1,4 +1,4 @@
-"""Scripted expert for the tasks ``press``: over the named button, down on it, and up again."""
+"""Scripted expert for the tasks ``press``: over the named button and down on it."""
 
 import math
 
@@ -11,13 +11,13 @@ from headless_eval.training.expert_arm import InverseKinematics, wrap
 _HOVER = 0.05  # metres, of the tips above the button
 _BELOW = 0.010  # metres below its top that the arm is sent to, so that it presses
 _OFF = 0.15  # of the button's radius: how far the tips may be from its middle on the way down
-_HIGH = 0.16  # metres, of the pads' midpoint after the press
 
 
 class PressExpert:
     """The expert of one slot's episode; ``action()`` returns its action in the slot's present state.
 
-    As ``Expert``'s, an action depends only on the present state and the phase.
+    As ``Expert``'s, an action depends only on the present state and the phase. The press is held until the episode ends: a
+    policy that does not remember could not tell when to go up.
 
     Raises:
         ValueError: the slot has no episode yet.
@@ -32,7 +32,6 @@ class PressExpert:
         diameter = slot.scene_model.scene.difficulty
         assert diameter is not None
         self._align = max(0.0015, _OFF * diameter.value / 2000)
-        self._tracker = slot.scene_model.scene.tracker(slot.initial)
         self.phase = "approach"
         # The pace varies a little between episodes.
         self._reach = generator.uniform(0.040, 0.055)
@@ -42,16 +41,11 @@ class PressExpert:
         now = self._slot.situation()
         gap = self._spot - now.tcp
         flat = float(np.hypot(*gap[:2]))
-        solved = self._tracker.update(now)
-        if solved:
-            self.phase = "retreat"
-        elif self.phase == "approach" and flat < self._align and now.gripper_position > 0.9:
+        if self.phase == "approach" and flat < self._align and now.gripper_position > 0.9:
             self.phase = "press"
         elif self.phase == "press" and flat > 3 * self._align:
             self.phase = "approach"
-        if self.phase == "retreat":
-            goal, reach = np.append(now.tcp[:2], _HIGH), self._reach
-        elif self.phase == "press":
+        if self.phase == "press":
             goal, reach = self._spot - np.array([0.0, 0.0, _BELOW]), 0.5 * self._reach
         else:
             goal, reach = self._spot + np.array([0.0, 0.0, _HOVER]), self._reach
