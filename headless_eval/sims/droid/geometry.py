@@ -19,7 +19,7 @@ def product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def rotation(quat: np.ndarray) -> np.ndarray:
-    """Return the (3, 3) rotation matrix of a unit quaternion."""
+    """Return the (3, 3) rotation matrix of a unit quaternion (4,), or (3, 3, ...) of quaternions (4, ...)."""
     w, x, y, z = quat
     return np.array(
         [

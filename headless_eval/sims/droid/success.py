@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from headless_eval.sims.droid.bodies import Body
+from headless_eval.sims.droid.bodies import Body, Vec3
 from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.tabletop import CONTROL_HZ, FINGER_CLOSED, Situation
 
@@ -23,10 +24,16 @@ _KNUCKLE_LENGTH, _KNUCKLE_ANGLE = 0.0575, 0.6546
 _STROKE = 0.085
 
 
-def pad_opening(gripper_position: float) -> float:
-    """Return the distance between the pads in metres for a gripper position from 0 (open) to 1 (closed)."""
+def pad_opening(gripper_position: float | np.ndarray) -> Any:
+    """Return the distance between the pads in metres for gripper positions from 0 (open) to 1 (closed)."""
     turned = np.sin(_KNUCKLE_ANGLE) - np.sin(_KNUCKLE_ANGLE - gripper_position * FINGER_CLOSED)
-    return float(_STROKE - 2 * _KNUCKLE_LENGTH * turned)
+    return _STROKE - 2 * _KNUCKLE_LENGTH * turned
+
+
+def points_of(poses: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Return where a point (3,) of a body is in the world, (steps, 3), for its poses (steps, 7)."""
+    points: np.ndarray = poses[:, :3] + np.einsum("ijs,j->si", rotation(poses[:, 3:].T), point)
+    return points
 
 
 class SuccessTracker(ABC):
@@ -39,9 +46,12 @@ class SuccessTracker(ABC):
 
     Args:
         target: the first body of the scene.
+        point: the point of the target that belongs at the goal's, in the target's frame.
+        goal_point: where it belongs, in the frame of the second body.
     """
 
-    def __init__(self, target: Body):
+    def __init__(self, target: Body, point: Vec3 = (0.0, 0.0, 0.0), goal_point: Vec3 = (0.0, 0.0, 0.0)):
+        self._point, self._goal_point = np.array(point), np.array(goal_point)
         self._volume = np.array(target.volume)
         self._release_opening = target.grasp_width + OPENING_MARGIN
         self._steps_held = 0
@@ -66,8 +76,18 @@ class SuccessTracker(ABC):
         """Return how far the latest situation is from the goal, in millimetres and degrees."""
         return {} if self._now is None else self._measure(self._now)
 
+    def distances(self, poses: np.ndarray, tcp: np.ndarray) -> np.ndarray:
+        """Return the distances between the target's point and the goal's, in metres, (steps,)."""
+        apart = points_of(poses[:, 0], self._point) - points_of(poses[:, 1], self._goal_point)
+        distances: np.ndarray = np.linalg.norm(apart, axis=1)
+        return distances
+
+    def blame(self) -> str | None:
+        """Return None: what the bodies did tells all there is to know."""
+        return None
+
     def _measure(self, now: Situation) -> Mapping[str, float]:
-        return {}
+        return {"final_error_mm": 1000 * float(self.distances(now.poses[None], now.tcp[None])[0])}
 
     def _holds(self, now: Situation) -> bool:
         linear, angular = np.split(now.velocities[:2], 2, axis=1)
@@ -97,10 +117,11 @@ class ContainerTracker(SuccessTracker):
     """
 
     def __init__(self, target: Body, container: Body):
-        super().__init__(target)
         if container.interior is None:
             raise ValueError(f"{container.name} has no interior")
         self._interior = container.interior
+        middle = (self._interior.floor + self._interior.rim) / 2
+        super().__init__(target, tuple(np.mean(target.volume, axis=0)), (0.0, 0.0, middle))
         self._stood: float | None = None
 
     def update(self, now: Situation) -> bool:

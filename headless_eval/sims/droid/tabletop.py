@@ -20,6 +20,11 @@ MAX_STEPS = 450
 # DROID's rest pose: the gripper points straight down in front of the robot.
 HOME_JOINTS = (0.0, -math.pi / 5, 0.0, -4 * math.pi / 5, 0.0, 3 * math.pi / 5, 0.0)
 FINGER_CLOSED = math.pi / 4
+ARM_LIMITS = (
+    (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
+    (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
+)
+"""Lowest and highest position of each joint of the arm, in radians."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,10 @@ class InitialState:
         return np.concatenate([self.joints, self.poses.ravel(), choice])
 
 
+ROBOT, ELSE = -2, -1
+"""In contacts: the robot, and whatever is neither the robot nor a body of the scene."""
+
+
 @dataclass(frozen=True)
 class Situation:
     """What a tracker sees after a control step, in the world's frame.
@@ -77,8 +86,8 @@ class Situation:
         tcp: the midpoint between the pads, (3,).
         gripper_position: from 0 (open) to 1 (closed).
         joints: joint positions of the arm, (7,); None if not told.
-        touching: what touches what: bool (bodies + 2, bodies + 2), the scene's bodies in its order, then everything
-            else, then the robot; None where a simulator does not tell.
+        contacts: what touches what, in any order and as often as the simulator has it, int (contacts, 2): the number of
+            a body in the scene's order, ``ROBOT``, or ``ELSE``; None where a simulator does not tell.
     """
 
     poses: np.ndarray
@@ -86,12 +95,20 @@ class Situation:
     tcp: np.ndarray
     gripper_position: float
     joints: np.ndarray | None = None
-    touching: np.ndarray | None = None
+    contacts: np.ndarray | None = None
 
     @property
     def touched(self) -> bool | None:
         """Return whether the robot touches the first body, which is to be moved; None if that is not known."""
-        return None if self.touching is None else bool(self.touching[-1, 0])
+        return self.touch(ROBOT, 0)
+
+    def touch(self, first: int, second: int) -> bool | None:
+        """Return whether two bodies of ``contacts`` touch; None if that is not known."""
+        if self.contacts is None:
+            return None
+        low, high = min(first, second), max(first, second)
+        left, right = self.contacts.T
+        return bool((np.minimum(left, right) == low)[np.maximum(left, right) == high].any())
 
     @property
     def target_pose(self) -> np.ndarray:
@@ -130,6 +147,19 @@ class Tracker(Protocol):
 
     def measures(self) -> Mapping[str, float]:
         """Return how far the latest situation is from the goal, in millimetres and degrees, by the metrics' names."""
+        ...
+
+    def distances(self, poses: np.ndarray, tcp: np.ndarray) -> np.ndarray:
+        """Return how far what is to be moved is from where it belongs, in metres, (steps,).
+
+        Args:
+            poses: of the scene's bodies in many situations, (steps, bodies, 7).
+            tcp: the midpoints between the pads, (steps, 3).
+        """
+        ...
+
+    def blame(self) -> str | None:
+        """Return a reason of failure that only this task knows, such as ``spilled``; None if there is none."""
         ...
 
 

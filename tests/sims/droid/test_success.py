@@ -10,6 +10,7 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.sims.droid.geometry import rotation, yaw_quat
 from headless_eval.sims.droid.scenes import SCENES
 from headless_eval.sims.droid.success import REST_STEPS
+from headless_eval.sims.droid.tabletop import ROBOT
 
 CONTAINER = np.array([0.5, 0.2, 0.0, *yaw_quat(0.7)])
 
@@ -68,13 +69,6 @@ def test_a_closed_gripper_far_away_has_released(scene):
     assert steps_to_success(_tracker(scene), situation) == REST_STEPS
 
 
-def _touching(scene, touched):
-    """What touches what, with the robot's hand on the target or not."""
-    touching = np.zeros((len(scene.bodies) + 2,) * 2, bool)
-    touching[0, -1] = touching[-1, 0] = touched
-    return touching
-
-
 @each_scene
 @pytest.mark.parametrize(("touched", "step"), [(False, REST_STEPS), (True, None)])
 def test_a_target_that_the_robot_touches_is_not_let_go_of(scene, touched, step):
@@ -83,7 +77,7 @@ def test_a_target_that_the_robot_touches_is_not_let_go_of(scene, touched, step):
         _settled(scene),
         tcp=_settled(scene).target_pose[:3] + np.array([0, 0, 0.03]),
         gripper_position=0.15,
-        touching=_touching(scene, touched),
+        contacts=np.array([(ROBOT, 0) if touched else (ROBOT, 1)]),
     )
     assert steps_to_success(_tracker(scene), held) == step
 

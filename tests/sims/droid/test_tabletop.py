@@ -6,19 +6,28 @@ import numpy as np
 import pytest
 from situations import settled
 
-from headless_eval.sims.droid.tabletop import InitialState
+from headless_eval.sims.droid.tabletop import ELSE, ROBOT, InitialState
 
 POSE = np.array([0.5, 0.2, 0.0, 1, 0, 0, 0])
 
 
-def test_whether_the_target_is_touched_is_known_only_where_contacts_are_told():
+@pytest.mark.parametrize(
+    ("contacts", "touched", "on_goal"),
+    [
+        (None, None, None),
+        ([], False, False),
+        ([(ROBOT, 1), (0, ELSE), (ROBOT, ELSE)], False, False),
+        ([(0, 1)], False, True),
+        ([(1, ELSE), (0, ROBOT), (1, 0)], True, True),
+        ([(ROBOT, 0)], True, False),
+    ],
+)
+def test_what_touches_is_known_only_where_contacts_are_told(contacts, touched, on_goal):
     now = settled(POSE, POSE)
-    assert now.touched is None
-    touching = np.zeros((4, 4), bool)
-    touching[3, 1] = touching[1, 3] = True  # the robot touches the goal
-    assert replace(now, touching=touching).touched is False
-    touching[3, 0] = touching[0, 3] = True
-    assert replace(now, touching=touching).touched is True
+    if contacts is not None:
+        now = replace(now, contacts=np.array(contacts, int).reshape(-1, 2))
+    assert now.touched is touched
+    assert now.touch(0, 1) is now.touch(1, 0) is on_goal
 
 
 @pytest.mark.parametrize(("choice", "more"), [(None, []), (2, [2.0])])

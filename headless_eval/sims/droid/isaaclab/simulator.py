@@ -14,10 +14,11 @@ from isaaclab.sim import SimulationContext
 from isaaclab_newton.physics import NewtonCfg
 
 from headless_eval.contracts.seeding import TrialSeed
-from headless_eval.contracts.simulator import StepResult, Task
+from headless_eval.contracts.simulator import EpisodeOutcome, StepResult, Task
 from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.isaaclab import scene as environment
 from headless_eval.sims.droid.isaaclab.robot_usd import USD
+from headless_eval.sims.droid.outcomes import UNITS, Watch
 from headless_eval.sims.droid.scenes import SCENES
 from headless_eval.sims.droid.tabletop import (
     CONTROL_HZ,
@@ -27,7 +28,6 @@ from headless_eval.sims.droid.tabletop import (
     InitialState,
     Scene,
     Situation,
-    Tracker,
 )
 from headless_eval.sims.droid.tasks import TASKS
 from headless_eval.sims.isaaclab_app import IsaacApp
@@ -52,6 +52,7 @@ class DroidIsaacLab:
     suite = "droid"
     tasks = TASKS
     control_hz = CONTROL_HZ
+    metrics = UNITS
     cameras: tuple[str, ...] = (EXTERIOR_CAMERA.name, WRIST_CAMERA.name)
 
     def __init__(self, app: IsaacApp, config: environment.DroidEnvCfg):
@@ -81,7 +82,7 @@ class DroidIsaacLab:
         self._origins = self._scene.env_origins.cpu().numpy().astype(np.float64)
         self._stepper = self._make_stepper()
         self._light_up()
-        self._episodes: dict[int, tuple[Scene, Tracker]] = {}
+        self._episodes: dict[int, tuple[Scene, Watch]] = {}
         self._initial: dict[int, InitialState] = {}
         self._pictures: dict[tuple[str, ...], list[np.ndarray]] = {}
         self._state: SimpleNamespace | None = None
@@ -95,7 +96,7 @@ class DroidIsaacLab:
         joints, poses = self._start(scene, initial)
         poses[:, :3] += self._origins[slot]
         self._write(slot, joints, poses)
-        self._episodes[slot] = scene, scene.tracker(initial)
+        self._episodes[slot] = scene, Watch(scene.bodies, scene.tracker(initial))
         self._initial[slot] = initial
 
     def initial_state(self, slot: int) -> np.ndarray:
@@ -105,6 +106,10 @@ class DroidIsaacLab:
     def instruction(self, slot: int) -> str:
         """Return the prompt of the slot's episode."""
         return self._episodes[slot][0].instruction_of(self._initial[slot])
+
+    def outcome(self, slot: int) -> EpisodeOutcome:
+        """Return what came of the slot's episode; nothing of contacts, which are not told."""
+        return self._episodes[slot][1].outcome()
 
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's DROID keys."""
@@ -241,14 +246,14 @@ class DroidIsaacLab:
         self._changed()
 
     def _settle(self, now: SimpleNamespace, slot: int) -> StepResult:
-        scene, tracker = self._episodes[slot]
+        scene, watch = self._episodes[slot]
         if not all(
             np.isfinite(part).all() for part in (now.poses[slot], now.velocities[slot], now.joints[slot])
         ):
             return StepResult(
                 False, FloatingPointError("the simulation diverged: a position or velocity is no number")
             )
-        return StepResult(tracker.update(self._situation(now, slot, scene)), over=tracker.over)
+        return StepResult(watch.update(self._situation(now, slot, scene)), over=watch.over)
 
     def _situation(self, now: SimpleNamespace, slot: int, scene: Scene) -> Situation:
         """Return what the tracker sees."""

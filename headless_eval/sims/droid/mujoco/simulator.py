@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from headless_eval.contracts.seeding import TrialSeed
-from headless_eval.contracts.simulator import StepResult, Task
+from headless_eval.contracts.simulator import EpisodeOutcome, StepResult, Task
 from headless_eval.errors import UserError
 from headless_eval.sims import divergence, gl
 from headless_eval.sims.droid.bodies import Body
@@ -17,6 +17,7 @@ from headless_eval.sims.droid.look import PLAIN, Look, lit
 from headless_eval.sims.droid.mujoco.contacts import Contacts
 from headless_eval.sims.droid.mujoco.model import TIMESTEP, build_model, robot_sha256
 from headless_eval.sims.droid.mujoco.steadying import Restlessness, steady_model
+from headless_eval.sims.droid.outcomes import UNITS, Watch
 from headless_eval.sims.droid.perturbation import Staging, stage
 from headless_eval.sims.droid.placement import Placed
 from headless_eval.sims.droid.scenes import SCENES
@@ -148,6 +149,7 @@ class Slot:
         self.initial: InitialState | None = None
         self.tracker: Tracker | None = None
         self._restless = Restlessness()
+        self._watch: Watch | None = None
 
     def reset(self, state: InitialState) -> None:
         """Put the robot and the bodies into their initial state, everything at rest."""
@@ -164,6 +166,7 @@ class Slot:
         self.instruction = scene.instruction_of(state)
         self.tracker = scene.tracker(state)
         self._restless = Restlessness()
+        self._watch = Watch(scene.bodies, self.tracker)
 
     def step(self, action: np.ndarray) -> bool:
         """Hold one action, joint targets (7, radians) and gripper (0 open, 1 closed), for a control step.
@@ -176,7 +179,7 @@ class Slot:
             FloatingPointError: the simulation diverged.
             RuntimeError: no episode was started.
         """
-        if self.tracker is None:
+        if self._watch is None:
             raise RuntimeError("no episode was started")
         action = np.asarray(action)
         if action.shape != (ACTION_DIM,) or not np.isfinite(action).all():
@@ -191,7 +194,17 @@ class Slot:
         divergence.check(data)
         now = self.situation()
         self._restless.update(now)
-        return self.tracker.update(now)
+        return self._watch.update(now)
+
+    def outcome(self) -> EpisodeOutcome:
+        """Return what came of the episode so far.
+
+        Raises:
+            RuntimeError: no episode was started.
+        """
+        if self._watch is None:
+            raise RuntimeError("no episode was started")
+        return self._watch.outcome()
 
     @property
     def over(self) -> bool:
@@ -207,7 +220,7 @@ class Slot:
             tcp=data.site_xpos[indices.tcp_site].copy(),
             gripper_position=self.gripper_position,
             joints=self.joint_position.copy(),
-            touching=indices.contacts.touching(data),
+            contacts=indices.contacts.of(data),
         )
 
     @property
@@ -263,6 +276,7 @@ class DroidMujoco:
     tasks = TASKS
     control_hz = CONTROL_HZ
     libraries = ("mujoco",)
+    metrics = UNITS
 
     def __init__(self, num_slots: int = 1, image_size: int = 224, frame_size: int = 224):
         if num_slots < 1:
@@ -312,6 +326,10 @@ class DroidMujoco:
         """Advance the named slots by one control step, 1/15 s."""
         results = self._pool.map(lambda item: self._step_one(*item), actions.items())
         return dict(zip(actions, results, strict=True))
+
+    def outcome(self, slot: int) -> EpisodeOutcome:
+        """Return what came of the slot's episode."""
+        return self._slots[slot].outcome()
 
     def frame(self, slot: int) -> np.ndarray:
         """Return the exterior and the wrist camera side by side, uint8 (size, 2 * size, 3)."""

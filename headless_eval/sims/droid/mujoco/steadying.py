@@ -37,7 +37,10 @@ class Restlessness:
 
     def update(self, now: Situation) -> None:
         """Take the situation after a control step, with its contacts."""
-        if now.touching is None or not now.touching[0, 1] or now.touched:
+        turning = np.linalg.norm(now.target_velocity[3:]) > RESTLESS_ANGULAR
+        if self._steps == 0 and not turning:
+            return
+        if now.touched or not now.touch(0, 1):
             self._steps = 0
-        elif np.linalg.norm(now.target_velocity[3:]) > RESTLESS_ANGULAR:
+        elif turning:
             self._steps += 1

@@ -101,6 +101,10 @@ class CarryTracker(GradedTracker):
             and self.is_upright(now)
         )
 
+    def blame(self) -> str | None:
+        """Return ``spilled`` if the tray tilted too far."""
+        return "spilled" if self.has_spilled else None
+
     def _measure(self, now: Situation) -> Mapping[str, float]:
         return {**super()._measure(now), "largest_tilt_deg": self._largest}
 

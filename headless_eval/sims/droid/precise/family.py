@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from headless_eval.contracts.simulator import Difficulty
-from headless_eval.sims.droid.bodies import Body, Rgb, Shape, box_volume
+from headless_eval.sims.droid.bodies import Body, Rgb, Shape, Vec3, box_volume
 from headless_eval.sims.droid.geometry import product, rotation
 from headless_eval.sims.droid.placement import FRONT_LEFT, FRONT_RIGHT, Region, draw_apart, draw_joints
 from headless_eval.sims.droid.success import SuccessTracker
@@ -96,10 +96,18 @@ class GradedTracker(SuccessTracker):
     Args:
         target: the body to be moved.
         symmetry: number of yaws per full turn that look the same; 0 if every yaw does.
+        point: the point of the target that belongs at the goal's, in the target's frame.
+        goal_point: where it belongs, in the goal's frame.
     """
 
-    def __init__(self, target: Body, symmetry: int = 0):
-        super().__init__(target)
+    def __init__(
+        self,
+        target: Body,
+        symmetry: int = 0,
+        point: Vec3 = (0.0, 0.0, 0.0),
+        goal_point: Vec3 = (0.0, 0.0, 0.0),
+    ):
+        super().__init__(target, point, goal_point)
         self._symmetry = symmetry
 
     def _measure(self, now: Situation) -> Mapping[str, float]:
@@ -126,10 +134,24 @@ class GradedTracker(SuccessTracker):
 
 
 class CubeTracker(GradedTracker):
-    """The same for the cube, of which every face can be the upper one."""
+    """The same for the cube, of which every face can be the upper one.
 
-    def __init__(self, target: Body):
-        super().__init__(target, symmetry=4)
+    Args:
+        target: the cube.
+        height: where it belongs above the goal's lower end, in metres.
+    """
+
+    def __init__(self, target: Body, height: float = 0.0):
+        middle = CUBE / 2
+        super().__init__(target, 4, (0.0, 0.0, middle), (0.0, 0.0, height + middle))
+
+    def is_there(self, now: Situation) -> bool:
+        """Return whether the cube stands where it belongs."""
+        return self._stands(with_face_up(now))
+
+    @abstractmethod
+    def _stands(self, now: Situation) -> bool:
+        """Return whether the cube, its z axis up, stands where it belongs."""
 
     def update(self, now: Situation) -> bool:
         """Take the situation after a control step; return whether the task is solved."""

@@ -48,7 +48,7 @@ class PlaceTracker(CubeTracker):
         super().__init__(target)
         self._tolerance = tolerance
 
-    def is_there(self, now: Situation) -> bool:
+    def _stands(self, now: Situation) -> bool:
         """Return whether the cube stands on the mark."""
         return (
             self.off(now) <= self._tolerance

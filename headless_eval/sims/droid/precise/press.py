@@ -116,15 +116,26 @@ class PressTracker:
         """Return how far the tips are from the middle of the named button's top, in millimetres."""
         if self._now is None:
             return {}
-        return {"final_error_mm": 1000 * float(np.linalg.norm(self._off(self._now)[self._choice]))}
+        return {"final_error_mm": 1000 * float(self.distances(self._now.poses[None], self._now.tcp[None])[0])}
 
-    def _off(self, now: Situation) -> np.ndarray:
-        """Return where the tips are from each button's top, (buttons, 3)."""
-        tips = now.tcp - np.array([0.0, 0.0, PAD_REACH])
-        return tips - (now.poses[:, :3] + np.array([0.0, 0.0, TOP]))
+    def distances(self, poses: np.ndarray, tcp: np.ndarray) -> np.ndarray:
+        """Return how far the tips are from the middle of the named button's top, in metres, (steps,)."""
+        distances: np.ndarray = np.linalg.norm(_off(poses[:, self._choice], tcp), axis=1)
+        return distances
+
+    def blame(self) -> str | None:
+        """Return ``wrong_object`` if another button was pressed."""
+        return "wrong_object" if self.over else None
 
     def _is_pressed(self, now: Situation) -> np.ndarray:
-        off = self._off(now)
+        off = _off(now.poses, now.tcp)
         near = (np.hypot(off[:, 0], off[:, 1]) <= self._radius) & (off[:, 2] <= NEAR)
         pressed: np.ndarray = near & (now.gripper_position >= CLOSED)
         return pressed
+
+
+def _off(poses: np.ndarray, tcp: np.ndarray) -> np.ndarray:
+    """Return where the tips are from the tops of buttons with these poses (N, 7), (N, 3)."""
+    tips = tcp - np.array([0.0, 0.0, PAD_REACH])
+    off: np.ndarray = tips - (poses[:, :3] + np.array([0.0, 0.0, TOP]))
+    return off

@@ -30,13 +30,13 @@ class StackScene(GoalScene):
 
     def tracker(self, initial: InitialState) -> "StackTracker":
         """Return what follows an episode."""
-        return StackTracker(self.target)
+        return StackTracker(self.target, BASE_HEIGHT)
 
 
 class StackTracker(CubeTracker):
     """The cube stands upright on the base's top."""
 
-    def is_there(self, now: Situation) -> bool:
+    def _stands(self, now: Situation) -> bool:
         """Return whether the cube stands on the base."""
         return (
             abs(self.height(now) - BASE_HEIGHT) <= HEIGHT_TOLERANCE

@@ -48,12 +48,37 @@ def test_the_expert_succeeds_within_the_step_limit(simulator, task):
         expert = Expert(simulator._slots[0], np.random.default_rng(episode))
         results = (simulator.step({0: expert.action()})[0] for _ in range(200))
         assert any(result.success for result in results)
+        outcome = simulator.outcome(0)
+        assert (outcome.reason, outcome.phase) == (None, "place")
+        assert outcome.metrics["grasp_attempts"] == 1
+        assert outcome.metrics["drops"] == outcome.metrics["collisions"] == 0
+        assert outcome.metrics["joint_limit_gap_rad"] > 0.1
+        assert set(outcome.metrics) <= set(simulator.metrics)
 
 
 def test_holding_still_is_no_success(simulator):
     simulator.reset(0, TASKS[0], TrialSeed(7, 1, 0))
     action = _hold(simulator, 0)
     assert not any(simulator.step({0: action})[0].success for _ in range(60))
+    outcome = simulator.outcome(0)
+    assert (outcome.reason, outcome.phase) == ("never_reached", "approach")
+
+
+def test_a_hand_that_goes_down_to_the_table_collides_with_it(simulator):
+    simulator.reset(0, TASKS[0], TrialSeed(7, 1, 0))
+    down = _hold(simulator, 0) + np.float32([0, 1.2, 0, 0, 0, 0, 0, 0])
+    assert not any(simulator.step({0: down})[0].success for _ in range(40))
+    assert simulator.outcome(0).metrics["collisions"] >= 1
+
+
+def test_an_outcome_is_that_of_the_slots_present_episode(simulator):
+    simulator.reset(0, TASKS[0], TrialSeed(7, 1, 0))
+    assert simulator.outcome(0).metrics == {}
+    simulator.step({0: _hold(simulator, 0)})
+    first = simulator.outcome(0)
+    simulator.reset(0, TASKS[0], TrialSeed(7, 1, 1))
+    simulator.step({0: _hold(simulator, 0)})
+    assert simulator.outcome(0).metrics["final_error_mm"] != first.metrics["final_error_mm"]
 
 
 def test_a_slots_episode_does_not_depend_on_the_others(simulator):

@@ -10,6 +10,7 @@ from headless_eval.sims.droid.mujoco import steadying
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.mujoco.steadying import RESTLESS_STEPS, Restlessness
 from headless_eval.sims.droid.scenes import SCENES
+from headless_eval.sims.droid.tabletop import ELSE, ROBOT
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +53,10 @@ def test_a_cube_that_settles_by_itself_is_left_alone(slot, monkeypatch):
     np.testing.assert_array_equal(_drop(slot, 1)[0], speeds)
 
 
-def _restless(touching=((0, 1),)):
-    pairs = np.zeros((4, 4), bool)
-    for first, second in touching:
-        pairs[first, second] = pairs[second, first] = True
+def _restless(contacts=((1, 0), (0, ELSE))):
     pose = np.array([0.5, 0.2, 0.0, 1, 0, 0, 0])
-    return replace(moving(settled(pose, pose), [0, 0, 0, 0, 0.2, 0]), touching=pairs)
+    turning = moving(settled(pose, pose), [0, 0, 0, 0, 0.2, 0])
+    return replace(turning, contacts=np.array(contacts, int).reshape(-1, 2))
 
 
 def _after(*situations):
@@ -76,9 +75,9 @@ def test_a_second_of_turning_on_the_goal_is_too_long():
 @pytest.mark.parametrize(
     "other",
     [
-        _restless(touching=()),  # it lies elsewhere
-        _restless(touching=((0, 1), (0, 3))),  # the robot touches it
-        replace(_restless(), touching=None),  # not told
+        _restless([]),  # it lies elsewhere
+        _restless([(0, 1), (0, ROBOT)]),  # the robot touches it
+        replace(_restless(), contacts=None),  # not told
     ],
     ids=["apart", "touched", "unknown"],
 )
