@@ -10,6 +10,7 @@ from headless_eval.report.divergence import BINS, Along, Diverged, Divergence, m
 from headless_eval.report.page.drawings import AXIS, swatch
 from headless_eval.report.page.markup import Markup, join, percent, tag
 from headless_eval.report.page.table import scrolling, table
+from headless_eval.shared.text import plural
 
 COLOURS = 8
 """Variants that the plot shows: each has a colour of its own."""
@@ -74,9 +75,10 @@ def along_chart(found: Divergence) -> Markup:
         *(tag("li", swatch(f"c{index}"), one.configuration) for index, one in enumerate(shown)),
         class_="legend",
     )
-    left_out = len(found.variants) - len(shown)
+    drawn = {one.configuration for one in shown}
+    left_out = [one.configuration for one in found.variants if one.configuration not in drawn]
     caption = "Lines: median over replans; bands: their quartiles; log scale."
-    caption += f" {left_out} more are in the tables." if left_out else ""
+    caption += f" In the tables alone: {', '.join(left_out)}." if left_out else ""
     episodes = max((one.episodes for one in shown), default=0)
     counts = f"{episodes} episodes of {found.baseline}" + (
         f", {found.dimensions.unit}" if _unit(found) else ""
@@ -248,7 +250,7 @@ def _strips(found: Divergence) -> Markup:
     more = len(episodes) - len(chosen)
     note = f"A box per replan, from {significant(10.0**scale.low)} (light) to {significant(10.0**scale.high)} (dark)"
     note += f"{_unit(found)}, on a log scale."
-    note += f" {more} more episodes are in divergence.csv." if more else ""
+    note += f" {plural(more, 'further episode')} in divergence.csv." if more else ""
     return join(
         tag("h3", "Episode by episode"),
         tag("div", *drawn, class_="charts"),

@@ -120,8 +120,8 @@ def test_only_so_many_strips_and_colours_are_drawn_and_the_rest_is_counted() -> 
     section = tree(made(sizes, episodes=5))
     assert len(section.findall(".//div[@class='strips']")) == STRIPS
     text = " ".join("".join(section.itertext()).split())
-    assert "3 more are in the tables." in text
-    assert "4 more episodes are in divergence.csv." in text
+    assert "In the tables alone: variant_8, variant_9, variant_10." in text
+    assert "4 further episodes in divergence.csv." in text
 
 
 def test_a_variant_without_a_number_is_shown_as_such() -> None:
