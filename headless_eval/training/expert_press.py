@@ -16,8 +16,8 @@ _OFF = 0.15  # of the button's radius: how far the tips may be from its middle o
 class PressExpert:
     """The expert of one slot's episode; ``action()`` returns its action in the slot's present state.
 
-    As ``Expert``'s, an action depends only on the present state and the phase. The press is held until the episode ends: a
-    policy that does not remember could not tell when to go up.
+    As ``Expert``'s, an action depends only on the present state and the phase. The press is held until the episode
+    ends: a policy that does not remember could not tell when to go up.
 
     Raises:
         ValueError: the slot has no episode yet.
