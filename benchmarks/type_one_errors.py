@@ -17,6 +17,8 @@ import numpy as np
 
 from headless_eval.report.change_power import change_power
 from headless_eval.report.paired import intervals, signed_rank
+from headless_eval.report.psychometric import interval_of_shift
+from headless_eval.results.psychometric import Grid, Scale
 
 Pairs = tuple[np.ndarray, np.ndarray]
 SEED = 20261125
@@ -145,11 +147,47 @@ def skewed(runs: int) -> Iterator[Rate]:
         )
 
 
+def thresholds(runs: int) -> Iterator[Rate]:
+    """How often the intervals of a threshold, and of a difference of thresholds, do not hold the truth.
+
+    Tasks of five levels from 0.5 to 8 mm; half of the episodes are as hard for one variant as for the other.
+    """
+    levels = (0.5, 1.0, 2.0, 4.0, 8.0)
+    grid = Grid(Scale("insert", "mm", "less", 0.0, levels, (1, 2, 3, 4, 5)))
+    for episodes in (8, 15, 40):
+        for one, other in ((1.0, 1.0), (1.0, 2.4), (1.5, 3.5)):
+            generator = np.random.default_rng([SEED, episodes, int(10 * other)])
+            luck = generator.random((runs, len(levels), episodes))
+            own = np.where(generator.random(luck.shape) < 0.5, luck, generator.random(luck.shape))
+            trials = np.full((runs, len(levels)), float(episodes))
+            shares = []
+            for threshold, lucks in ((one, luck), (other, own)):
+                success = grid.curve(np.log(threshold), 1.0, 0.02, grid.eases)
+                wins = (lucks < success[:, None]).sum(axis=2).astype(float)
+                parts = [
+                    grid.marginal(grid.posterior(wins[start : start + 50], trials[start : start + 50]))
+                    for start in range(0, runs, 50)
+                ]
+                shares.append(np.concatenate(parts))
+            low, high = grid.quantiles(shares[1], (0.025, 0.975)).T
+            missed = float(np.mean((low > np.log(other)) | (high < np.log(other))))
+            yield Rate("threshold not in its interval", f"{other:g} mm", episodes, missed, runs, 0.05)
+            ends = np.array([interval_of_shift(grid, *pair) for pair in zip(*shares, strict=True)])
+            missed = float(np.mean((ends[:, 0] > other - one) | (ends[:, 1] < other - one)))
+            yield Rate(
+                "difference not in its interval", f"{one:g} and {other:g} mm", episodes, missed, runs, 0.05
+            )
+            shown = float(np.mean((ends[:, 0] > 0) | (ends[:, 1] < 0)))
+            nominal = 0.05 if one == other else None
+            yield Rate("thresholds differ", f"{one:g} and {other:g} mm", episodes, shown, runs, nominal)
+
+
 PARTS: dict[str, Callable[[int], Iterator[Rate]]] = {
     "no difference": no_difference,
     "at the margin": at_the_margin,
     "power": power,
     "skewed": skewed,
+    "thresholds, episodes a level": thresholds,
 }
 
 
@@ -161,18 +199,18 @@ def main(arguments: list[str] | None = None) -> int:
     settings = parser.parse_args(arguments)
     bad = False
     for part in settings.only:
-        print(
-            f"\n### {part}\n\n| claim | data | pairs | rate | nominal | by the formula |\n|---|---|---:|---:|---:|---:|"
-        )
+        print(f"\n### {part}\n\n| claim | data | nominal | rate, by pairs |\n|---|---|---:|---|")
+        rows: dict[tuple[str, str, str], list[str]] = {}
         for one in PARTS[part](settings.runs):
             nominal = "" if one.nominal is None else f"{one.nominal:g}"
-            expected = "" if one.expected is None else f"{one.expected:.3f}"
+            expected = "" if one.expected is None else f" (formula {one.expected:.3f})"
             mark = " **too high**" if one.excessive else ""
-            print(
-                f"| {one.test} | {one.data} | {one.pairs} | {one.found:.4f}{mark} | {nominal} | {expected} |"
-            )
-            sys.stdout.flush()
+            cell = f"{one.pairs}: {one.found:.4f}{expected}{mark}"
+            rows.setdefault((one.test, one.data, nominal), []).append(cell)
+            print(f"{part}, {one.test}, {one.data}, {cell}", file=sys.stderr, flush=True)
             bad = bad or one.excessive
+        for row, cells in rows.items():
+            print(f"| {' | '.join(row)} | {', '.join(cells)} |", flush=True)
     return int(bad)
 
 

@@ -33,6 +33,9 @@ class ReportConfig(Settings):
     detect: Annotated[float | None, flag("DROP")] = None
     """Also print how many episodes would show this drop (0.05: 5 points)."""
 
+    threshold: Annotated[float, flag("RATE")] = 0.5
+    """Success rate that thresholds of graded tasks are of."""
+
     track: Annotated[tuple[str, ...], flag("TRACKER ...", "none")] = ()
     """Send rates, page and videos to wandb, mlflow, trackio or tensorboard."""
 
@@ -42,6 +45,8 @@ class ReportConfig(Settings):
             raise UserError(
                 f"--detect is {self.detect:g}; it must be above 0 and at most 1 (0.05 for 5 points)"
             )
+        if not 0 < self.threshold < 0.9:
+            raise UserError(f"--threshold is {self.threshold:g}; it must be above 0 and below 0.9")
 
 
 @dataclass(frozen=True, kw_only=True)

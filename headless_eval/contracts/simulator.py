@@ -22,12 +22,14 @@ class Difficulty:
         value: the number, such as 2.0 for a clearance of 2 mm.
         unit: its unit, such as ``mm`` or ``degrees``.
         harder: whether ``less`` or ``more`` of it is harder.
+        chance: success of a policy that guesses, such as 0.25 where one of four has to be chosen.
     """
 
     family: str
     value: float
     unit: str
     harder: Literal["less", "more"]
+    chance: float = 0.0
 
 
 @dataclass(frozen=True)

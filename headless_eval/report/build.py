@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from headless_eval.errors import UserError
+from headless_eval.report.curve_plots import write_curves_plot
 from headless_eval.report.divergence import divergence_of, write_divergence_csv
 from headless_eval.report.exports import write_csv, write_outcomes_csv, write_rates_json, write_suite_json
 from headless_eval.report.outcomes import compare_outcomes
 from headless_eval.report.page import write_page
 from headless_eval.report.page.divergence import along_chart
 from headless_eval.report.plots import write_figure, write_plots
+from headless_eval.report.psychometric import THRESHOLD, curves_of, write_curves_csv
 from headless_eval.report.robustness import Robustness, robustness
 from headless_eval.report.robustness_tables import write_perturbations, write_robustness
 from headless_eval.report.summary import Summary, summarize
@@ -22,7 +24,7 @@ def summarize_run(run: Readable) -> Summary:
     return _summarize(run, run.records())
 
 
-def _summarize(run: Readable, records: Sequence[EpisodeRecord]) -> Summary:
+def _summarize(run: Readable, records: Sequence[EpisodeRecord], performance: float = THRESHOLD) -> Summary:
     summary = summarize(run.manifest["suite"], records, run.baseline)
     stopping = run.stopping()
     return replace(
@@ -30,6 +32,7 @@ def _summarize(run: Readable, records: Sequence[EpisodeRecord]) -> Summary:
         origin=run.notes,
         stops=stopping.stops if stopping else {},
         outcomes=compare_outcomes(records, run.manifest, run.baseline),
+        curves=curves_of(records, run.manifest, run.baseline, performance),
     )
 
 
@@ -39,12 +42,13 @@ def sweep_of(run: Readable) -> Robustness | None:
     return robustness(run.manifest, run.records(), run.baseline) if swept else None
 
 
-def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
+def build(run: Readable | str | Path, output: Path | None = None, performance: float = THRESHOLD) -> Summary:
     """Rebuild CSV, JSON, plots and page from manifest and journal; the same journal gives the same files.
 
     Args:
         run: a run, its folder, or a file of another evaluator; the run may still be in progress.
         output: the folder to write to, for a file of another evaluator and for nothing else.
+        performance: the success rate that thresholds of graded tasks are of.
 
     Returns:
         The summary of the episodes so far.
@@ -57,7 +61,7 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
         run = open_run(run)
     folder = _output(run, output)
     records = run.records()
-    summary = _summarize(run, records)
+    summary = _summarize(run, records, performance)
     divergence = divergence_of(run, records, summary)
     if divergence:
         summary = replace(summary, divergence=divergence.sentence)
@@ -69,6 +73,9 @@ def build(run: Readable | str | Path, output: Path | None = None) -> Summary:
         write_perturbations(folder / "perturbations.csv", run.manifest, records)
         write_rates_json(folder / "results.json", summary)
         write_outcomes_csv(folder / "outcomes.csv", summary)
+        if summary.curves:
+            write_curves_csv(folder / "psychometric.csv", summary.curves)
+            write_curves_plot(folder / "psychometric.png", summary.curves)
         write_plots(folder, summary)
         if divergence:
             write_divergence_csv(folder / "divergence.csv", divergence)

@@ -4,6 +4,7 @@ from headless_eval.config.results import ReportConfig
 from headless_eval.errors import UserError
 from headless_eval.report.build import build, sweep_of
 from headless_eval.report.outcome_tables import outcome_table
+from headless_eval.report.psychometric import curve_lines
 from headless_eval.report.robustness_tables import robustness_listing
 from headless_eval.report.tables import detection_text, rich_table
 from headless_eval.report.trackers import find_trackers
@@ -26,10 +27,12 @@ def report(settings: ReportConfig) -> int:
     run = open_runs(settings.runs, assume_paired=settings.assume_paired)
     if settings.track and not isinstance(run, RunDirectory):
         raise UserError("--track sends the folder of a run; other evaluators' files have none")
-    summary, console = build(run, settings.output), new_console()
+    summary, console = build(run, settings.output, settings.threshold), new_console()
     console.print(rich_table(summary))
     if (outcomes := outcome_table(summary)) is not None:
         console.print(outcomes)
+    for line in curve_lines(summary.curves, summary.baseline):
+        console.print(line, highlight=False, soft_wrap=True)
     if (sweep := sweep_of(run)) is not None:
         console.print(robustness_listing(sweep))
     if settings.detect is not None:

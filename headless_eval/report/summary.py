@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from headless_eval.contracts.variant import DEFAULT_BASELINE, UNQUANTIZED
 from headless_eval.report.comparison import Comparison, compare_episodes
 from headless_eval.report.outcomes import OutcomeChange
+from headless_eval.report.psychometric import Curve
 from headless_eval.report.statistics import Interval, holm, wilson_interval
 from headless_eval.results.pairing import pair
 from headless_eval.results.record import ERROR, EpisodeRecord
@@ -65,6 +66,7 @@ class Summary:
         origin: what has to be known of results that another evaluator wrote; sentences without their full stops.
         outcomes: the outcomes finer than success of each variant, compared with the baseline's.
         divergence: what came of asking variants on the baseline's own path, in a sentence; empty if none was asked.
+        curves: success against difficulty, of graded tasks.
     """
 
     suite: str
@@ -77,6 +79,7 @@ class Summary:
     origin: tuple[str, ...] = ()
     outcomes: tuple[OutcomeChange, ...] = ()
     divergence: str = ""
+    curves: tuple[Curve, ...] = ()
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a variant and a task's key, or of all tasks.

@@ -27,6 +27,7 @@ from headless_eval.quant.precision import Precision
 from headless_eval.report import build
 from headless_eval.report.build import sweep_of
 from headless_eval.report.outcome_tables import outcome_table
+from headless_eval.report.psychometric import curve_lines
 from headless_eval.report.robustness_tables import robustness_listing
 from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
@@ -223,6 +224,8 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
     console.print(rich_table(summary))
     if (outcomes := outcome_table(summary)) is not None:
         console.print(outcomes)
+    for line in curve_lines(summary.curves, summary.baseline):
+        console.print(line, highlight=False, soft_wrap=True)
     if (sweep := sweep_of(directory)) is not None:
         console.print(robustness_listing(sweep))
     if spent is None:

@@ -35,9 +35,10 @@ def test_says_what_a_task_is_perturbed_by() -> None:
 
 
 def test_says_how_hard_a_graded_task_is() -> None:
-    graded = dataclasses.replace(TASKS[0], difficulty=Difficulty("insert", 2.0, "mm", "less"))
+    graded = dataclasses.replace(TASKS[0], difficulty=Difficulty("press", 20.0, "mm", "less", 0.25))
     (kept,) = json.loads(json.dumps(manifest(tasks=[graded])))["tasks"]
-    assert kept["difficulty"] == {"family": "insert", "value": 2.0, "unit": "mm", "harder": "less"}
+    stated = {"family": "press", "value": 20.0, "unit": "mm", "harder": "less", "chance": 0.25}
+    assert kept["difficulty"] == stated
 
 
 def test_the_sources_hash_changes_with_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from headless_eval.report.divergence import FILES as DIVERGENCE_FILES
 from headless_eval.report.divergence import Divergence
 from headless_eval.report.page import sections
+from headless_eval.report.page.curves import curves_section
 from headless_eval.report.page.divergence import divergence_section
 from headless_eval.report.page.episodes import embed
 from headless_eval.report.page.heat import heat_map
@@ -60,6 +61,7 @@ def write_page(
                 heat=heat_map(summary) if summary.rows else "",
                 forest=sections.forest(summary),
                 outcomes=outcomes(summary),
+                curves=curves_section(summary.curves, summary.baseline) or "",
                 robustness=robustness_section(robustness(manifest, records, summary.baseline)),
                 divergence=divergence_section(divergence),
                 timing=sections.timing(manifest, records),

@@ -42,6 +42,7 @@ class GradedScene(Scene):
     default: ClassVar[float]
     unit: ClassVar[str] = "mm"
     harder: ClassVar[Literal["less", "more"]] = "less"
+    chance: ClassVar[float] = 0.0
 
     @property
     def key(self) -> str:
@@ -51,7 +52,7 @@ class GradedScene(Scene):
     @property
     def difficulty(self) -> Difficulty:
         """Return the level with its unit."""
-        return Difficulty(self.family, self.level, self.unit, self.harder)
+        return Difficulty(self.family, self.level, self.unit, self.harder, self.chance)
 
 
 @dataclass(frozen=True)
