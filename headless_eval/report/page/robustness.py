@@ -5,10 +5,10 @@ from headless_eval.report.page.markup import Markup, join, tag
 from headless_eval.report.page.table import scrolling
 from headless_eval.report.robustness import PLAIN, Cell, Condition, Robustness
 from headless_eval.report.tables import format_points, p_text
-from headless_eval.sims.perturbation import AXES, axis_of
+from headless_eval.sims.perturbation import AXES
 
 _SIGNS = {"worse": "▼", "better": "▲", "undecided": "○", "nothing": "–"}
-_NARROW = 5  # columns whose heads are horizontal on a phone
+_NARROW = 7  # columns whose heads are horizontal on a phone
 
 
 def robustness_section(found: Robustness | None) -> Markup:
@@ -34,7 +34,7 @@ def robustness_section(found: Robustness | None) -> Markup:
         "section",
         tag("h2", "Robustness: precision by perturbation", id="robustness"),
         tag("ul", *verdicts, class_="verdicts") if verdicts else None,
-        tag("div", *(_axis(found, axis, ones) for axis, ones in found.axes.items()), class_="axes"),
+        tag("div", *(_axis(found, axis, ones) for axis, ones in found.axes.items()), class_="charts axes"),
         tag("p", note, class_="note"),
         aria_labelledby="robustness",
     )
@@ -59,10 +59,12 @@ def _axis(found: Robustness, axis: str, conditions: list[Condition]) -> Markup:
     said = [
         f"{name} {format_points(test.excess)} points, {p_text(test.p_holm)}" for name, test in tests.items()
     ]
+    base, _, quantity = axis.partition(".")
+    meaning = AXES[base].quantity(quantity).meaning if quantity else AXES[base].summary
     kind = "few" if len(columns) <= _NARROW else "some"
     return tag(
         "figure",
-        tag("h3", axis, tag("small", AXES[axis_of(axis)].summary)),
+        tag("h3", axis, tag("small", meaning)),
         scrolling(heat_table(heads, rows, f"heat {kind} stacked"), f"Success along {axis}"),
         tag("figcaption", f"Beyond what it costs {found.baseline}: {'; '.join(said)}.") if said else None,
     )
