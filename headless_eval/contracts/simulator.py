@@ -53,9 +53,14 @@ class Task:
     perturbation: tuple[tuple[str, float], ...] = ()
     seeded_as: int | None = None
 
+    @property
+    def plain_id(self) -> int:
+        """Return the id of the task that this one is a perturbed version of; its own if it is not perturbed."""
+        return self.id if self.seeded_as is None else self.seeded_as
+
     def trial_seed(self, seed: int, episode: int) -> TrialSeed:
         """Return the seed of an episode of this task, in a run with a seed."""
-        return TrialSeed(seed, self.id if self.seeded_as is None else self.seeded_as, episode)
+        return TrialSeed(seed, self.plain_id, episode)
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def parse(texts: Iterable[str], axes: Sequence[str]) -> Perturbation:
     Args:
         texts: of ``--perturb``: ``light=2``, ``all=1``, ``camera.wrist=1`` (a size), ``light=x0.6`` for
             ``light.dim=0.6``.
-        axes: the names that the suite's simulator knows.
+        axes: the names of the axes that the suite's simulator knows, and of quantities of others that it knows.
 
     Raises:
         UserError: a text is no axis with a level or a size, or names an axis that is unknown or was named before.
@@ -240,7 +240,7 @@ def parse_sweep(texts: Iterable[str], axes: Sequence[str]) -> list[Perturbation]
 
     Args:
         texts: of ``--sweep``: ``light`` (every level), ``light=1,3``, ``all=2``, ``light.dim=0.8,0.6``.
-        axes: the names that the suite's simulator knows.
+        axes: the names of the axes that the suite's simulator knows, and of quantities of others that it knows.
 
     Raises:
         UserError: as of ``parse``.
@@ -256,13 +256,15 @@ def parse_sweep(texts: Iterable[str], axes: Sequence[str]) -> list[Perturbation]
 
 def _settings(name: str, value: str, known: Sequence[str]) -> list[tuple[str, float]]:
     """Return the settings of ``name=value``; several for ``all``."""
+    if name == "light" and value.startswith("x"):
+        return _settings("light.dim", value[1:], known)
     axis, dot, quantity = name.partition(".")
-    if axis in AXES and axis not in known:
-        raise UserError(f"the axis {axis} is not for this simulator, which has {', '.join(known) or 'none'}")
-    if axis not in (ALL, *known) or (axis == ALL and dot):
+    if axis not in (ALL, *AXES) or (axis == ALL and dot):
         raise unknown("axis", axis, [*known, ALL])
-    if axis == "light" and not dot and value.startswith("x"):
-        dot, quantity, value = ".", "dim", value[1:]
+    if dot:
+        AXES[axis].quantity(quantity)
+    if axis != ALL and not {axis, name} & set(known):
+        raise UserError(f"{name} is not for this simulator, which has {', '.join(known) or 'none'}")
     if dot:
         return [(f"{axis}.{quantity}", _size(AXES[axis].quantity(quantity), f"{name}={value}", value))]
     if not re.fullmatch(r"\d", value) or int(value) > LEVELS:
@@ -271,7 +273,7 @@ def _settings(name: str, value: str, known: Sequence[str]) -> list[tuple[str, fl
             f"{name}={value}: give a level from 0 to {LEVELS}, or a size such as "
             f"{axis if axis != ALL else 'light'}.{one.name}={one.levels[0]:g}"
         )
-    return [(one, int(value)) for one in (known if axis == ALL else [axis])]
+    return [(one, int(value)) for one in (known if axis == ALL else [axis]) if one in AXES]
 
 
 def _size(quantity: Quantity, text: str, value: str) -> float:
@@ -323,6 +325,6 @@ def perturbed(task: Task, perturbation: Perturbation) -> Task:
         return task
     key = f"{task.key}@{name_of(perturbation)}"
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % 2**30 + 2**30
-    plain = task.id if task.seeded_as is None else task.seeded_as
+    plain = task.plain_id
     name = f"{task.name} ({name_of(perturbation)})"
     return replace(task, id=number, key=key, name=name, perturbation=perturbation, seeded_as=plain)

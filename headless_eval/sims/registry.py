@@ -13,7 +13,7 @@ from headless_eval.errors import UserError
 from headless_eval.shared import places
 from headless_eval.shared.flags import Settings, declared, flag
 from headless_eval.shared.suggest import unknown
-from headless_eval.sims.perturbation import AROUND, AXES, Paraphrases
+from headless_eval.sims.perturbation import AROUND, AXES, Paraphrases, axis_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,8 @@ class Suite:
             ``num_slots``, ``tasks`` and the further options of ``make``.
         robot: the name of the robot whose observations and actions the suite uses.
         settings: the class of the settings of the suite's simulators.
-        perturbations: the axes of ``sims.perturbation`` that its simulators apply themselves, by simulator.
+        perturbations: the axes of ``sims.perturbation`` that its simulators apply themselves, by simulator; of axes
+            that one applies in part, the quantities, such as ``light.dim``.
         paraphrases: five lists of other words, from level 1 to 5, by instruction; or their place in the code. Without
             them there is no axis ``language``.
 
@@ -76,14 +77,14 @@ class Suite:
         return found
 
     def axes(self, settings: SimulatorSettings) -> tuple[str, ...]:
-        """Return the axes along which a simulator of the suite can be perturbed, in the order of ``AXES``.
+        """Return the axes, or quantities of axes, that a simulator of the suite can be perturbed by, in their order.
 
         Raises:
             UserError: as of ``check``.
         """
         own = self.perturbations.get(self.check(settings), ())
         around = [axis for axis in AROUND if axis != "language" or self.paraphrases]
-        return tuple(axis for axis in AXES if axis in own or axis in around)
+        return tuple(name for axis in AXES for name in (*own, *around) if axis_of(name) == axis)
 
     def check(self, settings: SimulatorSettings) -> str:
         """Check the settings; return the name of the simulator that they choose.

@@ -7,7 +7,9 @@ from paths import ROOT
 
 from headless_eval.contracts.simulator import Task
 from headless_eval.errors import UserError
+from headless_eval.sims.droid.suites import DroidSettings
 from headless_eval.sims.perturbation import ALL, AXES, LEVELS, name_of, parse, parse_sweep, perturbed
+from headless_eval.sims.registry import find_suite
 
 TASK = Task(3, "scene_3", "Scene 3", "put banana in the bin", 450)
 KNOWN = list(AXES)
@@ -96,3 +98,13 @@ def test_a_perturbed_task_has_its_own_number_and_the_plain_tasks_seeds():
 def test_the_table_of_levels_in_the_documentation_is_the_codes():
     table = runpy.run_path(str(ROOT / "docs" / "perturbation_levels.py"))["table"]()
     assert table in (ROOT / "docs" / "perturbations.md").read_text("utf-8")
+
+
+def test_a_simulator_may_know_a_quantity_and_not_its_axis():
+    known = find_suite("droid").axes(DroidSettings(sim="isaaclab"))
+    assert "light" not in known
+    assert parse(["light=x0.6", "noise=1"], known) == (("light.dim", 0.6), ("noise", 1))
+    assert dict(parse(["all=2"], known)) == {"pose": 2, "language": 2, "noise": 2}
+    for text in ("light=1", "light.turn=3", "camera=1"):
+        with pytest.raises(UserError, match=r"not for this simulator, which has light\.brightness"):
+            parse([text], known)

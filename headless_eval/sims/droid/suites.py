@@ -10,6 +10,8 @@ from headless_eval.sims.perturbation import WORLD
 from headless_eval.sims.registry import SUITES, Suite
 
 _ISAACLAB = "isaaclab"
+# Environments share lamps, colours and bodies, and cameras are fixed when they are made.
+_IN_ISAACLAB = ("light.brightness", "light.colour", "light.dim", "pose")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ SUITES.add(
             _ISAACLAB: "headless_eval.sims.droid.backends:isaaclab",
         },
         settings=DroidSettings,
-        perturbations={"mujoco": WORLD},
+        perturbations={"mujoco": WORLD, _ISAACLAB: _IN_ISAACLAB},
         paraphrases="headless_eval.sims.droid.paraphrases:PARAPHRASES",
     ),
 )

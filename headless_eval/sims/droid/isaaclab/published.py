@@ -5,7 +5,7 @@ What counts as inside is the container's bounding box, as the file has it, less 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +27,11 @@ from headless_eval.errors import UserError
 from headless_eval.sims.droid.bodies import Body, Cuboid
 from headless_eval.sims.droid.isaaclab import scene as environment
 from headless_eval.sims.droid.isaaclab.simulator import DroidIsaacLab, numpy_of
+from headless_eval.sims.droid.perturbation import Staging
 from headless_eval.sims.droid.scenes import SCENES, ContainerScene
 from headless_eval.sims.droid.tabletop import HOME_JOINTS, InitialState, Scene, Situation
 from headless_eval.sims.isaaclab_app import IsaacApp
+from headless_eval.sims.perturbation import axis_of
 
 ROBOT_FILE = "franka_robotiq_2f_85_flattened.usd"
 BODIES = {
@@ -268,11 +270,17 @@ class PublishedDroid(DroidIsaacLab):
         self._fingers = [names.index(name) for name in _FINGERS]
 
     def _scene_of(self, task: Task) -> Scene:
-        if task.id != self._scene_now.id:
+        if task.plain_id != self._scene_now.id:
             raise UserError(f"--isaac-assets runs one scene at a time: this is scene {self._scene_now.id}")
         return self._scene_now
 
-    def _draw(self, scene: Scene, seed: TrialSeed) -> InitialState:
+    def _stage(self, scene: Scene, task: Task, seed: TrialSeed) -> Staging:
+        """Return that everything is where it is in the file."""
+        if "pose" in map(axis_of, dict(task.perturbation)):
+            raise ValueError("the published scenes have one initial state each: leave the axis pose out")
+        return replace(super()._stage(scene, task, seed), initial=self._in_file())
+
+    def _in_file(self) -> InitialState:
         """Return where everything is in the file, as Isaac Lab has it: all joints, quaternions (x, y, z, w)."""
         joints = numpy_of(self._robot.data.default_joint_pos)[0]
         poses = [numpy_of(body.data.default_root_pose)[0] for body in self._pair]

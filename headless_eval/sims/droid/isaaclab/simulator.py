@@ -18,7 +18,9 @@ from headless_eval.contracts.simulator import EpisodeOutcome, StepResult, Task
 from headless_eval.sims.droid.geometry import rotation
 from headless_eval.sims.droid.isaaclab import scene as environment
 from headless_eval.sims.droid.isaaclab.robot_usd import USD
+from headless_eval.sims.droid.look import lit
 from headless_eval.sims.droid.outcomes import UNITS, Watch
+from headless_eval.sims.droid.perturbation import Staging, stage
 from headless_eval.sims.droid.scenes import SCENES
 from headless_eval.sims.droid.tabletop import (
     CONTROL_HZ,
@@ -84,6 +86,7 @@ class DroidIsaacLab:
         self._light_up()
         self._episodes: dict[int, tuple[Scene, Watch]] = {}
         self._initial: dict[int, InitialState] = {}
+        self._stagings: dict[int, Staging] = {}
         self._pictures: dict[tuple[str, ...], list[np.ndarray]] = {}
         self._state: SimpleNamespace | None = None
 
@@ -92,12 +95,13 @@ class DroidIsaacLab:
         if not 0 <= slot < self.num_slots:
             raise ValueError(f"slot {slot} is not among {self.num_slots}")
         scene = self._scene_of(task)
-        initial = self._draw(scene, seed)
+        staging = self._stage(scene, task, seed)
+        initial = staging.initial
         joints, poses = self._start(scene, initial)
         poses[:, :3] += self._origins[slot]
         self._write(slot, joints, poses)
         self._episodes[slot] = scene, Watch(scene.bodies, scene.tracker(initial))
-        self._initial[slot] = initial
+        self._initial[slot], self._stagings[slot] = initial, staging
 
     def initial_state(self, slot: int) -> np.ndarray:
         """Return the numbers that were drawn for the slot's episode, which are MuJoCo's for the same seed."""
@@ -111,14 +115,18 @@ class DroidIsaacLab:
         """Return what came of the slot's episode; nothing of contacts, which are not told."""
         return self._episodes[slot][1].outcome()
 
+    def perturbation(self, slot: int) -> dict[str, float]:
+        """Return the numbers that were drawn for the perturbation of the slot's episode."""
+        return self._stagings[slot].numbers
+
     def observe(self, slots: Sequence[int]) -> list[dict[str, Any]]:
         """Return the observations of these slots, with openpi's DROID keys."""
         exterior, wrist = self._render(self.cameras)
         now = self._read()
         return [
             {
-                "observation/exterior_image_1_left": exterior[slot].copy(),
-                "observation/wrist_image_left": wrist[slot].copy(),
+                "observation/exterior_image_1_left": self._lit(slot, exterior),
+                "observation/wrist_image_left": self._lit(slot, wrist),
                 "observation/joint_position": now.joints[slot, self._arm].astype(np.float32),
                 "observation/gripper_position": np.array([self._gripper(now, slot)], np.float32),
                 "prompt": self.instruction(slot),
@@ -148,7 +156,7 @@ class DroidIsaacLab:
 
     def frame(self, slot: int) -> np.ndarray:
         """Return the exterior and the wrist camera side by side, uint8 (size, 2 * size, 3)."""
-        return np.concatenate([pictures[slot] for pictures in self._render(self._frame_cameras)], axis=1)
+        return np.concatenate([self._lit(slot, one) for one in self._render(self._frame_cameras)], axis=1)
 
     def describe(self) -> dict[str, Any]:
         """Return versions, settings, sizes and whether it repeats to the bit, for the manifest."""
@@ -181,11 +189,15 @@ class DroidIsaacLab:
         self._link = self._robot.body_names.index(environment.GRIPPER_LINK)
 
     def _scene_of(self, task: Task) -> Scene:
-        return next(scene for scene in SCENES if scene.id == task.id)
+        return next(scene for scene in SCENES if scene.id == task.plain_id)
 
-    def _draw(self, scene: Scene, seed: TrialSeed) -> InitialState:
-        """Return what a seed draws."""
-        return scene.draw(seed.initial_state())
+    def _stage(self, scene: Scene, task: Task, seed: TrialSeed) -> Staging:
+        """Return how an episode begins, as its seed draws it, and under which light it is seen."""
+        return stage(scene, task.perturbation, seed.initial_state(), seed.perturbation)
+
+    def _lit(self, slot: int, pictures: np.ndarray) -> np.ndarray:
+        """Return a copy of the slot's picture, under its episode's light; environments share their lamps."""
+        return lit(pictures[slot].copy(), self._stagings[slot].look.light)
 
     def _start(self, scene: Scene, state: InitialState) -> tuple[np.ndarray, np.ndarray]:
         """Return where an episode starts: joints, and poses (bodies, 7) with quaternions (x, y, z, w)."""

@@ -299,7 +299,7 @@ class DroidMujoco:
             previous = self._slots.pop(slot)
             if self._stagings[slot].is_plain:
                 self._idle.setdefault(previous.scene_model.scene.id, []).append(previous)
-        plain = self._scene_model(task.id if task.seeded_as is None else task.seeded_as)
+        plain = self._scene_model(task.plain_id)
         staging = stage(plain.scene, task.perturbation, seed.initial_state(), seed.perturbation)
         idle = self._idle.get(plain.scene.id) if staging.is_plain else None
         episode = idle.pop() if idle else Slot(plain.staged(staging))

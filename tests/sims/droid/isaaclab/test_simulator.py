@@ -11,6 +11,7 @@ from headless_eval.results import RunDirectory
 from headless_eval.sims.droid.mujoco.simulator import TASKS, DroidMujoco
 from headless_eval.sims.droid.suites import DroidSettings
 from headless_eval.sims.droid.tabletop import HOME_JOINTS
+from headless_eval.sims.perturbation import perturbed
 from headless_eval.sims.registry import find_suite
 from headless_eval.training.expert import Expert
 
@@ -205,3 +206,16 @@ def test_a_run_succeeds_and_repeats(simulator, tmp_path, capsys):
         assert main(["run", *flags, "--results", str(tmp_path / "again")]) == 0
         again = RunDirectory.open(tmp_path / "again").records()
         assert [record.actions_sha256 for record in again] == [record.actions_sha256 for record in records]
+
+
+def test_light_and_start_are_perturbed_as_in_mujoco(simulator, mujoco):
+    plain, dimmed, moved = (perturbed(TASKS[0], one) for one in ((), (("light.dim", 0.6),), (("pose", 3),)))
+    for slot, task in enumerate((plain, dimmed, moved)):
+        simulator.reset(slot, task, task.trial_seed(7, 0))
+    key = "observation/exterior_image_1_left"
+    seen = [observation[key].astype(float) for observation in simulator.observe([0, 1])]
+    assert np.abs(seen[1] - 0.6 * seen[0]).max() <= 3  # environments are drawn apart
+    assert np.array_equal(simulator.initial_state(1), simulator.initial_state(0))
+    mujoco.reset(0, moved, moved.trial_seed(7, 0))
+    assert np.array_equal(simulator.initial_state(2), mujoco.initial_state(0))
+    assert simulator.perturbation(1)["light.factor"] == 0.6
