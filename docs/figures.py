@@ -1,6 +1,6 @@
-"""Figures of the README: the image of the scenes, and the table of a run's success by dtype and mode.
+"""Figures of the README: the images of the scenes, and the table of a run's success by dtype and mode.
 
-python docs/figures.py                 docs/images/scenes.png
+python docs/figures.py                 docs/images/scenes.png, docs/images/graded.png
 python docs/figures.py results/RUN     also the table, on stdout
 """
 
@@ -15,22 +15,28 @@ from headless_eval.errors import UserError
 from headless_eval.quant.precision import MODES
 from headless_eval.report import build
 from headless_eval.report.summary import Summary
-from headless_eval.sims.droid import backends
-from headless_eval.sims.droid.tasks import TASKS
+from headless_eval.sims.droid.precise.scenes import FAMILIES
+from headless_eval.sims.registry import find_suite, find_tasks
 
 IMAGES = Path(__file__).parent / "images"
 
 
-def draw_scenes() -> None:
-    """Render the first state of each scene's first episode at seed 7, exterior camera above wrist camera."""
-    simulator = backends.mujoco(num_slots=len(TASKS), frame_size=320)
+def draw_scenes(suite: str, names: list[str], size: int) -> Image.Image:
+    """Render the first state of each task's first episode at seed 7, exterior camera above wrist camera.
+
+    Args:
+        suite: name of the suite.
+        names: the tasks' keys; empty for all.
+        size: side of each picture in pixels.
+    """
+    tasks = find_tasks(find_suite(suite).load_tasks(), names)
+    simulator = find_suite(suite).make(num_slots=len(tasks), frame_size=size)
     columns = []
-    for slot, task in enumerate(TASKS):
+    for slot, task in enumerate(tasks):
         simulator.reset(slot, task, TrialSeed(7, task.id, 0))
-        frame = simulator.frame(slot)
-        columns.append(np.concatenate(np.split(frame, 2, axis=1)))
+        columns.append(np.concatenate(np.split(simulator.frame(slot), 2, axis=1)))
     simulator.close()
-    Image.fromarray(np.concatenate(columns, axis=1)).save(IMAGES / "scenes.png", optimize=True)
+    return Image.fromarray(np.concatenate(columns, axis=1))
 
 
 def table(summary: Summary) -> str:
@@ -56,7 +62,9 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder of a run")
     run = parser.parse_args().run
     IMAGES.mkdir(exist_ok=True)
-    draw_scenes()
+    draw_scenes("droid", [], 320).save(IMAGES / "scenes.png", optimize=True)
+    defaults = [family(0, "", family.default).key for family in FAMILIES]
+    draw_scenes("droid_precise", defaults, 224).save(IMAGES / "graded.png", optimize=True)
     if run is not None:
         try:
             print(table(build(run)))

@@ -62,6 +62,7 @@ def print_catalogue(settings: ListConfig) -> int:
 def _describe(suite: Suite) -> dict[str, Any]:
     tasks = [
         {"id": task.id, "key": task.key, "instruction": task.instruction, "max_steps": task.max_steps}
+        | ({"difficulty": asdict(task.difficulty)} if task.difficulty else {})
         for task in suite.load_tasks()
     ]
     return {"summary": suite.summary, "simulators": list(suite.simulators), "tasks": tasks}

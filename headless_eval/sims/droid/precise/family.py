@@ -46,8 +46,8 @@ class GradedScene(Scene):
 
     @property
     def key(self) -> str:
-        """Return family and level: ``insert_2mm``."""
-        return f"{self.family}_{self.level:g}{ {'degrees': 'deg'}.get(self.unit, self.unit) }"
+        """Return family and level: ``insert_2mm``, ``carry_14deg``."""
+        return f"{self.family}_{self.level:g}{self.unit.removesuffix('rees')}"
 
     @property
     def difficulty(self) -> Difficulty:
