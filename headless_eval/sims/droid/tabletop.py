@@ -202,6 +202,11 @@ class Scene(ABC):
         return f"scene_{self.id}"
 
     @property
+    def name(self) -> str:
+        """Return the task's name for people."""
+        return self.instruction
+
+    @property
     def difficulty(self) -> Difficulty | None:
         """Return how hard the task is, where that is a number."""
         return None

@@ -7,7 +7,7 @@ from headless_eval.sims.droid.tabletop import MAX_STEPS, Scene
 
 def task_of(scene: Scene) -> Task:
     """Return a scene's task."""
-    return Task(scene.id, scene.key, scene.instruction, scene.instruction, MAX_STEPS, scene.difficulty)
+    return Task(scene.id, scene.key, scene.name, scene.instruction, MAX_STEPS, scene.difficulty)
 
 
 TASKS = tuple(map(task_of, SCENES))

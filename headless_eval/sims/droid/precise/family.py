@@ -50,6 +50,11 @@ class GradedScene(Scene):
         return f"{self.family}_{self.level:g}{self.unit.removesuffix('rees')}"
 
     @property
+    def name(self) -> str:
+        """Return family and level: ``insert, 2 mm``."""
+        return f"{self.family}, {self.level:g} {self.unit}"
+
+    @property
     def difficulty(self) -> Difficulty:
         """Return the level with its unit."""
         return Difficulty(self.family, self.level, self.unit, self.harder, self.chance)
