@@ -2,16 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headless_eval.contracts.simulator import Task
 from headless_eval.contracts.variant import Variant
 from headless_eval.report import Summary, summarize
 from headless_eval.results import ERROR, EpisodeRecord, RunDirectory
+from headless_eval.results.divergence import Divergence
 from headless_eval.results.manifest import build_manifest
 
 TASKS = [
@@ -90,6 +93,33 @@ def make_run(
             run.append(record)
         run.finish(0)
     return folder
+
+
+def add_errors(
+    folder: Path, records: list[EpisodeRecord], errors: dict[str, Callable[[int], np.ndarray]]
+) -> RunDirectory:
+    """Append records of the baseline with actions, and answers of variants that differ by these errors."""
+    generator = np.random.default_rng(0)
+    with RunDirectory.open(folder, write=True) as run:
+        found = []
+        for record in records:
+            executed = generator.standard_normal((record.steps, 8)).astype(np.float32)
+            executed[:, 7] = (np.arange(record.steps) >= 9) & (np.arange(record.steps) < 18)
+            record = replace(record, actions_sha256=hashlib.sha256(executed.tobytes()).hexdigest())
+            run.append(record, executed)
+            for name, error in errors.items():
+                asked = (executed + error(record.steps)).astype(np.float32)
+                hashes = record.actions_sha256, hashlib.sha256(asked.tobytes()).hexdigest()
+                found.append(
+                    (Divergence(name, record.task_id, record.episode, record.steps, 8, *hashes), asked)
+                )
+        run.add_divergences(found)
+    return RunDirectory.open(folder)
+
+
+@pytest.fixture(scope="session")
+def error_adder() -> Callable[..., RunDirectory]:
+    return add_errors
 
 
 @pytest.fixture

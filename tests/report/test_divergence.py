@@ -1,7 +1,6 @@
 """The divergence from the baseline, from errors that are made up: sizes, phases, ranks, and what is left out."""
 
 import csv
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,39 +18,17 @@ from headless_eval.report.divergence import (
     significant,
 )
 from headless_eval.results import EpisodeRecord, RunDirectory
-from headless_eval.results.divergence import Divergence as Line
 
 TASK = Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450)
-STEPS, HORIZON = 20, 8
-
-
-def sha(actions: np.ndarray) -> str:
-    return hashlib.sha256(actions.tobytes()).hexdigest()
-
-
-def add_errors(
-    folder: Path, records: list[EpisodeRecord], errors: dict[str, Callable[[int], np.ndarray]]
-) -> RunDirectory:
-    """Append records of the baseline with actions, and answers of variants that differ by these errors."""
-    generator = np.random.default_rng(0)
-    with RunDirectory.open(folder, write=True) as run:
-        found = []
-        for record in records:
-            executed = generator.standard_normal((record.steps, 8)).astype(np.float32)
-            executed[:, 7] = (np.arange(record.steps) >= 9) & (np.arange(record.steps) < 18)
-            record = replace(record, actions_sha256=sha(executed))
-            run.append(record, executed)
-            for name, error in errors.items():
-                asked = (executed + error(record.steps)).astype(np.float32)
-                places = (record.task_id, record.episode, record.steps, HORIZON)
-                found.append((Line(name, *places, record.actions_sha256, sha(asked)), asked))
-        run.add_divergences(found)
-    return RunDirectory.open(folder)
+STEPS = 20
 
 
 @pytest.fixture
 def new(
-    tmp_path: Path, run_maker: Callable[..., Path], record_maker: Callable[..., EpisodeRecord]
+    tmp_path: Path,
+    run_maker: Callable[..., Path],
+    record_maker: Callable[..., EpisodeRecord],
+    error_adder: Callable[..., RunDirectory],
 ) -> Callable[..., RunDirectory]:
     def make(
         errors: dict[str, Callable[[int], np.ndarray]], own: dict[str, tuple[str, float]] | None = None
@@ -72,7 +49,7 @@ def new(
             )
             for number in range(2)
         ]
-        return add_errors(folder, mine, errors)
+        return error_adder(folder, mine, errors)
 
     return make
 

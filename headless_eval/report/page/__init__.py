@@ -13,7 +13,7 @@ from headless_eval.report.divergence import FILES as DIVERGENCE_FILES
 from headless_eval.report.divergence import Divergence
 from headless_eval.report.page import sections
 from headless_eval.report.page.curves import curves_section
-from headless_eval.report.page.divergence import divergence_section
+from headless_eval.report.page.divergence import divergence_section, strip_data
 from headless_eval.report.page.episodes import embed
 from headless_eval.report.page.heat import heat_map
 from headless_eval.report.page.outcomes import outcomes
@@ -68,7 +68,7 @@ def write_page(
                 manifest=sections.manifest_fold(manifest),
                 files=sections.files(manifest, summary, DIVERGENCE_FILES if divergence else ()),
                 baseline=escape(summary.baseline),
-                data=embed(records, summary.baseline),
+                data=embed(records, summary.baseline, strip_data(divergence)),
             )
         )
 

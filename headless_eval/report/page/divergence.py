@@ -1,8 +1,10 @@
 """The page's section on the divergence from the baseline's own path: a plot, tables, and a strip per episode."""
 
 import math
+import string
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,10 @@ COLOURS = 8
 STRIPS = 6
 """Episodes that are shown as strips; all are in the CSV file."""
 
+MOST_CHARACTERS = 2_000_000
+"""Limit of the characters of all strips in the table of episodes."""
+
+_LETTERS = string.digits + string.ascii_lowercase
 _HEIGHT, _TOP = 200, 14
 _FITTING = 11  # dimensions that fit on a phone beside each other
 
@@ -44,6 +50,28 @@ def divergence_section(found: Divergence | None) -> Markup:
     if notes:
         parts.append(tag("p", " ".join(notes), class_="note"))
     return tag("section", *parts, aria_labelledby="divergence")
+
+
+def strip_data(found: Divergence | None) -> dict[str, Any] | None:
+    """Return what the page's table of episodes draws a strip of, by dimension and replan; None if there is nothing.
+
+    Returns:
+        ``dims`` are the dimensions' names, ``low`` and ``high`` powers of ten; ``paths`` has by variant, task's key and
+        episode a text per dimension with a character per replan: ``0`` to ``z`` in 36 steps from ``low`` to ``high``,
+        and ``-`` where there is no finite number.
+    """
+    if found is None:
+        return None
+    scale = _LogScale([float(value) for one in found.paths for value in one.rms.ravel()])
+    paths: dict[str, dict[str, dict[int, list[str]]]] = {}
+    room = MOST_CHARACTERS
+    for one in found.paths:
+        room -= one.rms.size
+        if room < 0:
+            break
+        by_task = paths.setdefault(one.configuration, {}).setdefault(one.record.task_key, {})
+        by_task[one.record.episode] = ["".join(map(scale.letter, values)) for values in one.rms.T.tolist()]
+    return {"dims": list(found.dimensions.names), "low": scale.low, "high": scale.high, "paths": paths}
 
 
 def along_chart(found: Divergence) -> Markup:
@@ -91,13 +119,14 @@ class _LogScale:
     """Places of sizes on a log scale.
 
     Args:
-        values: between the least and the largest of which it reaches.
-        whole: let it reach from a power of ten to another.
+        values: it reaches to the largest of them, from the one that a twentieth is below.
+        whole: let it reach over all, from a power of ten to another.
     """
 
     def __init__(self, values: Sequence[float], *, whole: bool = False) -> None:
         known = [value for value in values if value > 0 and math.isfinite(value)] or [1.0]
-        low, high = math.log10(min(known)), math.log10(max(known))
+        # Single replans that agree by chance would take most of the scale.
+        low, high = math.log10(min(known) if whole else np.quantile(known, 0.05)), math.log10(max(known))
         if whole:
             low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
         self.low, self.high = low, high
@@ -112,6 +141,10 @@ class _LogScale:
         if value <= 0 or self.high == self.low:
             return 0.0
         return min(1.0, max(0.0, (math.log10(value) - self.low) / (self.high - self.low)))
+
+    def letter(self, value: float) -> str:
+        """Return a size's place as one of 36 characters, ``-`` for one that is not finite."""
+        return _LETTERS[round((len(_LETTERS) - 1) * self.share(value))] if math.isfinite(value) else "-"
 
     def y(self, value: float) -> float:
         return _TOP + _HEIGHT * (1 - self.share(value))
@@ -160,7 +193,7 @@ def _overview(found: Divergence) -> Markup:
     ratio = any(one.path_ratio for one in found.variants)
     broken = any(one.not_finite for one in found.variants)
     heads = ["Precision", f"Error{_unit(found)}", "Median", "Largest", "Most in", "When"]
-    heads += [f"Success, {found.baseline}"] if success else []
+    heads += [f"Success vs {found.baseline}"] if success else []
     heads += ["Path length"] if ratio else []
     heads += ["Replans without a number"] if broken else []
     rows = []
@@ -248,8 +281,8 @@ def _strips(found: Divergence) -> Markup:
     chosen = sorted(episodes, key=lambda place: (place[1], place[0]))[:STRIPS]
     drawn = [_strip(episodes[place], found, scale) for place in sorted(chosen)]
     more = len(episodes) - len(chosen)
-    note = f"A box per replan, from {significant(10.0**scale.low)} (light) to {significant(10.0**scale.high)} (dark)"
-    note += f"{_unit(found)}, on a log scale."
+    low, high = (significant(10.0**power) for power in (scale.low, scale.high))
+    note = f"A box per replan, from {low} or less (light) to {high} (dark){_unit(found)}, on a log scale."
     note += f" {plural(more, 'further episode')} in divergence.csv." if more else ""
     return join(
         tag("h3", "Episode by episode"),

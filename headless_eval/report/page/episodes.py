@@ -1,7 +1,7 @@
 """Data of the page's table of episodes: compact, in blocks of one precision and task."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,7 +20,11 @@ MAX_ERRORS = 4_000_000
 """Limit of the characters of all errors in a page; the journal has every error in full."""
 
 
-def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) -> Markup:
+def embed(
+    records: Sequence[EpisodeRecord],
+    baseline: str = DEFAULT_BASELINE,
+    divergence: Mapping[str, Any] | None = None,
+) -> Markup:
     """Return the data of the table of episodes as JSON that may be placed in an HTML element.
 
     The JSON has ``configurations`` (names), ``tasks`` (key, name, instruction), ``baseline`` (index of its name, or
@@ -34,6 +38,7 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
     Args:
         records: sorted as ``RunDirectory.records`` returns them.
         baseline: the name of the variant that the others are compared with.
+        divergence: strips of episodes, as ``page.divergence.strip_data`` returns them; it becomes ``divergence``.
     """
     configurations: dict[str, int] = {}
     tasks: dict[int, int] = {}
@@ -74,6 +79,7 @@ def embed(records: Sequence[EpisodeRecord], baseline: str = DEFAULT_BASELINE) ->
         "baseline": configurations.get(baseline, -1),
         "blocks": blocks,
         "errors": errors.kept,
+        "divergence": divergence,
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     # In a script element only "</script" and "<!--" have a meaning; without "<" neither can occur.

@@ -204,6 +204,8 @@
     for (const one of twin >= 0 ? [row, twin] : [row]) {
       if (episodes.error.has(one)) sheet.append(errorOf(one));
     }
+    const asked = stripsOf(row);
+    if (asked) sheet.append(asked);
     return make("tr", { class: "detail" }, make("td", { colspan: heads.length + 1 }, sheet));
   }
 
@@ -239,6 +241,43 @@
       }
     });
     return button;
+  }
+
+  // What this precision would have done on the baseline's path: a row per dimension of the action, a box per replan.
+  function stripsOf(row) {
+    const found = data.divergence, configuration = data.configurations[episodes.configuration[row]];
+    const task = data.tasks[episodes.task[row]][0];
+    const strips = found?.paths[configuration]?.[task]?.[episodes.episode[row]];
+    if (strips === undefined) return null;
+    const place = (letter) => parseInt(letter, 36) / 35;
+    const size = (share) => Number((10 ** (found.low + share * (found.high - found.low))).toPrecision(1));
+    const baseline = data.configurations[data.baseline];
+    const figure = make("figure", { class: "asked" },
+      make("figcaption", {}, make("b", {}, `Asked on the path of ${baseline}`), ": error by dimension and replan"));
+    strips.forEach((letters, dimension) => {
+      const name = found.dims[dimension], finite = [...letters].filter((letter) => letter !== "-");
+      const most = finite.length ? `about ${size(Math.max(...finite.map(place)))} at most` : "no finite number";
+      const drawing = drawn("svg", { class: "strip", height: 12, role: "img", "aria-label": `${name}: ${most}` });
+      [...letters].forEach((letter, replan) => {
+        const width = 100 / letters.length, known = letter !== "-";
+        const box = drawn("rect", {
+          x: `${replan * width}%`, width: `${width}%`, height: 12, class: known ? "cell" : "broken",
+          "fill-opacity": known ? 0.04 + 0.96 * place(letter) : 1,
+        });
+        const title = drawn("title", {});
+        title.textContent = `${name}, replan ${replan}: ${known ? `about ${size(place(letter))}` : "no finite number"}`;
+        box.append(title);
+        drawing.append(box);
+      });
+      figure.append(make("p", {}, make("span", {}, name), drawing));
+    });
+    return figure;
+  }
+
+  function drawn(name, attributes) {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    return element;
   }
 
   function errorOf(row) {

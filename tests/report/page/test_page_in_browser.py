@@ -241,6 +241,50 @@ def test_a_row_opens_its_video_beside_that_of_float32(page: Shown) -> None:
     assert page.run("return document.querySelector('.detail')") is None
 
 
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_row_shows_what_the_precision_would_have_done(
+    browser: Any,
+    tmp_path: Path,
+    run_maker: Callable[..., Path],
+    record_maker: Callable[..., EpisodeRecord],
+    error_adder: Callable[..., RunDirectory],
+    width: int,
+) -> None:
+    own = replace(record_maker("int4_both", TASKS[0], 0, "s"), video=None)
+    folder = run_maker(tmp_path / "run", [own], ["float32", "int4_both"])
+    mine = replace(record_maker("float32", TASKS[0], 0, "s"), steps=20, video=None)
+
+    def error(steps: int) -> np.ndarray:
+        errors = np.full((steps, 8), 1e-3)
+        errors[8:16, 3] = np.nan
+        errors[16:, 3] = 1.0
+        return errors
+
+    error_adder(folder, [mine], {"int4_both": error})
+    build(folder)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+    )
+    shown = Shown(browser, folder / "report.html")
+    try:
+        shown.choose("configuration", "1")
+        shown.click("#table .opener")
+        strips = shown.run(
+            "return [...document.querySelectorAll('.asked p')].map(row => [row.textContent.slice(0, 7),"
+            "...[...row.querySelectorAll('rect')].map(box => box.getAttribute('class'))])"
+        )
+        assert strips[3] == ["joint_4", "cell", "broken", "cell"]
+        assert len(strips) == 8
+        opacity = "return [...document.querySelectorAll('.asked rect')].map(box => +box.getAttribute('fill-opacity'))"
+        assert [round(value, 2) for value in shown.run(opacity)][9:12] == [0.04, 1, 1]
+        assert "about 1 at most" in shown.run("return document.querySelectorAll('.asked svg')[3].ariaLabel")
+        assert shown.run("return document.documentElement.scrollWidth") <= width
+        assert browser.get_log("browser") == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_names_of_videos_may_hold_anything(page: Shown) -> None:
     page.run("document.querySelectorAll('.opener')[1].click()")
     page.run("document.querySelector('video').play()")
