@@ -105,6 +105,10 @@ class TimeSpent:
         """Return the sum of all activities, in seconds."""
         return sum(getattr(self, activity.name) for activity in fields(self))
 
+    def __add__(self, other: "TimeSpent") -> "TimeSpent":
+        """Return the seconds of both, by activity."""
+        return TimeSpent(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
     def add(self, activity: str, seconds: float) -> None:
         """Add seconds to an activity."""
         setattr(self, activity, getattr(self, activity) + seconds)

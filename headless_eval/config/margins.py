@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from headless_eval.errors import UserError
 
-_FORM = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\d+\.?\d*|\.\d+)\s*(%|[^\s\d.%=]*)")
+_AMOUNT = r"(\d+\.?\d*|\.\d+)\s*(%|[^\s\d.%=]*)"
+_FORM = re.compile(rf"([A-Za-z_][A-Za-z0-9_]*)={_AMOUNT}")
+_WIDTH = re.compile(rf"(?:([A-Za-z_][A-Za-z0-9_]*)=)?{_AMOUNT}")
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,21 @@ def parse_margin(option: str, text: str) -> Margin:
         )
     name, size, unit = found.groups()
     return Margin(name, float(size), unit)
+
+
+def parse_width(option: str, text: str) -> Margin:
+    """Return what ``[FAMILY=]WIDTH`` says; the name is empty where none is given.
+
+    Args:
+        option: the flag, for messages.
+        text: its value.
+
+    Raises:
+        UserError: the text has another form, or the width is 0.
+    """
+    found = _WIDTH.fullmatch(text.strip())
+    if found is None or not float(found[2]):
+        raise UserError(
+            f"{option} {text!r}: write WIDTH or FAMILY=WIDTH, above 0, such as 0.5mm, 30% or insert=0.5mm"
+        )
+    return Margin(found[1] or "", float(found[2]), found[3])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from headless_eval.config.conditions import ConditionSettings
+from headless_eval.config.margins import parse_width
 from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings, refuse_commas
 from headless_eval.config.variants import variants_of
@@ -129,6 +130,9 @@ class EpisodeSettings(Settings):
 
     sequential: Annotated[float | None, flag("MARGIN", "off")] = None
     """Stop precisions shown worse, or not worse by MARGIN (0.05: 5 points)."""
+
+    until_width: Annotated[tuple[str, ...], flag("[FAMILY=]WIDTH ...", "off", adds=True)] = ()
+    """Choose levels of graded tasks until thresholds are known to WIDTH (0.5mm)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,8 +269,12 @@ class RunConfig(
         rounded = [variant.name for variant in self.variants if variant.dtype != UNQUANTIZED]
         if reason is not None and rounded:
             raise UserError(f"{', '.join(rounded)} for the policy {self.policy}: {reason}")
+        for text in self.until_width:
+            parse_width("--until-width", text)
         if self.sequential is None:
             return
+        if self.until_width:
+            raise UserError("--sequential and --until-width both choose which episodes run: give one of them")
         if not 0 < self.sequential < 1:
             raise UserError(
                 f"--sequential is {self.sequential:g}; it must be above 0 and below 1 (0.05 is 5 points)"

@@ -17,6 +17,7 @@ from headless_eval.report.robustness import Robustness, robustness
 from headless_eval.report.robustness_tables import write_perturbations, write_robustness
 from headless_eval.report.summary import Summary, summarize
 from headless_eval.results import EpisodeRecord, Readable, RunDirectory, holds_run, open_run
+from headless_eval.results.levels import is_adaptive
 
 
 def summarize_run(run: Readable) -> Summary:
@@ -30,6 +31,7 @@ def _summarize(run: Readable, records: Sequence[EpisodeRecord], performance: flo
     return replace(
         summary,
         origin=run.notes,
+        adaptive=is_adaptive(run.manifest),
         stops=stopping.stops if stopping else {},
         outcomes=compare_outcomes(records, run.manifest, run.baseline),
         curves=curves_of(records, run.manifest, run.baseline, performance),

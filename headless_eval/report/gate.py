@@ -19,6 +19,7 @@ from headless_eval.report.outcomes import TIME, Matched, Outcome, Values
 from headless_eval.report.paired import LEAST, differences, mean_change
 from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import EpisodeRecord, Readable, open_runs
+from headless_eval.results.levels import is_adaptive
 from headless_eval.results.pairing import pair
 from headless_eval.results.stopping import Stopping
 from headless_eval.shared.files import replacing
@@ -70,6 +71,11 @@ def gate(settings: GateConfig) -> int:
     names = run.variants
     if run.baseline not in names or len(names) < 2:
         raise UserError(f"{run.path} has nothing to judge: {_expected(run)}")
+    if is_adaptive(run.manifest):
+        raise UserError(
+            f"{run.path} chose its levels by what had succeeded before: success over them does not compare. Compare "
+            "thresholds (headless-eval report), or run without --until-width"
+        )
     summary = summarize(run.manifest["suite"], records, run.baseline)
     stopping, strange = run.stopping(), _strange(run.manifest, records)
     values = Values(records, run.manifest)

@@ -67,6 +67,7 @@ class Summary:
         outcomes: the outcomes finer than success of each variant, compared with the baseline's.
         divergence: what came of asking variants on the baseline's own path, in a sentence; empty if none was asked.
         curves: success against difficulty, of graded tasks.
+        adaptive: whether levels were chosen by what had succeeded before.
     """
 
     suite: str
@@ -79,6 +80,7 @@ class Summary:
     origin: tuple[str, ...] = ()
     outcomes: tuple[OutcomeChange, ...] = ()
     divergence: str = ""
+    adaptive: bool = False
     curves: tuple[Curve, ...] = ()
 
     def row(self, configuration: str, task: str | None = None) -> Row:
@@ -117,9 +119,20 @@ class Summary:
         return f"Not paired with {self.baseline}, as seed or initial state differ: episodes of {', '.join(found)}"
 
     @property
+    def chosen(self) -> str:
+        """What adaptive levels mean for the table, in a sentence; empty without them."""
+        if not self.adaptive:
+            return ""
+        return "Levels were chosen by what had succeeded before: thresholds compare, success over all levels does not"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the table has to know beside it: sentences without their full stops."""
-        return tuple(filter(None, (*self.origin, self.unpaired, self.stopped, self.divergence, self.scoped)))
+        return tuple(
+            filter(
+                None, (*self.origin, self.unpaired, self.stopped, self.chosen, self.divergence, self.scoped)
+            )
+        )
 
     @property
     def episodes(self) -> int:

@@ -12,6 +12,7 @@ from headless_eval.config.results import ViewConfig
 from headless_eval.errors import UserError
 from headless_eval.report.page.overview import MARK, write_overview
 from headless_eval.results import ERROR, SUCCESS, open_run
+from headless_eval.results.levels import is_adaptive
 from headless_eval.results.peers import is_named_like_one
 from headless_eval.shared.text import plural
 
@@ -133,7 +134,7 @@ def _listed(path: Path) -> ListedRun:
     status = str(manifest.get("status"))
     if status == "running" and not run.is_running:
         status = "killed"
-    elif status == "finished" and len(records) < planned and run.stopping() is None:
+    elif status == "finished" and len(records) < planned and not (run.stopping() or is_adaptive(manifest)):
         status = "incomplete"
     return ListedRun(
         path,

@@ -21,6 +21,7 @@ from headless_eval.results.divergence import FOLDER as DIVERGENCE
 from headless_eval.results.divergence import Divergence, read_divergences, write_divergences
 from headless_eval.results.journal import FILE as _JOURNAL
 from headless_eval.results.journal import JournalWriter, is_being_written, read_journal
+from headless_eval.results.levels import Levels, levels_of
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.results.stated import check_stated
 from headless_eval.results.stopping import Stopping, stopping_of
@@ -282,6 +283,23 @@ class RunDirectory:
         return sorted(
             (record for record in records if stopping is None or stopping.wanted(record.trial)), key=order
         )
+
+    def levels(self) -> Levels | None:
+        """Return which trials a run with adaptive levels is to run, after its journal; None for another run.
+
+        Raises:
+            UserError: the manifest or the journal is damaged, or the run's tasks have no such levels.
+        """
+        try:
+            levels = levels_of(self._manifest)
+        except ValueError as error:
+            raise UserError(
+                f"{self.path / _MANIFEST} is damaged: {error}; restore it or start a new run"
+            ) from None
+        if levels is not None:
+            for record in self.journal():
+                levels.add(record)
+        return levels
 
     def stopping(self) -> Stopping | None:
         """Return the tests of a sequential run, with the journal's pairs; None if the run is not sequential.

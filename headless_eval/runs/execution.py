@@ -4,7 +4,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from headless_eval.report import build, summarize_run
 from headless_eval.report.summary import Summary
 from headless_eval.report.trackers.tracking import Tracking
 from headless_eval.results import SUCCESS, EpisodeRecord, RunDirectory
+from headless_eval.results.levels import LevelState
 from headless_eval.rollout.trials import Trial, make_trials
 from headless_eval.rollout.video import VideoWriter
 from headless_eval.rollout.watchdog import Watchdog
@@ -77,6 +78,7 @@ class Execution:
         if self._stopping:
             order = self._stopping.order
             self._trials.sort(key=lambda trial: order(trial.key))
+        self._levels = directory.levels()
         self._remaining = remaining_trials(directory, config.retries)
         # What is to be tried again is shown as what is still to come.
         before = [record for record in directory.records() if record.trial not in self._remaining]
@@ -113,20 +115,26 @@ class Execution:
             for name, stop in self._stopping.stops.items() if self._stopping else ():
                 if stop.decision != "continue":
                     self._show_stop(name)
-            spent = self._evaluator.run_trials(
-                [trial for trial in self._trials if trial.key in self._remaining and self._wanted(trial)],
-                self._on_episode,
-                open_video=self._open_video,
-                frame_interval=self._interval,
-                retries=config.retries,
-                attempts=self._remaining.attempts,
-                episode_timeout=config.episode_timeout,
-                watch=watchdog.watch,
-                wanted=self._wanted,
-                on_variant=self._ask,
-                on_replan=self._path.keep,
-            )
-            spent.add("divergence", self._ask_others())
+            for state in self._levels.states if self._levels else ():
+                if state.reached or state.exhausted:
+                    self._show_level(state)
+            total = TimeSpent()
+            for trials in self._waves():
+                total += self._evaluator.run_trials(
+                    trials,
+                    self._on_episode,
+                    open_video=self._open_video,
+                    frame_interval=self._interval,
+                    retries=config.retries,
+                    attempts=self._remaining.attempts,
+                    episode_timeout=config.episode_timeout,
+                    watch=watchdog.watch,
+                    wanted=self._wanted,
+                    on_variant=self._ask,
+                    on_replan=self._path.keep,
+                )
+            total.add("divergence", self._ask_others())
+            spent = total
         return self._complete(spent)
 
     def _baseline_path(self, console: Console) -> tuple[BaselinePath, str | None]:
@@ -169,6 +177,20 @@ class Execution:
                 self._ask(variant)
         return perf_counter() - began
 
+    def _waves(self) -> Iterator[list[Trial]]:
+        """Yield the trials to run, which all end before the next are asked for; with adaptive levels many times."""
+        if self._levels is None:
+            yield [trial for trial in self._trials if trial.key in self._remaining and self._wanted(trial)]
+            return
+        trials = {trial.key: trial for trial in self._trials}
+        for variant in self._config.variants:
+            while block := self._levels.next(variant.name):
+                # What an interrupted session has of the block is there already.
+                keys = [(variant.name, *one) for one in block]
+                yield [trials[key] for key in keys if key not in self._shown]
+                if self._levels.next(variant.name) == block:
+                    break  # the policy cannot be put into the variant, and attempts are left for another session
+
     def _wanted(self, trial: Trial) -> bool:
         return self._stopping is None or self._stopping.wanted(trial.key)
 
@@ -183,6 +205,23 @@ class Execution:
             self._tracking.update(record)
         for name in self._stopping.add(record) if self._stopping else ():
             self._show_stop(name)
+        for state in self._levels.add(record) if self._levels else ():
+            self._show_level(state)
+
+    def _show_level(self, state: LevelState) -> None:
+        """Show what is known of a threshold, once nothing more of it runs."""
+        tasks = {
+            entry["id"]
+            for entry in self._directory.manifest["tasks"]
+            if entry["difficulty"]["family"] == state.family
+        }
+        left_out = sum(
+            trial.variant.name == state.configuration
+            and trial.task.id in tasks
+            and trial.key not in self._shown
+            for trial in self._trials
+        )
+        self._progress.stop(state.configuration, state.sentence, left_out)
 
     def _show_stop(self, name: str) -> None:
         if self._stopping:
@@ -244,6 +283,8 @@ class Execution:
         if self._stopping:
             decisions = {name: asdict(stop) for name, stop in summary.stops.items()}
             entries["sequential"] = {"alpha": self._stopping.alpha, "configurations": decisions}
+        if self._levels:
+            entries["levels"] = [asdict(state) for state in self._levels.states]
         if spent and self._ended:
             entries["time"] = _time(spent, self._ended, directory.manifest.get("time"))
         directory.update_manifest(**entries)

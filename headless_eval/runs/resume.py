@@ -131,6 +131,8 @@ def whole_run(config: RunConfig) -> RunDirectory | None:
     if differences({"settings": run.manifest.get("settings"), "suite": settings["suite"]}, settings):
         return None
     tasks = tasks_of(config)
+    if (levels := run.levels()) is not None:
+        return run if levels.done else None
     remaining, stopping = remaining_trials(run, config.retries), run.stopping()
     for trial in make_trials(config.variants, tasks, config.episodes, config.seed):
         if trial.key in remaining and (stopping is None or stopping.wanted(trial.key)):
