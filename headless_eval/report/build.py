@@ -8,6 +8,7 @@ from headless_eval.errors import UserError
 from headless_eval.report.curve_plots import write_curves_plot
 from headless_eval.report.divergence import divergence_of, write_divergence_csv
 from headless_eval.report.exports import write_csv, write_outcomes_csv, write_rates_json, write_suite_json
+from headless_eval.report.failures import count_failures
 from headless_eval.report.outcomes import compare_outcomes
 from headless_eval.report.page import write_page
 from headless_eval.report.page.divergence import along_chart
@@ -35,6 +36,7 @@ def _summarize(run: Readable, records: Sequence[EpisodeRecord], performance: flo
         stops=stopping.stops if stopping else {},
         outcomes=compare_outcomes(records, run.manifest, run.baseline),
         curves=curves_of(records, run.manifest, run.baseline, performance),
+        failures=count_failures(records),
     )
 
 

@@ -3,6 +3,7 @@
 from headless_eval.config.results import ReportConfig
 from headless_eval.errors import UserError
 from headless_eval.report.build import build, sweep_of
+from headless_eval.report.failures import failure_table
 from headless_eval.report.outcome_tables import outcome_table
 from headless_eval.report.psychometric import curve_lines
 from headless_eval.report.robustness_tables import robustness_listing
@@ -29,6 +30,8 @@ def report(settings: ReportConfig) -> int:
         raise UserError("--track sends the folder of a run; other evaluators' files have none")
     summary, console = build(run, settings.output, settings.threshold), new_console()
     console.print(rich_table(summary))
+    if (failures := failure_table(summary.suite, summary.failures)) is not None:
+        console.print(failures)
     if (outcomes := outcome_table(summary)) is not None:
         console.print(outcomes)
     for line in curve_lines(summary.curves, summary.baseline):

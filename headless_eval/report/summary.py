@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE, UNQUANTIZED
 from headless_eval.report.comparison import Comparison, compare_episodes
+from headless_eval.report.failures import Failures
 from headless_eval.report.outcomes import OutcomeChange
 from headless_eval.report.psychometric import Curve
 from headless_eval.report.statistics import Interval, holm, wilson_interval
@@ -65,6 +66,7 @@ class Summary:
         scoped: a sentence that explains the hashes of scopes in names; empty if no name has a hash.
         origin: what has to be known of results that another evaluator wrote; sentences without their full stops.
         outcomes: the outcomes finer than success of each variant, compared with the baseline's.
+        failures: how the episodes of each variant fail; empty if no simulator tells.
         divergence: what came of asking variants on the baseline's own path, in a sentence; empty if none was asked.
         curves: success against difficulty, of graded tasks.
         adaptive: whether levels were chosen by what had succeeded before.
@@ -79,6 +81,7 @@ class Summary:
     scoped: str = ""
     origin: tuple[str, ...] = ()
     outcomes: tuple[OutcomeChange, ...] = ()
+    failures: tuple[Failures, ...] = ()
     divergence: str = ""
     adaptive: bool = False
     curves: tuple[Curve, ...] = ()

@@ -26,6 +26,7 @@ from headless_eval.quant.packs import check_packdir
 from headless_eval.quant.precision import Precision
 from headless_eval.report import build
 from headless_eval.report.build import sweep_of
+from headless_eval.report.failures import failure_table
 from headless_eval.report.outcome_tables import outcome_table
 from headless_eval.report.psychometric import curve_lines
 from headless_eval.report.robustness_tables import robustness_listing
@@ -224,6 +225,8 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
     summary, spent = outcome.summary, outcome.spent
     done = summary.episodes + summary.errors
     console.print(rich_table(summary))
+    if (failures := failure_table(summary.suite, summary.failures)) is not None:
+        console.print(failures)
     if (outcomes := outcome_table(summary)) is not None:
         console.print(outcomes)
     for line in curve_lines(summary.curves, summary.baseline):

@@ -180,7 +180,7 @@ def test_episodes_tasks_and_sources(dataset, run):
 def test_other_configurations_no_errors_and_the_time_left(copy, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("headless_eval.export.lerobot.LINE_INTERVAL", 0.0)
     error = {"type": "X", "message": "m", "traceback": "t"}
-    edit(copy, 1, status="error", success=False, error=error)
+    edit(copy, 1, status="error", success=False, error=error, reason=None)
     out = tmp_path / "new" / "dataset"
     names = ["float32", "boolean_weights_only"]
     assert main(["export", str(copy), "--lerobot", str(out), "--configuration", *names]) == 0
@@ -194,7 +194,7 @@ def test_other_configurations_no_errors_and_the_time_left(copy, tmp_path, monkey
 
 
 def test_an_episode_that_comes_out_otherwise_is_named_and_nothing_is_left(copy, tmp_path, capsys):
-    edit(copy, 1, status="success", success=True)
+    edit(copy, 1, status="success", success=True, reason=None)
     (tmp_path / "out").mkdir()
     assert main(["export", str(copy), "--lerobot", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
@@ -258,7 +258,9 @@ class Scripted:
 
 
 def test_a_replay_ends_as_the_record_or_not_at_all(run):
-    record = replace(RunDirectory.open(run).records()[0], status="success", success=True, steps=3)
+    record = replace(
+        RunDirectory.open(run).records()[0], status="success", success=True, steps=3, reason=None
+    )
     task = Task(2, "scene_2", "name", "instruction", 16)
     actions = np.zeros((3, 8), np.float32)
     frames = list(replay(Scripted(3), task, record, actions))

@@ -57,7 +57,7 @@ def test_an_episode_has_cameras_state_video_actions_and_its_twins_actions(run, t
 def test_what_cannot_be_simulated_again_has_video_and_actions(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "copy")
     records = RunDirectory.open(copy).records()
-    changed = [replace(record, status="success", success=True) for record in records]
+    changed = [replace(record, status="success", success=True, reason=None) for record in records]
     (copy / "journal.jsonl").write_text("".join(record.to_json() + "\n" for record in changed))
     file = tmp_path / "episode.rrd"
     assert main(["export", str(copy), "--rerun", str(file), "--configuration", "float32"]) == 0

@@ -74,10 +74,10 @@ def test_compare_trials(finished):
     other = replace(record, actions_sha256="0" * 64, steps=12)
     assert "the same actions for 12 steps" in str(compare_trials(record, other, actions, actions[:12], 8))
     assert "8 action dimensions then, 7 now" in str(compare_trials(record, other, actions, actions[:, :7], 8))
-    other = replace(record, status="success", success=True)
+    other = replace(record, status="success", success=True, reason=None)
     assert "the same actions, yet failure" in str(compare_trials(record, other, actions, actions, 8))
     broken = {"type": "ValueError", "message": "", "traceback": ""}
-    other = replace(record, status="error", success=False, error=broken)
+    other = replace(record, status="error", success=False, error=broken, reason=None)
     assert "an error now (ValueError)" in str(compare_trials(record, other, None, None, 8))
 
 
@@ -107,6 +107,7 @@ def test_a_simulator_that_does_not_repeat_is_compared_by_outcome(moved, finished
     lines = [json.loads(line) for line in (moved / "journal.jsonl").read_text().splitlines()]
     for line in lines[:flipped]:
         line.update(success=not line["success"], status="failure" if line["success"] else "success")
+        line.pop("reason", None)
     (moved / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["verify", str(finished), str(moved)]) == status
     said = capsys.readouterr().out

@@ -15,6 +15,7 @@ from headless_eval.report.page import sections
 from headless_eval.report.page.curves import curves_section
 from headless_eval.report.page.divergence import divergence_section, strip_data
 from headless_eval.report.page.episodes import embed
+from headless_eval.report.page.failures import failures_section
 from headless_eval.report.page.heat import heat_map
 from headless_eval.report.page.outcomes import outcomes
 from headless_eval.report.page.robustness import robustness_section
@@ -62,6 +63,7 @@ def write_page(
                 forest=sections.forest(summary),
                 outcomes=outcomes(summary),
                 curves=curves_section(summary.curves, summary.baseline) or "",
+                failures=failures_section(summary.failures),
                 robustness=robustness_section(robustness(manifest, records, summary.baseline)),
                 divergence=divergence_section(divergence),
                 timing=sections.timing(manifest, records),

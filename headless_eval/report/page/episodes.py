@@ -6,9 +6,10 @@ from itertools import groupby
 from typing import Any
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE
+from headless_eval.report.failures import words
 from headless_eval.report.page.markup import Markup
 from headless_eval.results.pairing import same_episode
-from headless_eval.results.record import EpisodeRecord
+from headless_eval.results.record import FAILURE, EpisodeRecord
 from headless_eval.shared.files import is_inside
 
 _LETTERS = {"success": "s", "failure": "f", "error": "e"}
@@ -31,7 +32,8 @@ def embed(
     -1), ``blocks``, and ``errors`` (type, message, traceback) without repetitions. A block has columns for its
     episodes: ``episode``, ``status`` (a letter each), ``steps``, ``replans``, ``tenths`` of seconds, ``video`` (``+``
     the usual name, ``-`` no video, ``?`` the next of ``paths``), and ``error`` (index into ``errors``, or -1 for an
-    error left out) for each status ``e``. ``seed`` is that of all its episodes; where they differ, the column ``seeds``
+    error left out) for each status ``e``, and ``reason`` (index into ``reasons``, or -1 if not told) for each status
+    ``f``. ``seed`` is that of all its episodes; where they differ, the column ``seeds``
     stands in its place. What is not recorded is null. ``alone`` lists the episodes whose seed or initial state are not
     the baseline's, which are not paired.
 
@@ -44,6 +46,7 @@ def embed(
     tasks: dict[int, int] = {}
     described: list[list[str]] = []
     errors = _Errors()
+    reasons: dict[str, int] = {}
     reference = {(one.task_id, one.episode): one for one in records if one.configuration == baseline}
     blocks = []
     for (configuration, task), group in groupby(records, key=lambda one: (one.configuration, one.task_id)):
@@ -71,6 +74,11 @@ def embed(
         marks = [_video(one) for one in episodes]
         block["video"] = "".join(mark for mark, _ in marks)
         block["paths"] = [path for mark, path in marks if mark == "?"]
+        block["reason"] = [
+            -1 if one.reason is None else reasons.setdefault(one.reason, len(reasons))
+            for one in episodes
+            if one.status == FAILURE
+        ]
         block["error"] = [errors.add(one.error) for one in episodes if one.error is not None]
         blocks.append(block)
     content = {
@@ -78,6 +86,7 @@ def embed(
         "tasks": described,
         "baseline": configurations.get(baseline, -1),
         "blocks": blocks,
+        "reasons": [words(name) for name in reasons],
         "errors": errors.kept,
         "divergence": divergence,
     }

@@ -19,13 +19,13 @@
       block: column(Uint32Array), configuration: column(Uint16Array), task: column(Uint32Array),
       episode: column(Uint32Array), status: column(Uint8Array), steps: column(Int32Array),
       replans: column(Int32Array), seconds: column(Float32Array), pair: column(Uint8Array),
-      twin: column(Int32Array).fill(-1), error: new Map(), path: new Map(), seed: new Map(),
+      twin: column(Int32Array).fill(-1), reason: column(Int16Array).fill(-1), error: new Map(), path: new Map(), seed: new Map(),
     };
     const reference = new Map(), alone = blocks.map((block) => new Set(block.alone));
     const name = (task, episode) => `${task} ${episode}`;
     let row = 0;
     blocks.forEach((block, index) => {
-      let errors = 0, paths = 0;
+      let errors = 0, failures = 0, paths = 0;
       block.episode.forEach((episode, place) => {
         result.block[row] = index;
         result.configuration[row] = block.c;
@@ -37,6 +37,7 @@
         result.replans[row] = block.replans[place] ?? -1;
         result.seconds[row] = (block.tenths[place] ?? -10) / 10;
         result.seed.set(row, block.seeds ? block.seeds[place] : block.seed);
+        if (block.status[place] === "f") result.reason[row] = block.reason[failures++];
         if (block.status[place] === "e") result.error.set(row, block.error[errors++]);
         if (block.video[place] === "?") result.path.set(row, block.paths[paths++]);
         else if (block.video[place] === "+") result.path.set(row, usualPath(block, place));
@@ -102,9 +103,9 @@
     const has = (parts) => parts.some((part) => part.toLowerCase().includes(text));
     const configurations = data.configurations.map((name) => has([name]));
     const tasks = data.tasks.map(has);
-    const errors = data.errors.map(has);
+    const errors = data.errors.map(has), reasons = data.reasons.map((reason) => has([reason]));
     return (row) => configurations[episodes.configuration[row]] || tasks[episodes.task[row]] ||
-      errors[episodes.error.get(row)] === true;
+      errors[episodes.error.get(row)] === true || reasons[episodes.reason[row]] === true;
   }
 
   // Sorting
@@ -167,12 +168,17 @@
       make("td", {}, ...breakable(configuration)),
       make("td", {}, name),
       make("td", {}, String(episodes.episode[row])),
-      make("td", {}, make("span", { class: `badge ${status}` }, status)),
+      make("td", {}, make("span", { class: `badge ${status}` }, status), ...reasonOf(row)),
       make("td", { class: pair }, pair),
       make("td", { class: "spare" }, `${known(episodes.steps[row])} / ${data.blocks[episodes.block[row]].max ?? "–"}`),
       make("td", { class: "spare" }, known(episodes.seconds[row], (seconds) => seconds.toFixed(1))));
     element.addEventListener("click", () => toggle(row, element, opener));
     return element;
+  }
+
+  function reasonOf(row) {
+    const reason = data.reasons[episodes.reason[row]];
+    return reason === undefined ? [] : [" ", make("span", { class: "reason" }, reason)];
   }
 
   function toggle(row, element, opener) {
@@ -213,7 +219,7 @@
     const configuration = data.configurations[episodes.configuration[row]];
     const status = STATUS["sfe"[episodes.status[row]]];
     const path = episodes.path.get(row);
-    const figure = make("figure", {}, make("figcaption", {}, make("b", {}, configuration), ` ${status}`));
+    const figure = make("figure", {}, make("figcaption", {}, make("b", {}, configuration), ` ${status}`, ...reasonOf(row)));
     if (path === undefined) {
       figure.append(make("div", { class: "missing" }, "No video is here."));
       return figure;

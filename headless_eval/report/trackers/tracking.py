@@ -133,6 +133,11 @@ def values_of(summary: Summary) -> dict[str, float]:
             values |= {
                 f"{row.configuration}/{name}": value for name, value in zip(names, numbers, strict=True)
             }
+    for change in summary.outcomes:
+        values[f"{change.configuration}/{change.outcome.name}"] = change.mean
+    for failures in summary.failures:
+        for reason, count in failures.reasons.items():
+            values[f"{failures.configuration}/{reason.replace(' ', '_')}"] = count
     return values
 
 

@@ -36,6 +36,7 @@ TASKS = [
     Task(1, "scene_1", "cube in bowl", "put the cube in the bowl", 450),
     Task(2, "scene_2", "can in mug", "<b>put</b> the can in the mug", 450),
 ]
+REASONS = ("never_reached", "missed_grasp", "out_of_time")
 NAMES = ["float32", "int8_weights_only", "boolean_both"]
 EPISODES = 40
 
@@ -74,6 +75,7 @@ def folder(
             record_maker(name, task, episode, letter(name, task, episode)),
             steps=100 + (37 * episode + 11 * task.id) % 350,
             video=f"videos/{name}/{task.key}_ep{episode:03d}_{letters[letter(name, task, episode)]}.mp4",
+            reason=REASONS[episode % 3] if letter(name, task, episode) == "f" else None,
         )
         for name in NAMES
         for task in TASKS
@@ -172,7 +174,7 @@ def test_sort(page: Shown) -> None:
     page.click("[data-sort=status] button")
     assert set(column(3)) == {"success"}
     page.click("[data-sort=status] button")
-    assert column(3)[:3] == ["error", "failure", "failure"]
+    assert [text.split()[0] for text in column(3)[:3]] == ["error", "failure", "failure"]
     sorted_heads = page.run(
         "return [...document.querySelectorAll('[aria-sort]')].map(one => one.dataset.sort)"
     )
@@ -198,6 +200,8 @@ def test_filter(page: Shown) -> None:
     assert [row[2] for row in page.rows()] == ["39"] * 6
     page.choose("text", "nan")
     assert [row[:4] for row in page.rows()] == [["int8_weights_only", "can in mug", "7", "error"]]
+    page.choose("text", "missed gr")
+    assert {row[3] for row in page.rows()} == {"failure missed grasp"}
     page.choose("text", "no such thing")
     assert (page.rows(), page.count) == ([], "No episode matches.")
 
