@@ -5,7 +5,7 @@ python benchmarks/isaaclab_simulators.py table FOLDER ... [--figure FILE]
 
 ``run`` makes one run folder for each simulator, of the bundled policy at seed 7, with ``.venv`` (MuJoCo) and
 ``.venv-isaaclab`` (Isaac Lab, with PhysX: ``PHYSICS=physx SIM=isaaclab SETUP_ONLY=1 scripts/run_headless.sh``).
-``--light`` multiplies the brightness of all pictures that the policy sees, and leaves everything else as it is.
+``--light`` multiplies all pictures (``run --perturb light=x0.6``), and leaves everything else as it is.
 ``table`` prints a table in Markdown for each folder, with McNemar's exact test of each precision against float32 in
 the same simulator, and draws the folders beside each other.
 """
@@ -14,7 +14,6 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,35 +32,11 @@ def run(folder: Path, episodes: int, seed: int, light: float, only: str | None, 
     for name, (venv, flags) in SIMULATORS.items():
         if only and name.lower() != only.lower():
             continue
-        command = [str(venvs / venv / "bin" / "python"), __file__, "one", str(light), "run", *flags]
+        command = [str(venvs / venv / "bin" / "python"), "-m", "headless_eval", "run", *flags]
+        command += ["--perturb", f"light=x{light:g}"] if light != 1 else []
         command += ["--episodes", str(episodes), "--seed", str(seed), "--dtypes", *PRECISIONS.values()]
         command += ["--modes", "both", "--videos", "none", "--results", str(folder / name.lower()), "--quiet"]
         subprocess.run(command, check=True)
-
-
-def one(light: float, arguments: list[str]) -> int:
-    """Run ``headless-eval`` with dimmed pictures in this process; return its exit status."""
-    from headless_eval.cli.main import main
-    from headless_eval.sims.registry import Suite
-
-    make = Suite.make
-
-    def dimmed(*args: Any, **kwargs: Any) -> Any:
-        simulator = make(*args, **kwargs)
-        observe = simulator.observe
-        simulator.observe = lambda slots: [_dim(seen, light) for seen in observe(slots)]  # type: ignore[method-assign]
-        return simulator
-
-    if light != 1.0:
-        Suite.make = dimmed  # type: ignore[method-assign]
-    return main(arguments)
-
-
-def _dim(observation: dict[str, Any], light: float) -> dict[str, Any]:
-    return {
-        key: np.round(value * light).astype(np.uint8) if "image" in key else value
-        for key, value in observation.items()
-    }
 
 
 def outcomes(folder: Path) -> dict[str, dict[tuple[int, int], bool]]:
@@ -70,7 +45,8 @@ def outcomes(folder: Path) -> dict[str, dict[tuple[int, int], bool]]:
 
     found: dict[str, dict[tuple[int, int], bool]] = {name: {} for name in PRECISIONS}
     for record in RunDirectory.open(folder).records():
-        found[record.configuration][record.task_id, record.episode] = bool(record.success)
+        scene = int(record.task_key.partition("@")[0].removeprefix("scene_"))
+        found[record.configuration][scene, record.episode] = bool(record.success)
     return found
 
 
@@ -133,8 +109,6 @@ def draw(panels: dict[str, dict[tuple[str, str], Rate]], figure: Path) -> None:
 
 def main() -> int:
     """Parse the arguments and do it."""
-    if sys.argv[1:2] == ["one"]:
-        return one(float(sys.argv[2]), sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     actions = parser.add_subparsers(dest="action", required=True)
     runs = actions.add_parser("run")
