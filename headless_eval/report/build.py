@@ -14,7 +14,7 @@ from headless_eval.report.page import write_page
 from headless_eval.report.page.divergence import along_chart
 from headless_eval.report.plots import write_figure, write_plots
 from headless_eval.report.psychometric import THRESHOLD, curves_of, write_curves_csv
-from headless_eval.report.robustness import Robustness, robustness
+from headless_eval.report.robustness import Robustness, is_swept, robustness
 from headless_eval.report.robustness_tables import write_perturbations, write_robustness
 from headless_eval.report.summary import Summary, summarize
 from headless_eval.results import EpisodeRecord, Readable, RunDirectory, holds_run, open_run
@@ -33,6 +33,7 @@ def _summarize(run: Readable, records: Sequence[EpisodeRecord], performance: flo
         summary,
         origin=run.notes,
         adaptive=is_adaptive(run.manifest),
+        swept=is_swept(run.manifest),
         stops=stopping.stops if stopping else {},
         outcomes=compare_outcomes(records, run.manifest, run.baseline),
         curves=curves_of(records, run.manifest, run.baseline, performance),
@@ -42,8 +43,7 @@ def _summarize(run: Readable, records: Sequence[EpisodeRecord], performance: flo
 
 def sweep_of(run: Readable) -> Robustness | None:
     """Return what a run's sweep shows so far; None for a run without one."""
-    swept = any(entry.get("perturbation") for entry in run.manifest.get("tasks") or ())
-    return robustness(run.manifest, run.records(), run.baseline) if swept else None
+    return robustness(run.manifest, run.records(), run.baseline) if is_swept(run.manifest) else None
 
 
 def build(run: Readable | str | Path, output: Path | None = None, performance: float = THRESHOLD) -> Summary:

@@ -153,10 +153,10 @@ def robustness(
         records: one record per trial.
         baseline: the name of the variant that the others are compared with.
     """
+    if not is_swept(manifest):
+        return None
     places = _places(manifest)
     conditions = list(dict.fromkeys(condition for condition, _ in places.values()))
-    if PLAIN not in conditions or len(conditions) < 2:
-        return None
     order = list(AXES)
     conditions.sort(
         key=lambda one: (one != PLAIN, order.index(axis_of(one.axis)) if one.axis else -1, one.axis)
@@ -183,6 +183,12 @@ def robustness(
     adjusted = holm([one.p_value for one in tests])
     judged = tuple(replace(one, p_holm=p) for one, p in zip(tests, adjusted, strict=True))
     return Robustness(baseline, tuple(names), tuple(conditions), cells, judged)
+
+
+def is_swept(manifest: Mapping[str, Any]) -> bool:
+    """Return whether a run's manifest has tasks both plain and perturbed along a single axis."""
+    conditions = {condition for condition, _ in _places(manifest).values()}
+    return PLAIN in conditions and len(conditions) > 1
 
 
 def _places(manifest: Mapping[str, Any]) -> dict[int, tuple[Condition, int]]:

@@ -70,6 +70,7 @@ class Summary:
         divergence: what came of asking variants on the baseline's own path, in a sentence; empty if none was asked.
         curves: success against difficulty, of graded tasks.
         adaptive: whether levels were chosen by what had succeeded before.
+        swept: whether tasks ran under several perturbations, from the same initial states.
     """
 
     suite: str
@@ -85,6 +86,7 @@ class Summary:
     divergence: str = ""
     adaptive: bool = False
     curves: tuple[Curve, ...] = ()
+    swept: bool = False
 
     def row(self, configuration: str, task: str | None = None) -> Row:
         """Return the row of a variant and a task's key, or of all tasks.
@@ -129,11 +131,25 @@ class Summary:
         return "Levels were chosen by what had succeeded before: thresholds compare, success over all levels does not"
 
     @property
+    def conditions(self) -> str:
+        """What a sweep means for the table, in a sentence; empty without one."""
+        if not self.swept:
+            return ""
+        return (
+            "All conditions of the sweep count together here; episodes of one start are not independent, so intervals "
+            "and p are too narrow: those by condition hold"
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the table has to know beside it: sentences without their full stops."""
         return tuple(
             filter(
-                None, (*self.origin, self.unpaired, self.stopped, self.chosen, self.divergence, self.scoped)
+                None,
+                (
+                    *(*self.origin, self.unpaired, self.stopped, self.chosen, self.conditions),
+                    *(self.divergence, self.scoped),
+                ),
             )
         )
 

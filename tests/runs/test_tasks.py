@@ -18,6 +18,7 @@ def test_a_sweep_runs_is_continued_and_reported(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "Success under perturbations" in said
     assert "light.dim 0.6" in said
+    assert "All conditions of the sweep count together" in " ".join(said.split())
     records = {(one.task_key, one.episode): one for one in read_run(folder).records()}
     assert len(records) == 10
     plain, dimmed = records["scene_1", 1], records["scene_1@light.dim=0.6", 1]
