@@ -19,9 +19,7 @@ from headless_eval.training.expert_arm import wrap
 CARRY = 0.20  # metres, height of the pads on the way
 _LOW_CARRY = 0.14  # metres, the same over low goals
 _GUARD = 0.008  # metres above the rim at which a target is aligned
-_DESCENT = (
-    0.008  # metres, how far ahead of the pads the arm is sent at most while an aligned target goes down
-)
+_DESCENT = 0.008  # metres ahead of the pads at most to which an aligned target is sent down
 _LIFTED = 0.03  # metres above where it stood at which a target begins to move sideways
 _INSIDE = 0.003  # metres below the rim from which on a target is inside
 _FINE_TURN = 0.03  # radians
@@ -196,12 +194,9 @@ class OnSpot(Goal):
         if not self._symmetry:
             return 0.0
         turned = yaw + yaw_error(now, self._symmetry)
-        # The least turn, unless the wrist comes near its end.
-        return (
-            turned - math.copysign(2 * math.pi / self._symmetry, turned)
-            if abs(turned) > _FAR_TURN
-            else turned
-        )
+        if abs(turned) > _FAR_TURN:  # the wrist would come near its end: the other way round looks the same
+            turned -= math.copysign(2 * math.pi / self._symmetry, turned)
+        return turned
 
     def _is_aligned(self, now: Situation, above: float) -> bool:
         # On the way down from the guard's height it may stray a little.
