@@ -74,7 +74,6 @@ class Along:
         rms: root mean square of the errors over the executed steps of the chunk, by dimension: (replans, dims).
         largest: the largest magnitude of them, (replans, dims).
         steps: executed steps of each chunk, (replans,).
-        by_step: mean square over the arm's dimensions by step within the chunk, (replans, horizon); NaN beyond the end.
         phases: of each replan; empty where they are not known.
     """
 
@@ -83,7 +82,6 @@ class Along:
     rms: np.ndarray
     largest: np.ndarray
     steps: np.ndarray
-    by_step: np.ndarray
     phases: tuple[str, ...]
 
     def arm(self, dimensions: Dimensions) -> np.ndarray:
@@ -107,7 +105,6 @@ class Diverged:
         by_dimension: root mean square of each dimension in its own unit, (dims,).
         along: quartiles of the replans' root mean squares by part of the episode's time, (BINS, 3); NaN where none is.
         by_phase: root mean square of the arm by phase.
-        by_step: root mean square of the arm by step within the chunk, (horizon,).
         success: success rate of its own episodes, and the baseline's; None without pairs.
         path_ratio: mean path length of its own episodes over that of the baseline's; None if not known.
     """
@@ -122,7 +119,6 @@ class Diverged:
     by_dimension: np.ndarray
     along: np.ndarray
     by_phase: dict[str, float]
-    by_step: np.ndarray
     success: tuple[float, float] | None = None
     path_ratio: float | None = None
 
@@ -257,11 +253,9 @@ def errors_along(
         errors = asked.astype(np.float64) - executed
         squares = np.add.reduceat(np.square(errors), starts) / steps[:, None]
         largest = np.maximum.reduceat(np.abs(errors), starts)
-        by_step = np.full((len(starts), line.horizon), np.nan)
-        by_step.ravel()[: len(executed)] = np.square(errors[:, dimensions.arm]).mean(axis=1)
     gripper = executed[:, dimensions.gripper].max(axis=1) if dimensions.gripper.size else None
     phases = () if gripper is None else phases_of(gripper, line.horizon)
-    return Along(line.configuration, record, np.sqrt(squares), largest, steps, by_step, phases)
+    return Along(line.configuration, record, np.sqrt(squares), largest, steps, phases)
 
 
 def phases_of(gripper: np.ndarray, horizon: int) -> tuple[str, ...]:
@@ -304,7 +298,6 @@ def _diverged(
     # The middle of each chunk's place among its episode's replans, from 0 to 1.
     time = np.concatenate([(np.arange(len(one.steps)) + 0.5) / len(one.steps) for one in paths])
     phases = np.array([phase for one in paths for phase in one.phases])
-    by_step = np.concatenate([one.by_step for one in paths])
     finite = np.isfinite(rms).all(axis=1)
     squares = np.square(rms[finite])
     weights = steps[finite]
@@ -321,9 +314,6 @@ def _diverged(
                 by_phase[phase] = float(np.sqrt(np.average(arm[inside], weights=weights[inside])))
     some = bool(finite.any())
     success, ratio = _closed_loop(own, baseline)
-    with np.errstate(invalid="ignore"):
-        counted = ~np.isnan(by_step[finite])
-        mean = np.where(counted, by_step[finite], 0.0).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
     return Diverged(
         configuration=name,
         episodes=len(paths),
@@ -337,7 +327,6 @@ def _diverged(
         ),
         along=along,
         by_phase=by_phase,
-        by_step=np.sqrt(mean),
         success=success,
         path_ratio=ratio,
     )

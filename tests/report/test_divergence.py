@@ -99,8 +99,6 @@ def test_sizes_by_dimension_and_phase(new: Callable[..., RunDirectory]) -> None:
     assert large.rms == pytest.approx(0.5 * 0.2**0.5, rel=2e-3)
     assert large.median == 0
     assert large.by_phase == pytest.approx({"grasp": 0.0, "place": 0.5}, rel=2e-3)
-    assert large.by_step[:4] == pytest.approx([0.5 / 3**0.5] * 4, rel=2e-3)
-    assert large.by_step[4:] == pytest.approx([0.0] * 4)
     assert (
         found.sentence
         == "int4_both departs most in joint 2 and while placing: 0.22 rad against 0.026 of int8_both"
@@ -143,6 +141,14 @@ def test_answers_of_another_episode_are_left_out(new: Callable[..., RunDirectory
     (run.path / "divergence.jsonl").write_text(other)
     build(run.path)
     assert not (run.path / "divergence.csv").exists()
+
+
+def test_a_chunk_of_any_length_costs_no_memory(new: Callable[..., RunDirectory]) -> None:
+    run = new({"int8_both": constant(0.07)})
+    lines = (run.path / "divergence.jsonl").read_text().replace('"horizon":8', '"horizon":2147483647')
+    (run.path / "divergence.jsonl").write_text(lines)
+    (found,) = found_in(run).variants
+    assert (found.replans, found.rms) == (2, pytest.approx(0.07 / 7**0.5, rel=1e-5))
 
 
 def test_ranks_need_five_variants_and_what_differs(new: Callable[..., RunDirectory]) -> None:

@@ -31,7 +31,6 @@ def variant(name: str, size: float | None, **changes: object) -> Diverged:
         "by_dimension": value * np.array([1, 1, 1, 2, 1, 1, 1, 4.0]),
         "along": along,
         "by_phase": {} if size is None else {"approach": size, "grasp": 2 * size},
-        "by_step": np.full(8, value),
         "success": (0.5, 1.0),
         "path_ratio": 1.25,
     }
@@ -46,7 +45,6 @@ def along(name: str, task: int, episode: int, size: float) -> Along:
         rms,
         rms,
         np.array([8, 8, 4]),
-        np.ones((3, 8)),
         ("approach", "grasp", "grasp"),
     )
 
