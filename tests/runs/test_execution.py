@@ -183,3 +183,29 @@ def test_a_reader_that_has_enough_is_in_the_manifest(tmp_path):
     manifest = RunDirectory.open(tmp_path / "run").manifest
     assert (status, manifest["exit_status"]) == (141, 141), done.stderr
     assert done.stderr == ""
+
+
+SILENT = """
+import sys, time
+from headless_eval.cli.main import main
+from headless_eval.runs.divergence.measure import BaselinePath
+
+BaselinePath._noise = lambda path, group: time.sleep(1000)  # where the policy is asked
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_variant_that_never_answers_on_the_baselines_path_is_noted_and_the_run_goes_on(
+    droid_policy, tmp_path
+):
+    folder = tmp_path / "run"
+    flags = ["--policy", droid_policy, "--variant", "float32", "bfloat16_both", "--tasks", "1"]
+    flags += ["--episodes", "1", "--max-steps", "8", "--episode-timeout", "5", "--videos", "none"]
+    done = python(SILENT, "run", *flags, "--quiet", "--results", folder)
+    assert done.returncode == 0, done.stderr
+    assert "divergence did not return within 5 s; going on in a fresh process" in done.stderr
+    run = RunDirectory.open(folder)
+    assert [record.status for record in run.records()] == ["failure", "failure"]
+    assert run.manifest["divergence"] == {"failed": {"bfloat16_both": "divergence did not return within 5 s"}}
+    assert run.divergences() == []
