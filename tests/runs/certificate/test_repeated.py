@@ -29,6 +29,7 @@ def repeated(record, number, *, shift=None, status="failure", stated="failure", 
         steps=3,
         actions_sha256="0" * 64 if shift is None else "1" * 64,
         error=error,
+        reason=None,
     )
     then = Episode(
         "float32", 1, number, stated, 3, 1, record.initial_state_sha256, "0" * 64, first_action(ACTIONS)
