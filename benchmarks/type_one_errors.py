@@ -182,12 +182,42 @@ def thresholds(runs: int) -> Iterator[Rate]:
             yield Rate("thresholds differ", f"{one:g} and {other:g} mm", episodes, shown, runs, nominal)
 
 
+def sequential(runs: int) -> Iterator[Rate]:
+    """The test by betting on a bounded outcome, looked at after each of 300 pairs.
+
+    Time in shares of the limit; the variant needs as long, or longer by the margin of 0.05.
+    """
+    margin, alpha, pairs = 0.05, 0.05, 300
+    stakes = (np.arange(100) + 0.5) / 100
+    for name, spread in (("times", 0.08), ("times, a fifth at the limit", None)):
+        for drop, claim in ((0.0, "worse"), (margin, "not worse by the margin"), (0.1, "worse")):
+            generator = np.random.default_rng([SEED, 7, int(100 * drop)])
+            wealth = np.zeros((runs, len(stakes)))
+            ever = np.zeros(runs, bool)
+            for _ in range(pairs):
+                if spread is None:
+                    one, other = (np.where(generator.random(runs) < 0.2, 1.0, 0.3) for _ in range(2))
+                    other = np.where(other < 1, other + drop / 0.8, other)
+                else:
+                    one = generator.uniform(0.3, 0.5, runs) + generator.normal(0, spread, runs)
+                    other = one + drop + generator.normal(0, spread, runs)
+                lost = np.clip(other, 0, 1) - np.clip(one, 0, 1)
+                number, mean = (lost, 0.0) if claim == "worse" else (-lost, -margin)
+                wealth += np.log1p(stakes / (1 + mean) * (number - mean)[:, None])
+                ever |= np.log(np.exp(wealth - 50).mean(axis=1)) + 50 >= np.log(1 / alpha)
+            nominal = None if drop > margin else alpha
+            yield Rate(
+                f"sequential: {claim}", f"{name}, {drop:g} longer", pairs, float(ever.mean()), runs, nominal
+            )
+
+
 PARTS: dict[str, Callable[[int], Iterator[Rate]]] = {
     "no difference": no_difference,
     "at the margin": at_the_margin,
     "power": power,
     "skewed": skewed,
     "thresholds, episodes a level": thresholds,
+    "sequential": sequential,
 }
 
 

@@ -131,6 +131,9 @@ class EpisodeSettings(Settings):
     sequential: Annotated[float | None, flag("MARGIN", "off")] = None
     """Stop precisions shown worse, or not worse by MARGIN (0.05: 5 points)."""
 
+    sequential_on: Annotated[str | None, flag("OUTCOME=LIMIT|time", "success")] = None
+    """Bet on an outcome, counted up to LIMIT (final_error=20mm), or on the time."""
+
     until_width: Annotated[tuple[str, ...], flag("[FAMILY=]WIDTH ...", "off", adds=True)] = ()
     """Choose levels of graded tasks until thresholds are known to WIDTH (0.5mm)."""
 
@@ -272,6 +275,10 @@ class RunConfig(
         for text in self.until_width:
             parse_width("--until-width", text)
         if self.sequential is None:
+            if self.sequential_on is not None:
+                raise UserError(
+                    "--sequential-on goes with --sequential MARGIN only, the share of LIMIT that matters"
+                )
             return
         if self.until_width:
             raise UserError("--sequential and --until-width both choose which episodes run: give one of them")

@@ -145,7 +145,7 @@ def _judge(
         judged = judge_pairs(stopping.pairs[name], max_drop, stopping.alpha)
         if stop.decision != "continue":
             facts = f"stopped early: {stop.sentence}, observed {100 * row.comparison.difference:+.1f} points"
-        if stop.decision == "worse" and -row.comparison.difference > max_drop:
+        if stopping.outcome is None and stop.decision == "worse" and -row.comparison.difference > max_drop:
             # The run ended once a drop was shown, before its size could be.
             return "failed", f"success drops, and by more than {100 * max_drop:g} points in what ran: {facts}"
     return _worded(judged, row.comparison, facts, max_drop)

@@ -11,7 +11,7 @@ from headless_eval.errors import UserError
 from headless_eval.report.change_power import detectable_change
 from headless_eval.report.paired import Change, differences, mean_change, rank_direction, signed_rank
 from headless_eval.report.statistics import holm
-from headless_eval.results.outcomes import QUANTITIES, unit_of, worse_of
+from headless_eval.results.outcomes import QUANTITIES, stem_of, unit_of, worse_of
 from headless_eval.results.pairing import pair
 from headless_eval.results.record import ERROR, FAILURE, EpisodeRecord
 from headless_eval.results.sequential import ALPHA
@@ -95,7 +95,6 @@ class OutcomeChange:
         return "worse" if (self.outcome.worse == "more") == (mean > 0) else "better"
 
 
-_SUFFIXES = ("s", "mm", "deg", "rad")
 _SPELLED = {"deg": "°", "degree": "°", "degrees": "°"}
 
 
@@ -139,9 +138,9 @@ class Values:
             UserError: no outcome has the name, several have, or the unit is another.
         """
         unit = _SPELLED.get(margin.unit, margin.unit)
-        named = [name for name in self.names if margin.name in (name, _stem(name))]
+        named = [name for name in self.names if margin.name in (name, stem_of(name))]
         if not named:
-            known = dict.fromkeys(_stem(name) for name in self.names)
+            known = dict.fromkeys(stem_of(name) for name in self.names)
             raise unknown("outcome", margin.name, known)
         if len(named) > 1:
             named = [name for name in named if unit_of(name, self._manifest) == unit] or named
@@ -249,9 +248,3 @@ def judged_together(found: Sequence[OutcomeChange]) -> tuple[OutcomeChange, ...]
         )
         for one, p_value in zip(found, adjusted, strict=True)
     )
-
-
-def _stem(name: str) -> str:
-    """Return an outcome's name without its unit: ``final_error`` for ``final_error_mm``."""
-    stem, _, suffix = name.rpartition("_")
-    return stem if suffix in _SUFFIXES else name

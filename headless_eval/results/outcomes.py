@@ -183,6 +183,12 @@ REASONS: Mapping[str, str] = {
 """Reasons of failure by name: a sentence each, without its full stop."""
 
 
+def stem_of(name: str) -> str:
+    """Return an outcome's name without its unit: ``final_error`` for ``final_error_mm``."""
+    stem, _, suffix = name.rpartition("_")
+    return stem if suffix in ("s", "mm", "deg", "rad") else name
+
+
 def unit_of(name: str, manifest: Mapping[str, Any]) -> str:
     """Return the unit of an outcome in a run; empty for a number, and where nothing states one.
 

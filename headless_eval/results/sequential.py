@@ -22,10 +22,12 @@ _STAKES = (np.arange(100) + 0.5) / 100
 
 
 class SequentialTest:
-    """Sequential test whether a variant succeeds less often than the baseline, fed pair by pair.
+    """Sequential test whether a variant is worse than the baseline, fed pair by pair.
 
-    The test bets against two hypotheses at once. ``worse`` means that success drops; this decision is wrong with
-    probability at most alpha if the expected drop is above 0 at no pair. ``not_worse`` means that success does not drop
+    Episodes are as good as a number from 0 to 1 says: success is 1 and failure 0, or what a bounded outcome says
+    (``results.bounded``). The test bets against two hypotheses at once. ``worse`` means that this number drops on
+    average; this decision is wrong with
+    probability at most alpha if the expected drop is above 0 at no pair. ``not_worse`` means that it does not drop
     by ``margin``; this decision is wrong with probability at most alpha if the expected drop is ``margin`` or more at
     every pair. The wealth is spread evenly over a hundred constant stakes, so that it grows nearly as fast as with the
     best stake. A decision is final.
@@ -35,7 +37,7 @@ class SequentialTest:
     Args:
         alpha: the accepted probability of a wrong decision of either kind; with several variants, divide it by their
             number.
-        margin: the drop of the success rate that would matter, above 0 and below 1; None never decides ``not_worse``.
+        margin: the drop that would matter, above 0 and below 1; None never decides ``not_worse``.
 
     Attributes:
         decision: ``worse``, ``not_worse``, or ``continue`` before a decision.
@@ -56,10 +58,15 @@ class SequentialTest:
         self._on_loss = _Bet(0.0)
         self._on_no_loss = None if margin is None else _Bet(-margin)
 
-    def update(self, success_reference: bool, success_other: bool) -> Decision:
-        """Take one pair (same task and episode) and return the decision so far."""
+    def update(self, reference: float, other: float) -> Decision:
+        """Take one pair (same task and episode) and return the decision so far.
+
+        Args:
+            reference: how good the baseline's episode is, from 0 to 1: success, or a bounded outcome.
+            other: how good the other variant's is.
+        """
         self.pairs += 1
-        drop = int(success_reference) - int(success_other)
+        drop = float(reference) - float(other)
         self._on_loss.settle(drop)
         if self._on_no_loss is not None:
             self._on_no_loss.settle(-drop)
@@ -102,10 +109,10 @@ class MarginTest:
         self.pairs = 0
         self._within, self._beyond = _Bet(-margin), _Bet(margin)
 
-    def update(self, success_reference: bool, success_other: bool, times: float = 1) -> None:
+    def update(self, reference: float, other: float, times: float = 1) -> None:
         """Take one pair (same task and episode); or, to look ahead, so many equal pairs, of which parts are allowed."""
         self.pairs += 1
-        drop = int(success_reference) - int(success_other)
+        drop = float(reference) - float(other)
         self._within.settle(-drop, times)
         self._beyond.settle(drop, times)
         if self.decision == "continue":
@@ -135,7 +142,7 @@ class _Bet:
         self._mean = mean
         self._logarithms = np.zeros_like(_STAKES)
 
-    def settle(self, number: int, times: float = 1) -> None:
+    def settle(self, number: float, times: float = 1) -> None:
         """Pay out one bet, or so many equal bets."""
         if number != self._mean:
             self._logarithms += times * np.log1p(_STAKES / (1 + self._mean) * (number - self._mean))

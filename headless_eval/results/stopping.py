@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from headless_eval.contracts.variant import DEFAULT_BASELINE
+from headless_eval.results.bounded import Bounded, bounded
 from headless_eval.results.pairing import same_episode
 from headless_eval.results.record import ERROR, Count, EpisodeRecord
 from headless_eval.results.sequential import ALPHA, Decision, SequentialTest
@@ -23,6 +24,7 @@ class _Settings:
 
     sequential: Annotated[float, Meta(gt=0, lt=1)]
     retries: Count = 0
+    sequential_on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class SequentialDecision:
         last_task: id of the task of the deciding pair; None before a decision.
         last_episode: the episode of the deciding pair; None before a decision.
         baseline: the baseline's name.
+        outcome: what was bet on: the name of a bounded outcome; empty for success.
+        margin_text: the margin in words.
     """
 
     decision: Decision
@@ -48,11 +52,18 @@ class SequentialDecision:
     last_task: int | None = None
     last_episode: int | None = None
     baseline: str = DEFAULT_BASELINE
+    outcome: str = ""
+    margin_text: str = ""
 
     @property
     def sentence(self) -> str:
         """The decision in words."""
-        by = f" by {100 * self.margin:g} points" if self.decision == "not_worse" else ""
+        by = (
+            f" by {self.margin_text or f'{100 * self.margin:g} points'}"
+            if self.decision == "not_worse"
+            else ""
+        )
+        by += f" in {self.outcome}" if self.outcome else ""
         how = {"worse": "worse than", "not_worse": "not worse than", "continue": "undecided against"}
         pairs = plural(self.pairs, "pair")
         return f"{how[self.decision]} {self.baseline}{by} after {pairs}"
@@ -71,6 +82,7 @@ class Stopping:
         margin: the drop of the success rate that would matter, above 0 and below 1.
         retries: how often an error is retried.
         baseline: the name of the variant that the others are compared with.
+        outcome: what is bet on instead of success; a pair without it is none.
 
     Attributes:
         alpha: 0.05 divided by the number of variants that are compared with the baseline.
@@ -84,13 +96,14 @@ class Stopping:
         margin: float,
         retries: int = 0,
         baseline: str = DEFAULT_BASELINE,
+        outcome: Bounded | None = None,
     ) -> None:
         self._names = {name: index for index, name in enumerate(variants)}
         self._tasks = {task: index for index, task in enumerate(tasks)}
         self._baseline = baseline
         compared = [name for name in variants if name != baseline]
         self.alpha = ALPHA / max(1, len(compared))
-        self._margin, self._retries = margin, retries
+        self._margin, self._retries, self.outcome = margin, retries, outcome
         self._tests = {name: SequentialTest(self.alpha, margin) for name in compared}
         self._next = dict.fromkeys(compared, 0)
         self._attempts: Counter[Trial] = Counter()
@@ -136,6 +149,10 @@ class Stopping:
                 last_task=None if task is None else ids[task],
                 last_episode=episode,
                 baseline=self._baseline,
+                outcome=self.outcome.name if self.outcome else "",
+                margin_text=self.outcome.margin(self._margin)
+                if self.outcome
+                else f"{100 * self._margin:g} points",
             )
         return found
 
@@ -154,8 +171,14 @@ class Stopping:
             one, two = self._outcomes[reference], self._outcomes[other]
             if one is None or two is None or not same_episode(one, two):
                 continue
+            goods = [
+                float(each.success) if self.outcome is None else self.outcome.good(each)
+                for each in (one, two)
+            ]
+            if None in goods:
+                continue
             self.pairs[name].append((one.success, two.success))
-            if self._tests[name].update(one.success, two.success) != "continue":
+            if self._tests[name].update(*(good or 0.0 for good in goods)) != "continue":
                 self._last[name] = episode, task
                 return True
 
@@ -164,11 +187,17 @@ def stopping_of(manifest: Mapping[str, Any]) -> Stopping:
     """Return the tests of a sequential run from its manifest, without pairs yet.
 
     Raises:
+        UserError: there is no such outcome to bet on.
         ValueError: the manifest's settings are damaged.
     """
     settings = convert(manifest["settings"], _Settings)
     names = [entry["name"] for entry in manifest["variants"]]
     tasks = [entry["id"] for entry in manifest["tasks"]]
     return Stopping(
-        names, tasks, settings.sequential, settings.retries, manifest.get("baseline", DEFAULT_BASELINE)
+        names,
+        tasks,
+        settings.sequential,
+        settings.retries,
+        manifest.get("baseline", DEFAULT_BASELINE),
+        None if settings.sequential_on is None else bounded(settings.sequential_on),
     )

@@ -34,6 +34,7 @@ from headless_eval.report.run import Run, read_run
 from headless_eval.report.tables import rich_table
 from headless_eval.report.trackers import find_trackers
 from headless_eval.results import RunDirectory
+from headless_eval.results.bounded import bounded
 from headless_eval.results.levels import levels_of
 from headless_eval.rollout.video import find_ffmpeg
 from headless_eval.runs import calibrate
@@ -193,6 +194,8 @@ def _prepare(evaluator: Evaluator, console: Console) -> Iterator[RunDirectory]:
                 console.print(warning, highlight=False, soft_wrap=True)
         manifest = describe(evaluator)
         levels_of(manifest)  # refuses widths that do not fit the tasks
+        if config.sequential_on is not None:
+            bounded(config.sequential_on)  # refuses what is no outcome
         if directory is None:
             directory = stack.enter_context(RunDirectory.create(config.results, manifest))
         else:

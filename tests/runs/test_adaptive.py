@@ -126,6 +126,25 @@ def test_success_over_chosen_levels_is_not_judged(finished, capsys):
     assert "incomplete" not in out
 
 
+def test_a_run_stops_early_on_a_bounded_outcome(tmp_path):
+    changes = {"until_width": [], "sequential": 0.1, "sequential_on": "time", "tasks": ["33", "34"]}
+    run(tmp_path / "run", **changes)
+    directory = RunDirectory.open(tmp_path / "run")
+    stop = directory.manifest["sequential"]["configurations"]["coarse"]
+    assert (stop["decision"], stop["outcome"]) == ("worse", "time")
+    assert len(directory.records()) < 400
+    with pytest.raises(UserError, match="unknown outcome"):
+        run(tmp_path / "wrong", **changes | {"sequential_on": "tim=1"})
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_what_was_run_by_its_outcomes_is_not_certified(finished, capsys):
+    assert main(["certify", str(finished)]) == 2
+    assert "depends on outcomes that a certificate does not state" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def test_the_suite_is_what_its_curve_says():
     simulator = graded_suite.Lucky(num_slots=1)
     assert [task.difficulty.value for task in simulator.tasks] == [8.0, 4.0, 2.0, 1.0, 0.5]

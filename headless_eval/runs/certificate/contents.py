@@ -57,6 +57,11 @@ def certificate_of(run: RunDirectory) -> Certificate:
     """
     manifest, folder = run.manifest, run.path
     config = config_from(manifest, folder)
+    if config.until_width or config.sequential_on is not None:
+        raise UserError(
+            f"{folder} cannot be certified: which episodes it has depends on outcomes that a certificate does not "
+            "state (--until-width, --sequential-on)"
+        )
     own = config.checkpoint is None and config.policy in bundled_policies()
     fields: dict[str, Any] = {
         "format": document.FORMAT,
