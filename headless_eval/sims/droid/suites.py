@@ -62,9 +62,12 @@ SUITES.add(
         "droid_precise",
         "the robot and table of droid; tasks graded in millimetres and degrees",
         tasks="headless_eval.sims.droid.precise.scenes:TASKS",
-        simulators={"mujoco": "headless_eval.sims.droid.backends:precise_mujoco"},
+        simulators={
+            "mujoco": "headless_eval.sims.droid.backends:precise_mujoco",
+            _ISAACLAB: "headless_eval.sims.droid.backends:precise_isaaclab",
+        },
         settings=DroidSettings,
-        perturbations={"mujoco": WORLD},
+        perturbations={"mujoco": WORLD, _ISAACLAB: _IN_ISAACLAB},
         paraphrases="headless_eval.sims.droid.precise.language:PARAPHRASES",
     ),
 )

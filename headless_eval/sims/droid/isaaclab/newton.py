@@ -14,7 +14,7 @@ from isaaclab.sim import SimulationContext
 from isaaclab_newton.physics import NewtonManager
 from mujoco_warp._src import solver
 
-from headless_eval.sims.droid.tabletop import LIGHT_DIRECTION
+from headless_eval.sims.droid.tabletop import ELSE, LIGHT_DIRECTION, ROBOT
 
 
 class NewtonStepper:
@@ -69,6 +69,46 @@ class NewtonStepper:
 
     def _rows(self, array: wp.array) -> torch.Tensor:
         return wp.to_torch(array).view(self._num_envs, -1)
+
+
+class NewtonContacts:
+    """Which bodies of an environment touch, from the solver's list of contacts.
+
+    It is that of the last physics step, as in MuJoCo; what touched for a moment within a control step is not in it.
+
+    Args:
+        bodies: names of their prims within an environment.
+        robot: the same of the robot.
+    """
+
+    def __init__(self, bodies: Sequence[str], robot: str):
+        newton, labels = NewtonManager._solver, NewtonManager.get_model().body_label
+        self._data = newton.mjw_data
+        self._bodies = len(bodies)
+        numbers = {name: number for number, name in enumerate(bodies)} | {robot: ROBOT}
+        # Bodies in MuJoCo's order, which all environments share; the surroundings are no body of Newton's.
+        party_of_body = []
+        for index in newton.mjc_body_to_newton.numpy()[0]:
+            names = labels[index].split("/") if index >= 0 else []
+            party_of_body.append(next((numbers[name] for name in names if name in numbers), ELSE))
+        self._party_of_geom = np.array(party_of_body)[newton.mj_model.geom_bodyid]
+
+    def of(self, env: int, bodies: Sequence[int]) -> np.ndarray:
+        """Return what touches what in an environment, (contacts, 2), as ``Situation`` has it.
+
+        Args:
+            env: number of the environment.
+            bodies: numbers of the scene's bodies among all of them.
+        """
+        contact, count = self._data.contact, int(self._data.nacon.numpy()[0])
+        there = contact.worldid.numpy()[:count] == env
+        there &= contact.dist.numpy()[:count] < contact.includemargin.numpy()[:count]
+        # Negative numbers, of robot and all else, count from the end.
+        in_scene = np.full(self._bodies + 2, ELSE)
+        in_scene[ROBOT] = ROBOT
+        in_scene[list(bodies)] = range(len(bodies))
+        parties: np.ndarray = in_scene[self._party_of_geom[contact.geom.numpy()[:count][there]]]
+        return parties
 
 
 _groups_of = solver._jtdaj_groups_per_world

@@ -78,7 +78,9 @@ def _state_of(scene: InteractiveScene) -> list[_Part]:
     for robot in scene.articulations.values():
         parts += [_part(robot, "joint_pos", "joint_position", "position")]
         parts += [_part(robot, "joint_vel", "joint_velocity", "velocity")]
-    for bodies in scene.rigid_object_collections.values():
+    for name, bodies in scene.rigid_object_collections.items():
+        if name == "fixed":  # a step does not change it, and they have no velocities to write
+            continue
         parts += [_part(bodies, "body_link_pose_w", "body_link_pose", "body_poses")]
         parts += [_part(bodies, "body_com_vel_w", "body_com_velocity", "body_velocities")]
     for body in scene.rigid_objects.values():

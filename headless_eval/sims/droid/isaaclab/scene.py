@@ -1,10 +1,12 @@
-"""The DROID scenes as an Isaac Lab environment: what `scenes.py` and the robot's USD file say, in its terms.
+"""Scenes as an Isaac Lab environment: what they and the robot's USD file say, in its terms.
 
-Every environment holds the bodies of all scenes, so that a slot can run any task; those of the others fall freely
-far above, where they touch nothing. Quaternions are Isaac Lab's, (x, y, z, w).
+Every environment holds the bodies of all scenes of a run, so that a slot can run any task; those of the others are far
+above, where they touch nothing: bodies that move fall freely, fixed ones stay. Quaternions are Isaac Lab's,
+(x, y, z, w).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import MISSING
 from typing import Any
 
@@ -26,6 +28,7 @@ from isaaclab_physx.renderers import IsaacRtxRendererCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from scipy.spatial.transform import Rotation
 
+from headless_eval.sims.droid.bodies import Body
 from headless_eval.sims.droid.geometry import look_at
 from headless_eval.sims.droid.isaaclab.robot_usd import USD as ROBOT
 from headless_eval.sims.droid.scenes import SCENES
@@ -37,6 +40,7 @@ from headless_eval.sims.droid.tabletop import (
     SKY,
     WRIST_CAMERA,
     Camera,
+    Scene,
 )
 from headless_eval.sims.isaaclab_app import needs_kit
 
@@ -44,12 +48,12 @@ ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 GRIPPER_JOINT = "finger_joint"
 GRIPPER_LINK = "robotiq_base"
 TCP = (0.0, 0.0, 0.135)  # of the gripper's link: the midpoint between the pads
-BODIES = tuple(body.name for scene in SCENES for body in scene.bodies)
 
 # Steps of the physics engine in a control step: as in MuJoCo, and as in the published PhysX environment.
 NEWTON_SUBSTEPS, PHYSX_DECIMATION = 16, 8
 
-_ROBOT = "{ENV_REGEX_NS}/Robot"
+ROBOT_PRIM = "Robot"
+_ROBOT = "{ENV_REGEX_NS}/" + ROBOT_PRIM
 _ARM_LINKS = "/".join(f"panda_link{i}" for i in range(8))
 _CAMERA_PARENTS = {None: "{ENV_REGEX_NS}", GRIPPER_LINK: f"{_ROBOT}/Geometry/{_ARM_LINKS}/{GRIPPER_LINK}"}
 _APERTURE = 20.955  # millimetres; only its ratio to the focal length counts
@@ -60,20 +64,43 @@ _HIDEAWAY, _HIDEAWAY_SPACING = 6000.0, 1.0  # metres: after half a minute of fal
 
 
 def hideaway(index: int) -> tuple[float, float, float]:
-    """Return where the body of that index starts while its scene is not on: it falls, and touches nothing."""
+    """Return where the body of that index starts while its scene is not on: it falls, or stays, and touches nothing."""
     return (index * _HIDEAWAY_SPACING, 0.0, _HIDEAWAY)
 
 
-SURROUNDINGS = "surroundings"
+COLLECTIONS = ("free", "fixed")
+"""The names of the scene's collections of bodies."""
+
+
+def population(scenes: Sequence[Scene]) -> dict[str, Body]:
+    """Return the bodies of these scenes by a name of each one's own, fixed ones last.
+
+    Equal bodies of several scenes are one.
+    """
+    found: dict[str, Body] = {}
+    bodies = dict.fromkeys(body for scene in scenes for body in scene.bodies)
+    for body in sorted(bodies, key=lambda body: body.fixed):
+        alike = sum(other.name == body.name for other in found.values())
+        found[f"{body.name}_{alike + 1}" if alike else body.name] = body
+    return found
+
+
+class Sealed:
+    """A body in a configuration: Isaac Lab sets the fields of every dataclass there, which a body does not allow."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, body: Body):
+        self.body = body
 
 
 @configclass
 class BodyCfg(sim_utils.SpawnerCfg):
-    """Spawns the body of that name, or the table and the floor."""
+    """Spawns a body; None spawns the table and the floor."""
 
     # By name: it needs USD, which must not be loaded before Isaac Sim is.
     func = "headless_eval.sims.droid.isaaclab.bodies:spawn_body"
-    body: str = SURROUNDINGS
+    sealed: Any = None  # Sealed
 
 
 @configclass
@@ -85,7 +112,7 @@ class PhysxRobotCfg(sim_utils.UsdFileCfg):
 
 @configclass
 class DroidSceneCfg(InteractiveSceneCfg):
-    """Table, robot, the bodies of all scenes, lights and cameras; ``droid_scene`` completes it."""
+    """Table, robot, the bodies of the scenes, lights and cameras; ``droid_scene`` completes it."""
 
     surroundings = AssetBaseCfg(prim_path="{ENV_REGEX_NS}/Surroundings", spawn=BodyCfg())
     robot = ArticulationCfg(
@@ -107,16 +134,9 @@ class DroidSceneCfg(InteractiveSceneCfg):
             ),
         },
     )
-    bodies = RigidObjectCollectionCfg(
-        rigid_objects={
-            name: RigidObjectCfg(
-                prim_path="{ENV_REGEX_NS}/body_" + name,  # the prefix tells them from the robot
-                spawn=BodyCfg(body=name),
-                init_state=RigidObjectCfg.InitialStateCfg(pos=hideaway(index)),
-            )
-            for index, name in enumerate(BODIES)
-        }
-    )
+    # Collections of bodies, where there are any: in one that has both, ovphysx mixes up their velocities.
+    free: Any = None
+    fixed: Any = None
 
 
 @configclass
@@ -128,7 +148,13 @@ class DroidEnvCfg:
 
 
 def droid_env(
-    num_envs: int, physics: str, renderer: str, device: str, image_size: int, frame_size: int
+    num_envs: int,
+    physics: str,
+    renderer: str,
+    device: str,
+    image_size: int,
+    frame_size: int,
+    scenes: Sequence[Scene] = SCENES,
 ) -> DroidEnvCfg:
     """Return the environment configuration.
 
@@ -139,19 +165,34 @@ def droid_env(
         device: ``cpu`` or ``cuda``.
         image_size: side of the policy's pictures in pixels.
         frame_size: side of each camera's picture in a video frame.
+        scenes: whose bodies there are.
     """
     env = DroidEnvCfg()
     env.sim = simulation(physics, renderer, device)
-    env.scene = droid_scene(num_envs, physics, renderer, image_size, frame_size)
+    env.scene = droid_scene(num_envs, physics, renderer, image_size, frame_size, scenes)
     return env
 
 
 def droid_scene(
-    num_envs: int, physics: str, renderer: str, image_size: int, frame_size: int
+    num_envs: int, physics: str, renderer: str, image_size: int, frame_size: int, scenes: Sequence[Scene]
 ) -> DroidSceneCfg:
     """Return the scene of ``num_envs`` environments, for this physics engine and renderer."""
     spacing = env_spacing(renderer, _ENV_SPACING)
     scene = DroidSceneCfg(num_envs=num_envs, env_spacing=spacing, lazy_sensor_update=True)
+    there = population(scenes)
+    spawned = {
+        name: RigidObjectCfg(
+            # The prefix tells them from the robot, and the collections from each other.
+            prim_path="{ENV_REGEX_NS}/" + ("fixed_" if body.fixed else "body_") + name,
+            spawn=BodyCfg(sealed=Sealed(body)),
+            init_state=RigidObjectCfg.InitialStateCfg(pos=hideaway(index)),
+        )
+        for index, (name, body) in enumerate(there.items())
+    }
+    for collection, fixed in zip(COLLECTIONS, (False, True), strict=True):
+        chosen = {name: spawned[name] for name, body in there.items() if body.fixed == fixed}
+        if chosen:
+            setattr(scene, collection, RigidObjectCollectionCfg(rigid_objects=chosen))
     if physics == "physx":
         scene.robot.spawn = PhysxRobotCfg(
             usd_path=str(ROBOT), rigid_props={"/.*": [PhysxRigidBodyCfg(disable_gravity=True)]}

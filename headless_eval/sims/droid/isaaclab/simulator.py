@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,12 +46,15 @@ _LIBRARIES = {
 class DroidIsaacLab:
     """The suite ``droid`` in Isaac Lab: slots are environments that step together.
 
+    Another suite of scenes derives its own class.
+
     Args:
         app: Isaac Lab's runtime, already started for this environment.
-        config: the environment, ``droid_env``.
+        config: the environment, ``droid_env`` of the scenes that will run.
     """
 
     suite = "droid"
+    scenes: ClassVar[Sequence[Scene]] = SCENES
     tasks = TASKS
     control_hz = CONTROL_HZ
     metrics = UNITS
@@ -112,7 +115,7 @@ class DroidIsaacLab:
         return self._episodes[slot][0].instruction_of(self._initial[slot])
 
     def outcome(self, slot: int) -> EpisodeOutcome:
-        """Return what came of the slot's episode; nothing of contacts, which are not told."""
+        """Return what came of the slot's episode; in PhysX nothing of contacts, which are not told."""
         return self._episodes[slot][1].outcome()
 
     def perturbation(self, slot: int) -> dict[str, float]:
@@ -184,12 +187,27 @@ class DroidIsaacLab:
 
     def _bind(self) -> None:
         """Look up the scene's bodies and the gripper."""
-        self._bodies = self._scene["bodies"]
-        self._order = [self._bodies.body_names.index(name) for name in environment.BODIES]
+        collections = [one.cfg.rigid_objects for one in self._scene.rigid_object_collections.values()]
+        spawned = {
+            name: body.spawn.sealed.body for collection in collections for name, body in collection.items()
+        }
+        self._population = list(spawned.values())
+        self._contacts = self._make_contacts(
+            [body.prim_path.rsplit("/", 1)[-1] for collection in collections for body in collection.values()]
+        )
+        names = list(spawned)
+        self._collections = [
+            (collection, [names.index(name) for name in collection.body_names])
+            for collection in self._scene.rigid_object_collections.values()
+        ]
         self._link = self._robot.body_names.index(environment.GRIPPER_LINK)
 
     def _scene_of(self, task: Task) -> Scene:
-        return next(scene for scene in SCENES if scene.id == task.plain_id)
+        return next(scene for scene in self.scenes if scene.id == task.plain_id)
+
+    def _indices(self, scene: Scene) -> list[int]:
+        """Return where the scene's bodies are among those that were spawned."""
+        return [self._population.index(body) for body in scene.bodies]
 
     def _stage(self, scene: Scene, task: Task, seed: TrialSeed) -> Staging:
         """Return how an episode begins, as its seed draws it, and under which light it is seen."""
@@ -204,10 +222,9 @@ class DroidIsaacLab:
         joints = np.zeros(len(self._robot.joint_names))
         joints[self._arm] = state.joints
         poses = np.array(
-            [(*environment.hideaway(index), 0, 0, 0, 1) for index in range(len(environment.BODIES))]
+            [(*environment.hideaway(index), 0, 0, 0, 1) for index in range(len(self._population))]
         )
-        for body, pose in zip(scene.bodies, state.poses, strict=True):
-            poses[environment.BODIES.index(body.name)] = pose[_WXYZ_TO_XYZW]
+        poses[self._indices(scene)] = state.poses[:, _WXYZ_TO_XYZW]
         return joints, poses
 
     def _describe_scene(self) -> dict[str, Any]:
@@ -232,17 +249,23 @@ class DroidIsaacLab:
         self._changed()
 
     def _write_bodies(self, where: torch.Tensor, poses: torch.Tensor) -> None:
-        ordered = torch.empty_like(poses)
-        ordered[:, self._order] = poses
-        self._bodies.write_body_link_pose_to_sim_index(body_poses=ordered, env_ids=where)
-        self._bodies.write_body_link_velocity_to_sim_index(
-            body_velocities=torch.zeros_like(poses[..., :6]), env_ids=where
-        )
+        for bodies, members in self._collections:
+            there = poses[:, members]
+            bodies.write_body_link_pose_to_sim_index(body_poses=there, env_ids=where)
+            if not self._population[members[0]].fixed:
+                bodies.write_body_link_velocity_to_sim_index(
+                    body_velocities=torch.zeros_like(there[..., :6]), env_ids=where
+                )
 
     def _read_bodies(self) -> tuple[np.ndarray, np.ndarray]:
         """Return poses (environments, bodies, 7), quaternions (x, y, z, w), and velocities (..., 6) in the world."""
-        data = self._bodies.data
-        return numpy_of(data.body_link_pose_w)[:, self._order], numpy_of(data.body_link_vel_w)[:, self._order]
+        poses = np.zeros((self.num_slots, len(self._population), 7))
+        velocities = np.zeros((self.num_slots, len(self._population), 6))
+        for bodies, members in self._collections:
+            poses[:, members] = numpy_of(bodies.data.body_link_pose_w)
+            if not self._population[members[0]].fixed:
+                velocities[:, members] = numpy_of(bodies.data.body_link_vel_w)
+        return poses, velocities
 
     def _advance(self, targets: Mapping[int, np.ndarray]) -> None:
         """Step the environments of these joint targets (8,); those of other episodes stay as they are."""
@@ -269,13 +292,14 @@ class DroidIsaacLab:
 
     def _situation(self, now: SimpleNamespace, slot: int, scene: Scene) -> Situation:
         """Return what the tracker sees."""
-        bodies = [environment.BODIES.index(body.name) for body in scene.bodies]
+        bodies = self._indices(scene)
         return Situation(
             poses=now.poses[slot, bodies],
             velocities=now.velocities[slot, bodies],
             tcp=self._tcp(now, slot),
             gripper_position=self._gripper(now, slot),
             joints=now.joints[slot, self._arm],
+            contacts=None if self._contacts is None else self._contacts.of(slot, bodies),
         )
 
     def _tcp(self, now: SimpleNamespace, slot: int) -> np.ndarray:
@@ -328,6 +352,14 @@ class DroidIsaacLab:
         from headless_eval.sims.droid.isaaclab.physx import PhysxStepper
 
         return PhysxStepper(self._sim, self._scene)
+
+    def _make_contacts(self, bodies: Sequence[str]) -> Any:
+        """Return what tells the contacts of bodies with these prims; None for PhysX, which is not asked."""
+        if self._physics != "newton":
+            return None
+        from headless_eval.sims.droid.isaaclab.newton import NewtonContacts
+
+        return NewtonContacts(bodies, environment.ROBOT_PRIM)
 
     def _light_up(self) -> None:
         """Give Newton's renderer, which reads no lights from the stage, the scene's sun."""

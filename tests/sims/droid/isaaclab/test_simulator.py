@@ -149,14 +149,14 @@ def test_a_heap_of_bodies_falls_alike_in_every_slot(simulator):
 
     Without the containers, whose shapes PhysX takes in an order of its own.
     """
-    from headless_eval.sims.droid.isaaclab.scene import BODIES, hideaway
+    from headless_eval.sims.droid.isaaclab.scene import hideaway, population
 
     if simulator.describe()["physics"] == "newton":
         pytest.skip("so many contacts are more than Newton's buffers are for")
     for slot in range(simulator.num_slots):
         simulator.reset(slot, TASKS[0], TrialSeed(7, 1, 0))
         joints, poses = simulator._start(simulator._scene_of(TASKS[0]), TrialSeed(7, 1, 0))
-        for index, name in enumerate(BODIES):
+        for index, name in enumerate(population(simulator.scenes)):
             at = 0.5 + 0.01 * (index % 3), 0.01 * (index % 2), 0.1 + 0.12 * index
             poses[index, :3] = hideaway(index) if name in ("bowl", "mug", "bin") else at
         simulator._write(slot, joints, poses)
