@@ -53,7 +53,8 @@ class LevelState:
     Args:
         configuration: the variant's name.
         family: of the tasks.
-        width: of the threshold's 95 % interval, as far as the levels reach, in the terms of the goal.
+        width: of the threshold's 95 % interval, as far as the levels reach, in the terms of the goal; 0 if it lies
+            beyond them.
         goal: the width that is asked for.
         episodes: number of trials in complete blocks.
         reached: whether the interval is as short as is asked for.
@@ -72,6 +73,8 @@ class LevelState:
     def sentence(self) -> str:
         """The state in words, after the variant's name."""
         after = f"after {plural(self.episodes, 'episode')}"
+        if self.reached and not self.width:
+            return f"{self.family} known to lie beyond the levels {after}"
         if self.reached:
             return f"{self.family} known to within {self.goal} {after}"
         return f"{self.family} not known to within {self.goal} {after}"

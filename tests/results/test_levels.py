@@ -94,6 +94,12 @@ def test_what_always_succeeds_ends_when_the_threshold_is_known_to_lie_beyond_the
     play(found, 0.001)
     assert found.states[0].reached
     assert found.states[0].episodes < 60
+    found = levels("0.2mm")
+    play(found, 1000.0)
+    assert (
+        found.states[0].sentence
+        == f"insert known to lie beyond the levels after {found.states[0].episodes} episodes"
+    )
 
 
 def test_a_width_in_percent_is_of_the_lower_end():
