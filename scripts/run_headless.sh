@@ -5,13 +5,14 @@
 # Settings are environment variables; each stands for a flag of `headless-eval run`. Further arguments are passed on to
 # that command. SUITE, SIM, PHYSICS and RESUME also select the Python environment: set these variables, not their flags.
 #
-#   POLICY          name of a bundled policy, or its folder        --policy
+#   POLICY          name of a bundled policy, or its folder (default: pi0-droid-tiny, for droid_precise
+#                   pi0-precise-tiny)                              --policy
 #   CKPT            checkpoint folder, instead of POLICY; a policy of LeRobot brings an environment of its own
 #                   (6 GB)                                         --checkpoint
 #   POLICY_CONFIG   configuration of the checkpoint                --config
 #   ROBOT           robot of a LeRobot checkpoint that does not name it  --robot
-#   SUITE           suite of tasks: droid, libero_spatial, libero_object, libero_goal, libero_10, libero_90,
-#                   simpler_bridge, simpler_fractal
+#   SUITE           suite of tasks: droid, droid_precise, libero_spatial, libero_object, libero_goal, libero_10,
+#                   libero_90, simpler_bridge, simpler_fractal
 #                   (also by the name TASK_SUITE)                  --suite
 #   LIBERO_ASSETS   folder of assets for the LIBERO suites         --libero-assets
 #   SIMPLER_ASSETS  folder of assets for the SimplerEnv suites     --simpler-assets

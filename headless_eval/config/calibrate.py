@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from headless_eval.config.model import ModelSettings
-from headless_eval.config.simulation import SimulationSettings
+from headless_eval.config.suite_policy import SuitePolicy
 from headless_eval.policies.options import EngineSettings
 from headless_eval.shared.flags import flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateConfig(SimulationSettings, EngineSettings, ModelSettings):
+class CalibrateConfig(SuitePolicy, EngineSettings, ModelSettings):
     """Record the inputs of a policy's linear layers, for methods that need them (smoothquant_..., duquant_...).
 
     A few episodes run at float32, with seeds that evaluations do not use. Statistics of each layer's inputs are written

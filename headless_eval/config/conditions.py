@@ -23,7 +23,7 @@ class ConditionSettings(SimulationSettings):
     """Change what is seen, met or said: light=2 camera=1, all=1, light=x0.6 (docs/perturbations.md)."""
 
     sweep: Annotated[tuple[str, ...], flag("AXIS=LEVELS ...", "none")] = ()
-    """Run every task plain and at each level of one axis at a time: light=1,3 camera."""
+    """Every task plain, then one axis changed at a time: light=1,3 camera."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from headless_eval.config.model import ModelSettings
-from headless_eval.config.simulation import SimulationSettings
+from headless_eval.config.suite_policy import SuitePolicy
 from headless_eval.errors import UserError
 from headless_eval.policies.options import DTYPES, EngineChoice, EngineSettings, ExecutionChoice
 from headless_eval.shared.flags import Settings, flag
@@ -157,7 +157,7 @@ class ProfileConfig(FolderSettings, EngineSettings, ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SensitivityConfig(FolderSettings, SimulationSettings, EngineSettings, ModelSettings):
+class SensitivityConfig(FolderSettings, SuitePolicy, EngineSettings, ModelSettings):
     """Round one part of the model at a time, and measure the error of the actions.
 
     Every part (a component, or a component in one layer) is rounded alone, and the action chunks are compared with

@@ -8,6 +8,7 @@ from headless_eval.config.conditions import ConditionSettings
 from headless_eval.config.margins import parse_width
 from headless_eval.config.model import ModelSettings
 from headless_eval.config.simulation import SimulationSettings, refuse_commas
+from headless_eval.config.suite_policy import SuitePolicy
 from headless_eval.config.variants import variants_of
 from headless_eval.contracts.variant import DEFAULT_BASELINE, UNQUANTIZED, Variant
 from headless_eval.errors import UserError
@@ -240,6 +241,7 @@ class RunConfig(
     PrecisionSettings,
     EpisodeSettings,
     ConditionSettings,
+    SuitePolicy,
     EngineSettings,
     ModelSettings,
 ):

@@ -14,6 +14,8 @@ from headless_eval.shared.suggest import unknown
 from headless_eval.shared.untrusted import read_table
 
 DEFAULT = "pi0-droid-tiny"
+"""The policy of commands without a suite, and of suites without a policy of their own."""
+
 BUNDLED = Path(__file__).parent / "bundled"
 CONFIG = "config.toml"
 """The file with a policy's configuration in its folder."""
@@ -99,6 +101,12 @@ def trained_policies() -> dict[str, TrainedOn]:
     """Return the training tasks of the bundled policies, by the policies' names."""
     stated = {name: read_trained_on(BUNDLED / name) for name in list_policies()}
     return {name: trained_on for name, trained_on in stated.items() if trained_on is not None}
+
+
+def default_policy(suite: str) -> str:
+    """Return the name of the bundled policy that was trained on the whole of a suite; without one, ``DEFAULT``."""
+    whole = (name for name, trained_on in trained_policies().items() if trained_on == TrainedOn(suite))
+    return next(whole, DEFAULT)
 
 
 def open_policy(

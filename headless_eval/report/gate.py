@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -17,6 +17,7 @@ from headless_eval.report.margin import Judged, judge_change, judge_interval, ju
 from headless_eval.report.outcome_tables import amount, signed, unit_of_change
 from headless_eval.report.outcomes import TIME, Matched, Outcome, Values
 from headless_eval.report.paired import LEAST, differences, mean_change
+from headless_eval.report.robustness import is_swept
 from headless_eval.report.summary import Row, Summary, summarize
 from headless_eval.results import EpisodeRecord, Readable, open_runs
 from headless_eval.results.levels import is_adaptive
@@ -77,6 +78,7 @@ def gate(settings: GateConfig) -> int:
             "thresholds (headless-eval report), or run without --until-width"
         )
     summary = summarize(run.manifest["suite"], records, run.baseline)
+    summary = replace(summary, swept=is_swept(run.manifest))
     stopping, strange = run.stopping(), _strange(run.manifest, records)
     values = Values(records, run.manifest)
     margins = [(values.find(margin), margin) for margin in settings.margins]
@@ -93,7 +95,7 @@ def gate(settings: GateConfig) -> int:
     width = max(len(one.name) for one in judged)
     for one in judged:
         print(f"{one.outcome:12}  {one.name:{width}}  {one.reason}")
-    for note in run.notes:
+    for note in filter(None, (*run.notes, summary.conditions)):
         print(f"{note}.")
     if settings.junit is not None:
         _write_junit(settings.junit, run.path, judged)

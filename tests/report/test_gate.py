@@ -9,6 +9,7 @@ from record_cases import CONFIGURATIONS, TASKS, manifest, record
 
 from headless_eval.cli.main import main
 from headless_eval.results import RunDirectory
+from headless_eval.sims.perturbation import perturbed
 
 
 @pytest.mark.parametrize(
@@ -176,3 +177,14 @@ def test_few_different_pairs_and_early_stops_are_inconclusive(tmp_path, capsys):
     stopped = str(with_outcomes(tmp_path / "stopped", 1.0, settings={"sequential": 0.1}))
     assert main(["gate", stopped, "--max-drop", "0.5", "--max-change", "path_length=10%"]) == 1
     assert "run without --sequential" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_sweep_is_said_to_count_as_one(swept, tmp_path, capsys):
+    tasks = [TASKS[0], perturbed(TASKS[0], (("light", 1),) if swept else ())]
+    with RunDirectory.create(tmp_path / "run", manifest(episodes=1, tasks=tasks)) as run:
+        for configuration in CONFIGURATIONS:
+            for task in tasks:
+                run.append(record(configuration=configuration.name, task_id=task.id, task_key=task.key))
+    main(["gate", str(tmp_path / "run")])
+    assert ("All conditions of the sweep count together" in capsys.readouterr().out) == swept
