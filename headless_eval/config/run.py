@@ -133,7 +133,7 @@ class EpisodeSettings(Settings):
     """Stop precisions shown worse, or not worse by MARGIN (0.05: 5 points)."""
 
     sequential_on: Annotated[str | None, flag("OUTCOME=LIMIT|time", "success")] = None
-    """Bet on an outcome, counted up to LIMIT (final_error=20mm), or on the time."""
+    """Bet on an outcome, up to LIMIT (final_error=20mm), or on the time."""
 
     until_width: Annotated[tuple[str, ...], flag("[FAMILY=]WIDTH ...", "off", adds=True)] = ()
     """Choose levels of graded tasks until thresholds are known to WIDTH (0.5mm)."""
