@@ -152,7 +152,7 @@ class OutputSettings(Settings):
     """Frames per second of the videos, which play in real time."""
 
     divergence: Annotated[int | None, flag("EPISODES", "2; 0 of a server", least=0, free=True)] = None
-    """Episodes of each task where all are asked what they would have done."""
+    """Episodes of each task where all are asked what they would do."""
 
     results: Annotated[Path | None, flag("DIR", "results/<date>_<time>", free=True, kept=False)] = None
     """Folder for the results; it must not hold a run."""
