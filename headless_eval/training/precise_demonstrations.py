@@ -1,4 +1,4 @@
-"""Demonstrations in the suite ``droid_precise``, by scripted experts: all levels of a family, each scene perturbed."""
+"""Demonstrations in the suite ``droid_precise``, by scripted experts, each scene perturbed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,10 @@ _FINELY = Bursts(axes=7, start=0.025, steps=(2, 6), std=0.035, jitter_std=0.001)
 _GENTLY = Bursts(axes=7, start=0.03, steps=(2, 6), std=0.015, jitter_std=0.0005)
 _BURSTS = {"insert": _FINELY, "thread": _FINELY, "carry": _GENTLY}
 
-_families = [[scene for scene in SCENES if isinstance(scene, family)] for family in FAMILIES]
+_families = [
+    [scene for scene in SCENES if isinstance(scene, family) and scene.level in family.taught]
+    for family in FAMILIES
+]
 
 _plain: dict[int, SceneModel] = {}
 

@@ -28,8 +28,9 @@ class CarryScene(GoalScene):
 
     family = "carry"
     says = "carry the tray to the yellow zone without spilling"
-    levels = (30.0, 20.0, 14.0, 9.0, 6.0)
-    default = 14.0
+    levels = (30.0, 20.0, 14.0, 9.0, 6.0, 4.0, 3.0)
+    taught = (30.0, 20.0, 14.0, 9.0, 6.0)
+    default = 4.0
     unit = "degrees"
 
     def _target(self) -> Body:

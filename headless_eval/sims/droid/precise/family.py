@@ -31,7 +31,8 @@ class GradedScene(Scene):
     """A task of a family, whose difficulty is ``level``.
 
     A family is a subclass with its name, instruction, levels from easy to hard and their unit, its bodies and a
-    tracker. Of its levels ``default`` is the one that a small policy is meant to solve often, but not always.
+    tracker. Of its levels ``default`` is the one that a small policy is meant to solve often, but not always, and
+    ``taught`` are those that demonstrations show: the hardest are left for policies to do better than that.
     """
 
     level: float
@@ -39,6 +40,7 @@ class GradedScene(Scene):
     family: ClassVar[str]
     says: ClassVar[str]
     levels: ClassVar[tuple[float, ...]]
+    taught: ClassVar[tuple[float, ...]]
     default: ClassVar[float]
     unit: ClassVar[str] = "mm"
     harder: ClassVar[Literal["less", "more"]] = "less"

@@ -21,7 +21,8 @@ class InsertScene(GoalScene):
     family = "insert"
     says = "insert the peg into the hole"
     levels = (8.0, 4.0, 2.0, 1.0, 0.5)
-    default = 4.0
+    taught = (8.0, 4.0, 2.0, 1.0, 0.5)
+    default = 1.0
 
     def _target(self) -> Body:
         radius, half = PEG_DIAMETER / 2, PEG_HEIGHT / 2

@@ -19,8 +19,9 @@ class PlaceScene(GoalScene):
 
     family = "place"
     says = "put the cube on the mark"
-    levels = (40.0, 20.0, 10.0, 5.0, 2.5)
-    default = 10.0
+    levels = (40.0, 20.0, 10.0, 5.0, 2.5, 1.0)
+    taught = (40.0, 20.0, 10.0, 5.0, 2.5)
+    default = 5.0
 
     def _target(self) -> Body:
         return cube()

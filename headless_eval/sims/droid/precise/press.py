@@ -43,8 +43,9 @@ class PressScene(GradedScene):
 
     family = "press"
     says = "press the button of the named colour"
-    levels = (40.0, 28.0, 20.0, 14.0, 10.0)
-    default = 20.0
+    levels = (40.0, 28.0, 20.0, 14.0, 10.0, 5.0, 3.0)
+    taught = (40.0, 28.0, 20.0, 14.0, 10.0)
+    default = 5.0
     region = Region((0.43, 0.53), (-0.13, 0.13))
 
     @cached_property

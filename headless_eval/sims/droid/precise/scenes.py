@@ -17,7 +17,7 @@ FAMILIES: tuple[type[GradedScene], ...] = (
     CarryScene,
     PressScene,
 )
-"""In the order of the tasks' numbers: 11 to 15, 21 to 25 and so on. A new family goes to the end."""
+"""In the order of the tasks' numbers: 11 and on, 21 and on. A new family goes to the end, and so does a new level."""
 
 SCENES: tuple[GradedScene, ...] = tuple(
     family(10 * tens + index, family.says, level)

@@ -17,8 +17,9 @@ class StackScene(GoalScene):
 
     family = "stack"
     says = "stack the cube on the green block"
-    levels = (30.0, 20.0, 14.0, 10.0, 7.0)
-    default = 14.0
+    levels = (30.0, 20.0, 14.0, 10.0, 7.0, 4.0, 3.0)
+    taught = (30.0, 20.0, 14.0, 10.0, 7.0)
+    default = 4.0
 
     def _target(self) -> Body:
         return cube()

@@ -18,8 +18,9 @@ class ThreadScene(GoalScene):
 
     family = "thread"
     says = "put the ring over the post"
-    levels = (24.0, 16.0, 10.0, 6.0, 3.0)
-    default = 16.0
+    levels = (24.0, 16.0, 10.0, 6.0, 3.0, 1.0, 0.5)
+    taught = (24.0, 16.0, 10.0, 6.0, 3.0)
+    default = 1.0
 
     def _target(self) -> Body:
         rgb, bar = (0.5, 0.15, 0.55), (0.75, 0.35, 0.8)
