@@ -60,7 +60,15 @@ def test_the_scripts_variables_are_flags_in_liberos_environment(script):
         "libero -m headless_eval run --checkpoint /my/checkpoint --config pi05_libero --suite libero_goal "
         "--libero-assets /my/assets --episodes 50 --seed 3 --quiet"
     )
-    assert script().stdout.strip() == "default -m headless_eval run"
+
+
+def test_without_settings_a_graded_task_is_run_before_the_scenes(script):
+    graded, scenes = script().stdout.splitlines()
+    assert graded.startswith("default -m headless_eval run --suite droid_precise --tasks place_5mm ")
+    assert graded.endswith("_graded")
+    assert scenes == "default -m headless_eval run"
+    assert script(SEED="3").stdout.splitlines() == ["default -m headless_eval run --seed 3"]
+    assert script("--quiet").stdout.splitlines() == ["default -m headless_eval run --quiet"]
 
 
 def test_the_script_says_what_to_set_without_a_policy(script):
