@@ -52,7 +52,7 @@ def test_a_scene_of_such_files_runs(assets, physics, number):
         np.testing.assert_allclose(poses[:, :3], [[0.45, -0.1, BOX["target"]], [0.5, 0.2, 0]], atol=1e-6)
 
         # The cube into the box of slot 1 only: it rests there, and the arm, far above, lets go.
-        joints, start = simulator._start(simulator._scene_now, TrialSeed(7, number, 1))
+        joints, start = simulator._start(simulator._scene_now, simulator._initial[1])
         start[0, :3] = 0.5, 0.2, 0.036
         simulator._write(1, joints, start)
         hold = np.append(observation["observation/joint_position"], 0.0)

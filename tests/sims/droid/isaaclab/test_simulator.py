@@ -166,7 +166,7 @@ def test_a_heap_of_bodies_falls_alike_in_every_slot(simulator):
         pytest.skip("so many contacts are more than Newton's buffers are for")
     for slot in range(simulator.num_slots):
         simulator.reset(slot, TASKS[0], TrialSeed(7, 1, 0))
-        joints, poses = simulator._start(simulator._scene_of(TASKS[0]), TrialSeed(7, 1, 0))
+        joints, poses = simulator._start(simulator._scene_of(TASKS[0]), simulator._initial[slot])
         for index, name in enumerate(population(simulator.scenes)):
             at = 0.5 + 0.01 * (index % 3), 0.01 * (index % 2), 0.1 + 0.12 * index
             poses[index, :3] = hideaway(index) if name in ("bowl", "mug", "bin") else at
@@ -194,6 +194,19 @@ def test_frames_show_both_cameras(simulator):
     assert frame.std() > 20
 
 
+def test_light_and_start_are_perturbed_as_in_mujoco(simulator, mujoco):
+    plain, dimmed, moved = (perturbed(TASKS[0], one) for one in ((), (("light.dim", 0.6),), (("pose", 3),)))
+    for slot, task in enumerate((plain, dimmed, moved)):
+        simulator.reset(slot, task, task.trial_seed(7, 0))
+    key = "observation/exterior_image_1_left"
+    seen = [observation[key].astype(float) for observation in simulator.observe([0, 1])]
+    assert np.abs(seen[1] - 0.6 * seen[0]).max() <= 3  # environments are drawn apart
+    assert np.array_equal(simulator.initial_state(1), simulator.initial_state(0))
+    mujoco.reset(0, moved, moved.trial_seed(7, 0))
+    assert np.array_equal(simulator.initial_state(2), mujoco.initial_state(0))
+    assert simulator.perturbation(1)["light.factor"] == 0.6
+
+
 def test_a_run_succeeds_and_repeats(simulator, tmp_path, capsys):
     """The bundled policy, an episode a scene; ``simulator`` is closed first, for there is one at a time."""
     physics = simulator.describe()["physics"]
@@ -217,16 +230,3 @@ def test_a_run_succeeds_and_repeats(simulator, tmp_path, capsys):
         assert main(["run", *flags, "--results", str(tmp_path / "again")]) == 0
         again = RunDirectory.open(tmp_path / "again").records()
         assert [record.actions_sha256 for record in again] == [record.actions_sha256 for record in records]
-
-
-def test_light_and_start_are_perturbed_as_in_mujoco(simulator, mujoco):
-    plain, dimmed, moved = (perturbed(TASKS[0], one) for one in ((), (("light.dim", 0.6),), (("pose", 3),)))
-    for slot, task in enumerate((plain, dimmed, moved)):
-        simulator.reset(slot, task, task.trial_seed(7, 0))
-    key = "observation/exterior_image_1_left"
-    seen = [observation[key].astype(float) for observation in simulator.observe([0, 1])]
-    assert np.abs(seen[1] - 0.6 * seen[0]).max() <= 3  # environments are drawn apart
-    assert np.array_equal(simulator.initial_state(1), simulator.initial_state(0))
-    mujoco.reset(0, moved, moved.trial_seed(7, 0))
-    assert np.array_equal(simulator.initial_state(2), mujoco.initial_state(0))
-    assert simulator.perturbation(1)["light.factor"] == 0.6
