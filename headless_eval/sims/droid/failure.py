@@ -5,9 +5,8 @@ import numpy as np
 from headless_eval.sims.droid.course import Course
 from headless_eval.sims.droid.tabletop import CONTROL_HZ
 
-LINGER_STEPS = round(
-    2 * CONTROL_HZ
-)  # how long a target is held over the goal at the end, to count as not let go of
+LINGER_STEPS = round(2 * CONTROL_HZ)
+"""How long a target is held over the goal at the end, to count as not let go of."""
 
 
 def reason_of(course: Course) -> str:
@@ -22,8 +21,10 @@ def reason_of(course: Course) -> str:
         return _without_lift(course)
     if course.there:
         return "not_released" if course.held[-1] else "out_of_time"
+    if (course.held & course.over_goal)[-LINGER_STEPS:].all():
+        return "not_released"
     if course.lifted[-1]:
-        return "not_released" if course.over_goal[-LINGER_STEPS:].all() else "out_of_time"
+        return "out_of_time"
     lost = np.flatnonzero(course.lifted)[-1]
     return "missed_goal" if course.at_goal[lost] else "dropped"
 

@@ -1,5 +1,7 @@
 """Reasons of failure, on courses made up of what the bodies and the hand do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from episodes import Story
@@ -72,6 +74,13 @@ def test_a_target_that_moves_in_the_container_at_the_end_is_out_of_time(story):
 
 def test_a_target_in_the_container_in_the_hand_was_not_released(story):
     assert told(story.reach().close().lift().carry(1.0).lower())[0] == "not_released"
+
+
+def test_a_target_pressed_on_the_goal_askew_was_not_released(story):
+    course = story.reach().close().lift().carry(1.0).lower().wait(40).course()
+    assert course.held[-1]
+    assert not course.lifted[-1]
+    assert reason_of(replace(course, there=False)) == "not_released"
 
 
 def test_a_can_that_lies_was_knocked_over():
