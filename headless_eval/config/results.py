@@ -34,7 +34,7 @@ class ReportConfig(Settings):
     """Also print how many episodes would show this drop (0.05: 5 points)."""
 
     threshold: Annotated[float, flag("RATE")] = 0.5
-    """Success rate that thresholds of graded tasks are of."""
+    """Success rate at which the threshold of graded tasks lies."""
 
     track: Annotated[tuple[str, ...], flag("TRACKER ...", "none")] = ()
     """Send rates, page and videos to wandb, mlflow, trackio or tensorboard."""

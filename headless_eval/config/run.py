@@ -133,10 +133,10 @@ class EpisodeSettings(Settings):
     """Stop precisions shown worse, or not worse by MARGIN (0.05: 5 points)."""
 
     sequential_on: Annotated[str | None, flag("OUTCOME=LIMIT|time", "success")] = None
-    """Bet on an outcome, up to LIMIT (final_error=20mm), or on the time."""
+    """Let --sequential judge this outcome, capped at LIMIT (final_error=20mm), or the time."""
 
     until_width: Annotated[tuple[str, ...], flag("[FAMILY=]WIDTH ...", "off", adds=True)] = ()
-    """Choose levels of graded tasks until thresholds are known to WIDTH (0.5mm)."""
+    """Choose graded tasks' levels until each threshold's interval is this narrow (0.5mm)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ class OutputSettings(Settings):
     """Frames per second of the videos, which play in real time."""
 
     divergence: Annotated[int | None, flag("EPISODES", "2; 0 of a server", least=0, free=True)] = None
-    """Episodes of each task where all are asked what they would do."""
+    """Ask all variants at observations of this many baseline episodes per task."""
 
     results: Annotated[Path | None, flag("DIR", "results/<date>_<time>", free=True, kept=False)] = None
     """Folder for the results; it must not hold a run."""

@@ -14,7 +14,7 @@ from headless_eval.report.page import write_page
 from headless_eval.report.page.divergence import along_chart
 from headless_eval.report.plots import write_figure, write_plots
 from headless_eval.report.psychometric import THRESHOLD, curves_of, write_curves_csv
-from headless_eval.report.robustness import Robustness, is_swept, robustness
+from headless_eval.report.robustness import is_swept, robustness
 from headless_eval.report.robustness_tables import write_perturbations, write_robustness
 from headless_eval.report.summary import Summary, summarize
 from headless_eval.results import EpisodeRecord, Readable, RunDirectory, holds_run, open_run
@@ -39,11 +39,6 @@ def _summarize(run: Readable, records: Sequence[EpisodeRecord], performance: flo
         curves=curves_of(records, run.manifest, run.baseline, performance),
         failures=count_failures(records),
     )
-
-
-def sweep_of(run: Readable) -> Robustness | None:
-    """Return what a run's sweep shows so far; None for a run without one."""
-    return robustness(run.manifest, run.records(), run.baseline) if is_swept(run.manifest) else None
 
 
 def build(run: Readable | str | Path, output: Path | None = None, performance: float = THRESHOLD) -> Summary:

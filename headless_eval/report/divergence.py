@@ -162,9 +162,10 @@ class Divergence:
         size = f"{significant(worst.rms)}{unit}"
         if not worst.rms:
             return f"No variant departs from {self.baseline} on its own path"
-        against = f" against {significant(best.rms)} of {best.configuration}" if best is not worst else ""
+        least = f", {best.configuration} least ({significant(best.rms)}{unit})" if best is not worst else ""
         where = self.dimensions.names[most_in(worst, self.dimensions)].replace("_", " ")
-        return f"{worst.configuration} departs most in {where} and {when(worst)}: {size}{against}"
+        most = f"{worst.configuration} departs most ({size}, largest in {where} and {when(worst)})"
+        return f"On {self.baseline}'s own path {most}{least}"
 
 
 def divergence_of(run: Readable, records: Sequence[EpisodeRecord], summary: Summary) -> Divergence | None:

@@ -84,13 +84,14 @@ def words(name: str) -> str:
 
 
 def failure_table(suite: str, failures: Sequence[Failures]) -> Listing | None:
-    """Return the reasons as a table for the terminal, a row per variant; None if nothing failed, or nothing is told."""
+    """Return the reasons as a table for the terminal, a row per variant with failures; None without any."""
     reasons = all_reasons(failures)
     if not reasons:
         return None
     rows = [
         [one.configuration, str(one.failures or ""), *(str(one.reasons.get(name, "")) for name in reasons)]
         for one in failures
+        if one.failures
     ]
     return Listing(
         ["precision", "failures", *map(words, reasons)],

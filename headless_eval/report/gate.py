@@ -169,6 +169,11 @@ def _judge_outcome(
             "needed, which no interval of an outcome allows for; run without --sequential"
         )
     if not pairs:
+        if outcome.name == TIME:
+            return (
+                "error",
+                "no pair of episodes succeeds in both, so there are no times to success to compare",
+            )
         return "error", f"no pair of episodes has the outcome {outcome.name}"
     change = mean_change(reference, other, relative=outcome.relative)
     over = plural(pairs, "pair") + (" that succeed in both" if outcome.name == TIME else "")

@@ -108,7 +108,7 @@ def explanation(changes: Sequence[OutcomeChange], baseline: str) -> str:
     if partial:
         sentences.append("The time to success is over episodes that succeed in both")
     if any(one.change is None for one in changes):
-        sentences.append(f"Fewer than {LEAST} different pairs have no interval")
+        sentences.append(f"With fewer than {LEAST} pairs that differ there is no interval")
     return ". ".join(sentences) + "."
 
 

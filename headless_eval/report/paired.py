@@ -5,6 +5,7 @@ nothing may as well be the baseline: the two values of a pair are exchangeable, 
 Tests and intervals are exact under this hypothesis, or that of a variant that adds a constant or multiplies by one.
 """
 
+import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -184,8 +185,8 @@ def _ends(changes: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bootstrap(reference: np.ndarray, other: np.ndarray, relative: bool) -> list[Any]:
-    """Return the bootstrap's intervals, one of each level, with ``low`` and ``high``."""
-    from scipy.stats import bootstrap
+    """Return the bootstrap's intervals, one of each level: ``low`` and ``high``, NaN where too few values differ."""
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     def share(other: np.ndarray, reference: np.ndarray, axis: int = -1) -> np.ndarray:
         found: np.ndarray = np.mean(other, axis=axis) / np.mean(reference, axis=axis) - 1
@@ -195,7 +196,8 @@ def _bootstrap(reference: np.ndarray, other: np.ndarray, relative: bool) -> list
     found: list[Any] = []
     done: Any = None
     for level in LEVELS:
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegenerateDataWarning)  # the NaN says it, and is allowed for
             done = bootstrap(
                 data,
                 statistic,

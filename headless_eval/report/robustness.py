@@ -18,7 +18,7 @@ from headless_eval.sims.perturbation import AXES, axis_of
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition of a sweep: an axis at a level, or a quantity at a size; ``PLAIN`` is none."""
+    """A condition of a sweep: an axis at a level, or a quantity at a size; ``PLAIN`` is the unperturbed task."""
 
     axis: str
     size: float

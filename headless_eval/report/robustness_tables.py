@@ -59,7 +59,7 @@ def robustness_listing(found: Robustness) -> Listing:
             for name in compared[:1]
         },
         note=note,
-        sections=sections,
+        sections=sections if len(rows) > len(sections) + 1 else (),  # between single rows a gap tells nothing
     )
 
 

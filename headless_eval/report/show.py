@@ -2,12 +2,9 @@
 
 from headless_eval.config.results import ReportConfig
 from headless_eval.errors import UserError
-from headless_eval.report.build import build, sweep_of
-from headless_eval.report.failures import failure_table
-from headless_eval.report.outcome_tables import outcome_table
-from headless_eval.report.psychometric import curve_lines
-from headless_eval.report.robustness_tables import robustness_listing
-from headless_eval.report.tables import detection_text, rich_table
+from headless_eval.report.build import build
+from headless_eval.report.tables import detection_text
+from headless_eval.report.terminal import print_results
 from headless_eval.report.trackers import find_trackers
 from headless_eval.report.trackers.tracking import track_finished
 from headless_eval.results import RunDirectory, open_runs
@@ -29,15 +26,7 @@ def report(settings: ReportConfig) -> int:
     if settings.track and not isinstance(run, RunDirectory):
         raise UserError("--track sends the folder of a run; other evaluators' files have none")
     summary, console = build(run, settings.output, settings.threshold), new_console()
-    console.print(rich_table(summary))
-    if (failures := failure_table(summary.suite, summary.failures)) is not None:
-        console.print(failures)
-    if (outcomes := outcome_table(summary)) is not None:
-        console.print(outcomes)
-    for line in curve_lines(summary.curves, summary.baseline):
-        console.print(line, highlight=False, soft_wrap=True)
-    if (sweep := sweep_of(run)) is not None:
-        console.print(robustness_listing(sweep))
+    print_results(console, run, summary)
     if settings.detect is not None:
         print(detection_text(summary, settings.detect), end="\n\n")
     if settings.track and isinstance(run, RunDirectory):

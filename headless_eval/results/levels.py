@@ -225,24 +225,38 @@ def levels_of(manifest: Mapping[str, Any]) -> Levels | None:
     """Return the levels of a run from its manifest, without outcomes yet; None for a run without adaptive levels.
 
     Raises:
-        UserError: a width is of a family that the run does not have, or in another unit, a family has none, or a task
-            is of no family with two levels.
+        UserError: what ``planned_levels`` refuses.
         ValueError: the manifest's settings are damaged.
     """
     if not is_adaptive(manifest):
         return None
     known = convert(manifest["settings"], _Settings)
     episodes = convert({"episodes": manifest.get("episodes")}, _Planned).episodes
-    scales = scales_of(manifest["tasks"])
-    goals = goals_of(scales, known.until_width)
-    covered = {task for scale in scales for task in scale.tasks}
-    if loose := [entry["key"] for entry in manifest["tasks"] if entry["id"] not in covered]:
-        raise UserError(
-            f"--until-width is for tasks that differ in their difficulty alone, two or more of a family: {loose[0]} is "
-            "none; choose others with --tasks"
-        )
+    scales, goals = planned_levels(manifest["tasks"], known.until_width)
     names = [entry["name"] for entry in manifest["variants"]]
     return Levels(scales, goals, names, episodes, known.retries)
+
+
+def planned_levels(
+    tasks: Sequence[Mapping[str, Any]], texts: Sequence[str]
+) -> tuple[list[Scale], dict[str, Margin]]:
+    """Return the families among some tasks, and how long the interval of each family's threshold may be.
+
+    Args:
+        tasks: entries of a manifest (``results.manifest.task_entry``).
+        texts: as of ``goals_of``.
+
+    Raises:
+        UserError: a task is of no family with two levels, or what ``goals_of`` refuses.
+    """
+    scales = scales_of(tasks)
+    covered = {task for scale in scales for task in scale.tasks}
+    if loose := [entry["key"] for entry in tasks if entry["id"] not in covered]:
+        raise UserError(
+            f"--until-width is for graded tasks, two or more levels of a family, and {loose[0]} is not such a task: "
+            "choose others with --tasks, or another suite, such as droid_precise"
+        )
+    return scales, goals_of(scales, texts)
 
 
 def goals_of(scales: Sequence[Scale], texts: Sequence[str]) -> dict[str, Margin]:
@@ -253,7 +267,7 @@ def goals_of(scales: Sequence[Scale], texts: Sequence[str]) -> dict[str, Margin]
         texts: ``0.5mm``, ``30%``, or ``insert=0.5mm`` for a family alone.
 
     Raises:
-        UserError: a width is of a family that there is not, or in another unit, or a family has none.
+        UserError: a width names an unknown family or another unit than the family's, or a family has no width.
     """
     found: dict[str, Margin] = {}
     families = {scale.family: scale for scale in scales}

@@ -60,7 +60,7 @@ def build_manifest(
     """
     return {
         "suite": suite,
-        "tasks": [_task(task) for task in tasks],
+        "tasks": [task_entry(task) for task in tasks],
         "variants": [_variant(variant) for variant in variants],
         "baseline": baseline,
         **({"methods": methods} if (methods := _methods(variants)) else {}),
@@ -121,7 +121,7 @@ def hardware(gl_renderer: str | None = None) -> dict[str, Any]:
     }
 
 
-def _task(task: Task) -> dict[str, Any]:
+def task_entry(task: Task) -> dict[str, Any]:
     """Return the task's fields; optional ones that it does not have are left out."""
     return {name: value for name, value in asdict(task).items() if value not in (None, ())}
 

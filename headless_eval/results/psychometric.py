@@ -78,7 +78,7 @@ def scales_of(tasks: Sequence[Mapping[str, Any]]) -> list[Scale]:
     """Return the scales of a manifest's tasks: those families that have two levels or more, in order.
 
     Tasks under a perturbation are left out: they are hard for another reason, too. Entries that state no difficulty, or
-    a damaged one, are none of a scale.
+    a damaged one, are left out, too.
     """
     found: dict[tuple[str, str, str, float], dict[float, int]] = {}
     for task in tasks:

@@ -26,11 +26,10 @@ class SequentialTest:
 
     Episodes are as good as a number from 0 to 1 says: success is 1 and failure 0, or what a bounded outcome says
     (``results.bounded``). The test bets against two hypotheses at once. ``worse`` means that this number drops on
-    average; this decision is wrong with
-    probability at most alpha if the expected drop is above 0 at no pair. ``not_worse`` means that it does not drop
-    by ``margin``; this decision is wrong with probability at most alpha if the expected drop is ``margin`` or more at
-    every pair. The wealth is spread evenly over a hundred constant stakes, so that it grows nearly as fast as with the
-    best stake. A decision is final.
+    average; this decision is wrong with probability at most alpha if the expected drop is above 0 at no pair.
+    ``not_worse`` means that it does not drop by ``margin``; this decision is wrong with probability at most alpha if
+    the expected drop is ``margin`` or more at every pair. The wealth is spread evenly over a hundred constant
+    stakes, so that it grows nearly as fast as with the best stake. A decision is final.
 
     The state depends only on the pairs: after an interruption, feed the journal's pairs again.
 

@@ -82,7 +82,7 @@ class Stopping:
         margin: the drop of the success rate that would matter, above 0 and below 1.
         retries: how often an error is retried.
         baseline: the name of the variant that the others are compared with.
-        outcome: what is bet on instead of success; a pair without it is none.
+        outcome: what is bet on instead of success; pairs that lack this outcome are left out.
 
     Attributes:
         alpha: 0.05 divided by the number of variants that are compared with the baseline.

@@ -25,17 +25,13 @@ from headless_eval.quant.methods import Method
 from headless_eval.quant.packs import check_packdir
 from headless_eval.quant.precision import Precision
 from headless_eval.report import build
-from headless_eval.report.build import sweep_of
-from headless_eval.report.failures import failure_table
-from headless_eval.report.outcome_tables import outcome_table
-from headless_eval.report.psychometric import curve_lines
-from headless_eval.report.robustness_tables import robustness_listing
 from headless_eval.report.run import Run, read_run
-from headless_eval.report.tables import rich_table
+from headless_eval.report.terminal import print_results
 from headless_eval.report.trackers import find_trackers
 from headless_eval.results import RunDirectory
 from headless_eval.results.bounded import bounded
-from headless_eval.results.levels import levels_of
+from headless_eval.results.levels import planned_levels
+from headless_eval.results.manifest import task_entry
 from headless_eval.rollout.video import find_ffmpeg
 from headless_eval.runs import calibrate
 from headless_eval.runs.description import describe, print_plan
@@ -146,6 +142,10 @@ def _open(config: RunConfig, policy: LocalPolicy | None, console: Console) -> Ev
         if precision.change is not None:
             precision.change.check()
     evaluator = Evaluator(config, policy=policy)
+    if config.until_width:
+        planned_levels([task_entry(task) for task in evaluator.tasks], config.until_width)
+    if config.sequential_on is not None:
+        bounded(config.sequential_on)
     if config.videos != "none":
         find_ffmpeg()
     return evaluator
@@ -193,9 +193,6 @@ def _prepare(evaluator: Evaluator, console: Console) -> Iterator[RunDirectory]:
             if trained and (warning := trained.warning(policy.name, evaluator.suite.name, tasks)):
                 console.print(warning, highlight=False, soft_wrap=True)
         manifest = describe(evaluator)
-        levels_of(manifest)  # refuses widths that do not fit the tasks
-        if config.sequential_on is not None:
-            bounded(config.sequential_on)  # refuses what is no outcome
         if directory is None:
             directory = stack.enter_context(RunDirectory.create(config.results, manifest))
         else:
@@ -227,15 +224,7 @@ def _show(outcome: Outcome, directory: RunDirectory, config: RunConfig, console:
     """Print the results of a run: its table, its time by activity, and the command that continues it."""
     summary, spent = outcome.summary, outcome.spent
     done = summary.episodes + summary.errors
-    console.print(rich_table(summary))
-    if (failures := failure_table(summary.suite, summary.failures)) is not None:
-        console.print(failures)
-    if (outcomes := outcome_table(summary)) is not None:
-        console.print(outcomes)
-    for line in curve_lines(summary.curves, summary.baseline):
-        console.print(line, highlight=False, soft_wrap=True)
-    if (sweep := sweep_of(directory)) is not None:
-        console.print(robustness_listing(sweep))
+    print_results(console, directory, summary)
     if spent is None:
         print(
             f"headless-eval: interrupted: {done} of {outcome.planned} episodes are kept; "

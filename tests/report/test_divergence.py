@@ -101,7 +101,8 @@ def test_sizes_by_dimension_and_phase(new: Callable[..., RunDirectory]) -> None:
     assert large.by_phase == pytest.approx({"grasp": 0.0, "place": 0.5}, rel=2e-3)
     assert (
         found.sentence
-        == "int4_both departs most in joint 2 and while placing: 0.22 rad against 0.026 of int8_both"
+        == "On float32's own path int4_both departs most (0.22 rad, largest in joint 2 and while placing), "
+        "int8_both least (0.026 rad)"
     )
 
 
@@ -175,7 +176,7 @@ def test_four_variants_have_no_rank(new: Callable[..., RunDirectory]) -> None:
 def test_what_is_written(new: Callable[..., RunDirectory]) -> None:
     run = new({"int8_both": constant(0.07), "int4_both": late(0.5)})
     summary = build(run.path)
-    assert summary.divergence.startswith("int4_both departs most")
+    assert summary.divergence.startswith("On float32's own path int4_both departs most")
     assert summary.divergence in summary.notes
     with (run.path / "divergence.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -55,6 +55,14 @@ def test_the_terminals_table():
     assert table.rows[1] == ["int4_both", "6", "1", "3", "", "1", "1"]
 
 
+def test_the_terminals_table_has_no_rows_of_blanks():
+    table = failure_table(
+        "droid", count_failures([record(configuration="int8_both", phase="place"), *RECORDS])
+    )
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["float32", "int4_both"]
+
+
 def test_nothing_failed():
     assert failure_table("droid", count_failures([record(phase="place")])) is None
     assert failure_table("droid", ()) is None

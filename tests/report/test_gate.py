@@ -170,6 +170,17 @@ def test_a_wrong_outcome_is_one_line_and_exit_2(tmp_path, capsys):
     assert "did you mean path_length" in said
 
 
+def test_without_a_common_success_there_are_no_times(tmp_path, capsys):
+    with RunDirectory.create(tmp_path / "run", manifest(episodes=2, tasks=TASKS[1:])) as run:
+        for episode in range(2):
+            run.append(record(episode=episode, metrics={"time_to_success_s": 2.0}))
+            run.append(
+                record(configuration=CONFIGURATIONS[1].name, episode=episode, status="failure", success=False)
+            )
+    assert main(["gate", str(tmp_path / "run"), "--max-change", "time_to_success=10%"]) == 1
+    assert "no pair of episodes succeeds in both, so there are no times" in capsys.readouterr().out
+
+
 def test_few_different_pairs_and_early_stops_are_inconclusive(tmp_path, capsys):
     few = str(with_outcomes(tmp_path / "few", 1.0, episodes=5))
     assert main(["gate", few, "--max-drop", "0.9", "--max-change", "path_length=90%"]) == 1

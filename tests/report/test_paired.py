@@ -1,5 +1,7 @@
 """Tests and intervals of paired quantities, against published values and other implementations."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -133,3 +135,13 @@ def test_equal_within_is_the_farther_end_of_the_narrow_interval():
         assert (
             stats.ttest_1samp(DARWIN, margin if test == "less" else -margin, alternative=test).pvalue < 0.06
         )
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_values_of_which_few_differ_are_no_matter_for_a_warning(relative):
+    one, other = np.full((2, 12), 3.0), np.full((2, 12), 3.0)
+    other[1] = np.arange(12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = intervals(one, other, relative=relative)
+    assert np.isfinite(found[:, 1]).all()

@@ -149,6 +149,11 @@ def test_tables_hold_every_cell(found, tmp_path):
     assert "int4_both fails where float32 does not" in " ".join(text.split())
 
 
+def test_the_terminals_table_is_short_where_every_axis_has_one_row(found):
+    assert len(robustness_listing(found).rows) == len(found.conditions)
+    assert not robustness_listing(found).sections
+
+
 def test_every_episode_is_exported_with_levels_and_drawn_numbers(tmp_path):
     write_perturbations(tmp_path / "perturbations.csv", MANIFEST, records(2))
     with (tmp_path / "perturbations.csv").open(encoding="utf-8") as file:

@@ -12,6 +12,7 @@ from headless_eval.cli.main import main
 from headless_eval.errors import UserError
 from headless_eval.report.psychometric import curves_of
 from headless_eval.results import RunDirectory
+from headless_eval.runs.evaluator import Evaluator
 
 SUITE = f"{ROOT / 'tests' / 'graded_suite.py'}:SUITE"
 VARIANTS = ["float32", "coarse=float32+threshold=2.4"]
@@ -103,14 +104,35 @@ def test_a_level_without_episodes_left_ends_the_search(tmp_path):
         (["wide"], "write WIDTH or FAMILY=WIDTH"),
     ],
 )
-def test_widths_that_do_not_fit_are_refused_before_anything_is_written(tmp_path, widths, said):
+def test_widths_that_do_not_fit_are_refused_before_a_policy_is_loaded(tmp_path, monkeypatch, widths, said):
+    monkeypatch.setattr(Evaluator, "load_policy", None)
     with pytest.raises(UserError, match=said):
         run(tmp_path / "run", until_width=widths)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--until-width", "1mm"],
+            "scene_1 is not such a task: choose others with --tasks, or another suite",
+        ),
+        (["--sequential", "0.05", "--sequential-on", "final_eror=20mm"], "did you mean final_error?"),
+    ],
+)
+def test_what_does_not_fit_the_suite_is_one_line_before_a_policy_is_loaded(
+    tmp_path, monkeypatch, capsys, flags, said
+):
+    monkeypatch.setattr(Evaluator, "load_policy", None)
+    assert main(["run", "--results", str(tmp_path / "run"), "--videos", "none", *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+
+
 def test_one_level_is_no_scale_and_two_choosers_are_refused(tmp_path):
-    with pytest.raises(UserError, match="two or more of a family: insert_8 is none"):
+    with pytest.raises(UserError, match="two or more levels of a family, and insert_8 is not such a task"):
         run(tmp_path / "run", tasks=["31"])
     with pytest.raises(UserError, match="give one of them"):
         run(tmp_path / "run", sequential=0.1)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headless_eval.report.charts import COLOURS
 from headless_eval.report.page.drawings import AXIS, swatch
 from headless_eval.report.page.markup import Markup, percent, tag
 from headless_eval.report.page.table import scrolling, table
@@ -75,7 +76,7 @@ def _family(family: str, curves: Sequence[Curve], baseline: str) -> Markup:
 
 
 def _colour(index: int) -> str:
-    return f"c{index % 8}"
+    return f"c{index % COLOURS}"
 
 
 def _drawing(family: str, curves: Sequence[Curve]) -> Markup:

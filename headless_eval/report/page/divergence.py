@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from headless_eval.report.charts import COLOURS
 from headless_eval.report.divergence import BINS, Along, Diverged, Divergence, most_in, significant, when
 from headless_eval.report.page.drawings import AXIS, swatch
 from headless_eval.report.page.markup import Markup, join, percent, tag
 from headless_eval.report.page.table import scrolling, table
 from headless_eval.shared.text import plural
-
-COLOURS = 8
-"""Variants that the plot shows: each has a colour of its own."""
 
 STRIPS = 6
 """Episodes that are shown as strips; all are in the CSV file."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from headless_eval.report.charts import COLOURS
 from headless_eval.report.failures import Failures, all_phases, all_reasons, sentence, words
 from headless_eval.report.page.drawings import swatch
 from headless_eval.report.page.markup import Markup, join, percent, tag
 from headless_eval.report.page.table import scrolling, table
 from headless_eval.results.outcomes import REASONS
 
-_COLOURS = 8  # of the style sheet, c0 to c7
 _BAR, _LABEL, _GAP = 16, 16, 12  # pixels
 
 
@@ -27,7 +27,7 @@ def failures_section(failures: Sequence[Failures]) -> Markup:
 
 
 def _reasons(failures: Sequence[Failures], reasons: Sequence[str]) -> Markup:
-    looks = {name: f"c{index}" if index < _COLOURS else "base" for index, name in enumerate(reasons)}
+    looks = {name: f"c{index}" if index < COLOURS else "base" for index, name in enumerate(reasons)}
     legend = [tag("li", swatch("track"), "success")]
     legend += [tag("li", swatch(look), words(name)) for name, look in looks.items()]
     rows = [

@@ -40,7 +40,7 @@ Place = tuple[int, int]  # task id, episode
 
 
 class Replan(NamedTuple):
-    """A moment at which the policy was asked: of which episode, the how manieth, and what it was asked."""
+    """A moment at which the policy was asked: the episode, the replan's number in it from 0, and the observation."""
 
     place: Place
     number: int
@@ -145,7 +145,11 @@ class BaselinePath:
             self._forget(seen)
 
     def missing(self, name: str) -> list[Place]:
-        """Return the episodes, by task and number, along which a variant has not been asked yet."""
+        """Return the episodes, by task and number, along which a variant has not been asked yet.
+
+        Raises:
+            UserError: ``divergence.jsonl`` is damaged.
+        """
         there = {line.trial: line for line in self._directory.divergences()}
         return [
             place

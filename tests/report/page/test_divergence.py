@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from headless_eval.report.charts import COLOURS
 from headless_eval.report.divergence import BINS, Along, Diverged, Divergence, dimensions_of
-from headless_eval.report.page.divergence import COLOURS, STRIPS, along_chart, divergence_section, strip_data
+from headless_eval.report.page.divergence import STRIPS, along_chart, divergence_section, strip_data
 
 
 def record(task: int, episode: int):
@@ -73,7 +74,8 @@ def test_the_sentence_leads_and_the_table_has_each_variant() -> None:
     texts = ["".join(one.itertext()) for one in section]
     assert (
         texts[1]
-        == "int4_both departs most in joint 4 and while grasping: 0.039 rad against 0.002 of int8_both."
+        == "On float32's own path int4_both departs most (0.039 rad, largest in joint 4 and while grasping), "
+        "int8_both least (0.002 rad)."
     )
     (table,) = section.findall(".//table[@class='numbers stacked']")
     rows = [[cell.text for cell in row] for row in table.find("tbody")]

@@ -40,7 +40,7 @@ def test_a_run_asks(asked):
     assert trial == ("int4_both", 1, 0)
     rows = (asked / "divergence.csv").read_text().splitlines()
     assert len(rows) == 1 + 3, "replans at steps 0, 8 and 16"
-    assert "departs most in joint" in (asked / "report.html").read_text()
+    assert "rad, largest in joint" in (asked / "report.html").read_text()
     assert RunDirectory.open(asked).manifest["time"]["divergence_s"] > 0
 
 
@@ -52,7 +52,7 @@ def test_the_command_finds_the_same_to_the_bit_and_asks_others_too(asked, copy, 
     assert found["int4_both", 1, 0] == answers(asked)["int4_both", 1, 0]
     said = capsys.readouterr().out
     assert "asked on the path of float32, 6 replans of 2 episodes" in said
-    assert "int4_both departs most in joint" in said
+    assert "int4_both departs most (" in said
     manifest = json.loads((copy / "manifest.json").read_text())
     assert manifest["divergence"] == {"repeated": 0.0}, "the baseline answered what it had done, to the bit"
     before, after = (RunDirectory.open(folder).records() for folder in (asked, copy))
