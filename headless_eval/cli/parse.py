@@ -190,10 +190,10 @@ def _read(setting: Setting, values: Sequence[str]) -> Any:
     """
     if setting.kind is bool:
         return True
-    if setting.many:
-        return tuple(_convert(setting, value) for value in values)
     if not values:
         raise UserError(f"{setting.option} needs a value")
+    if setting.many:
+        return tuple(_convert(setting, value) for value in values)
     return _convert(setting, values[0])
 
 
