@@ -26,9 +26,8 @@ from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot  # noqa: 
 from headless_eval.training.precise_demonstrations import expert_of  # noqa: E402
 
 SEED = 20261125
-DISTURBED = Bursts(
-    axes=7, start=0.03, steps=(2, 8), std=0.05, jitter_std=0.003, drops=0.1, clean=0.0
-)  # radians
+# Radians.
+DISTURBED = Bursts(axes=7, start=0.03, steps=(2, 8), std=0.05, jitter_std=0.003, drops=0.1, clean=0.0)
 QUIET = Bursts(axes=7, start=0.0, steps=(1, 1), std=0.0, jitter_std=0.0, clean=1.0)
 SHOWN = {
     "final_error_mm": "error, mm",

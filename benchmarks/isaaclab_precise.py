@@ -33,8 +33,7 @@ def record(folder: Path, family: str, episodes: int) -> None:
     """Write a file for each episode that the expert solves in MuJoCo."""
     from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
     from headless_eval.sims.droid.precise.scenes import SCENES
-    from headless_eval.training.expert import Expert
-    from headless_eval.training.expert_press import PressExpert
+    from headless_eval.training.precise_demonstrations import expert_of
 
     folder.mkdir(parents=True, exist_ok=True)
     for task in tasks_of(family):
@@ -42,7 +41,7 @@ def record(folder: Path, family: str, episodes: int) -> None:
         for episode in range(episodes):
             slot.reset(slot.scene_model.scene.draw(task.trial_seed(SEED, episode).initial_state()))
             initial = slot.initial.numbers
-            expert = (PressExpert if family == "press" else Expert)(slot, np.random.default_rng(episode))
+            expert = expert_of(slot, np.random.default_rng(episode))
             actions, joints, left = [], [], None
             while left != 0 and len(actions) < task.max_steps:
                 actions.append(expert.action().astype(np.float32))

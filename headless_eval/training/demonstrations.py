@@ -6,20 +6,18 @@ import numpy as np
 
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.scenes import SCENES
-from headless_eval.sims.droid.tabletop import InitialState
 from headless_eval.training.blocks import Block, write_block
 from headless_eval.training.disturbance import Bursts, Disturbance
 from headless_eval.training.expert import Expert
-from headless_eval.training.expert_arm import InverseKinematics
+from headless_eval.training.expert_arm import draw_start
 from headless_eval.training.recording import STRIDE, Take, record
 
 MAX_STEPS = 260
 # Distinct from every stream of a trial (seeding.py), so that no evaluation repeats a training episode.
 _SPAWN_KEY = 1000
 
-_START_ELSEWHERE = 0.35
 _DISTURBED = Bursts(axes=7, start=0.035, steps=(2, 8), std=0.07, jitter_std=0.006, drops=0.2)  # radians
-
+_LOWEST_START = 0.13  # metres, of the pads' midpoint
 
 _models: dict[int, SceneModel] = {}
 
@@ -56,18 +54,8 @@ def _attempt(
     scene_model: SceneModel, generator: np.random.Generator, horizon: int, image_size: int
 ) -> list[dict[str, np.ndarray]] | None:
     slot = Slot(scene_model)
-    slot.reset(_start(scene_model, generator))
+    slot.reset(draw_start(scene_model, scene_model.scene.draw(generator), generator, _LOWEST_START))
     expert = Expert(slot, generator)
     disturbance = Disturbance(_DISTURBED, generator)
     take = Take(scene_model.scene.id, horizon, image_size, MAX_STEPS)
     return record(slot, expert, disturbance, int(generator.integers(STRIDE)), take)
-
-
-def _start(scene_model: SceneModel, generator: np.random.Generator) -> InitialState:
-    state = scene_model.scene.draw(generator)
-    if generator.random() >= _START_ELSEWHERE:
-        return state
-    goal = generator.uniform([0.32, -0.32, 0.13], [0.62, 0.36, 0.40])
-    yaw = generator.uniform(-0.8, 0.8)
-    joints = InverseKinematics(scene_model).solve(state.joints, goal, yaw, iterations=60)
-    return InitialState(joints, state.poses)

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from headless_eval.sims.droid.geometry import rotation
+from headless_eval.sims.droid.geometry import rotation, wrap, yaw_of
 from headless_eval.sims.droid.mujoco.simulator import Slot
 from headless_eval.sims.droid.tabletop import Situation
-from headless_eval.training.expert_arm import InverseKinematics, wrap
+from headless_eval.training.expert_arm import InverseKinematics, gripper_yaw
 from headless_eval.training.expert_goals import CARRY, goal_of
 
 _HOVER = 0.10  # metres above the grasp before going down
@@ -45,7 +45,7 @@ class Expert:
         now = self._goal.seen(self._slot.situation())
         joints = self._slot.joint_position
         tip = now.tcp
-        yaw = self._gripper_yaw()
+        yaw = gripper_yaw(self._slot)
         grasp, grasp_yaw = self._grasp(now)
         self._advance(now, tip, yaw, grasp, grasp_yaw)
         goal, goal_yaw, gripper, reach = self._setpoint(now, tip, yaw, grasp, grasp_yaw)
@@ -59,11 +59,6 @@ class Expert:
             targets += self._ik.support(joints, self._goal.mass)
         return np.append(targets, gripper)
 
-    def _gripper_yaw(self) -> float:
-        indices, data = self._slot.scene_model, self._slot.data
-        axes = data.site_xmat[indices.tcp_site].reshape(3, 3)
-        return math.atan2(axes[1, 0], axes[0, 0])
-
     def _grasp(self, now: Situation) -> tuple[np.ndarray, float]:
         target = self._target
         turn = rotation(now.target_pose[3:])
@@ -73,7 +68,7 @@ class Expert:
             return grasp, 0.0
         # The pads close along y; of the equivalent yaws, take the one nearest to the middle of the wrist's range.
         period = 2 * math.pi / target.grasp_symmetry
-        body_yaw = math.atan2(turn[1, 0], turn[0, 0])
+        body_yaw = yaw_of(now.target_pose[3:])
         offset = math.pi / 2 if target.grasp_symmetry == 2 else 0.0
         return grasp, self._goal.grasp_yaw(now, wrap(body_yaw + offset, period))
 

@@ -1,12 +1,15 @@
 """The DROID robot's arm, as scripted experts move it: inverse kinematics with the gripper pointing down."""
 
 import math
+from dataclasses import replace
 
 import mujoco
 import numpy as np
 
-from headless_eval.sims.droid.mujoco.simulator import SceneModel
-from headless_eval.sims.droid.tabletop import HOME_JOINTS
+from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
+from headless_eval.sims.droid.tabletop import HOME_JOINTS, InitialState
+
+_START_ELSEWHERE = 0.35  # share of demonstrations
 
 
 class InverseKinematics:
@@ -63,6 +66,26 @@ def down_rotation(yaw: float) -> np.ndarray:
     return np.array([[cos, sin, 0.0], [sin, -cos, 0.0], [0.0, 0.0, -1.0]])
 
 
-def wrap(angle: float, period: float = 2 * math.pi) -> float:
-    """Return the angle modulo ``period``, in the interval around zero."""
-    return (angle + period / 2) % period - period / 2
+def gripper_yaw(slot: Slot) -> float:
+    """Return the yaw of a slot's gripper, which points down, in radians."""
+    axes = slot.data.site_xmat[slot.scene_model.tcp_site].reshape(3, 3)
+    return math.atan2(axes[1, 0], axes[0, 0])
+
+
+def draw_start(
+    scene_model: SceneModel, state: InitialState, generator: np.random.Generator, lowest: float
+) -> InitialState:
+    """Return an initial state, in 35 % of the draws with the gripper elsewhere over the table.
+
+    Args:
+        scene_model: of the scene.
+        state: where the episode starts else.
+        generator: draws whether the gripper is elsewhere, and where and how it is turned.
+        lowest: the least height of the pads' midpoint elsewhere, in metres.
+    """
+    if generator.random() >= _START_ELSEWHERE:
+        return state
+    place = generator.uniform([0.32, -0.32, lowest], [0.62, 0.36, 0.40])
+    yaw = generator.uniform(-0.8, 0.8)
+    joints = InverseKinematics(scene_model).solve(state.joints, place, yaw, iterations=60)
+    return replace(state, joints=joints)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from headless_eval.sims.droid.bodies import Body
-from headless_eval.sims.droid.geometry import rotation
+from headless_eval.sims.droid.geometry import rotation, wrap, yaw_of
 from headless_eval.sims.droid.precise.carry import CarryScene
 from headless_eval.sims.droid.precise.family import with_face_up, yaw_error
 from headless_eval.sims.droid.precise.insert import BOARD_HEIGHT, InsertScene
@@ -13,8 +13,7 @@ from headless_eval.sims.droid.precise.place import PlaceScene
 from headless_eval.sims.droid.precise.stack import BASE_HEIGHT, StackScene
 from headless_eval.sims.droid.precise.thread import POST_HEIGHT, ThreadScene
 from headless_eval.sims.droid.scenes import ContainerScene
-from headless_eval.sims.droid.tabletop import Scene, Situation
-from headless_eval.training.expert_arm import wrap
+from headless_eval.sims.droid.tabletop import PAD_REACH, Scene, Situation
 
 CARRY = 0.20  # metres, height of the pads on the way
 _LOW_CARRY = 0.14  # metres, the same over low goals
@@ -27,7 +26,6 @@ _FAR_TURN = 1.2  # radians
 _BESIDE = 0.1  # metres between a cube and its goal within which the fingers have to mind the goal
 _NEAR = 0.008  # metres above its release height at which a target is dropped into a container
 _STANDS = 0.0015  # metres above where it stands at which a target is let go
-_PAD_REACH = 0.024  # metres from the pads' midpoint to their tips, the fingers closed
 
 
 class Goal:
@@ -36,8 +34,8 @@ class Goal:
     Attributes:
         align: how far the target's point may be from its spot, horizontally, when it is lowered.
         lost: at which distance it is raised again.
-        pace: share of the expert's pace on the way.
-        lower_pace: the same while lowering.
+        pace: share of the expert's pace on the way to the spot.
+        lower_pace: share of the expert's pace while lowering.
         gain: how much of the gap to a point the setpoint asks for; less brakes in time.
         mass: of the target, in kilograms, where its weight is to be made up for.
     """
@@ -70,7 +68,7 @@ class Goal:
         return float(np.hypot(*(self.point(now) - self.spot(now))[:2]))
 
     def clear_height(self, now: Situation) -> float:
-        """Return the height on the way."""
+        """Return the height at which the pads move to the spot."""
         raise NotImplementedError
 
     def release_height(self, now: Situation) -> float:
@@ -120,14 +118,13 @@ class InContainer(Goal):
 
     def release_height(self, now: Situation) -> float:
         """Return the lowest height at which the pads' tips stay clear of the rim while they open."""
-        return self._rim(now) + _PAD_REACH + 0.012
+        return self._rim(now) + PAD_REACH + 0.012
 
     def yaw(self, now: Situation, yaw: float) -> float:
         """Return the gripper's yaw for setting down: a long target is laid along a long container."""
         if self._target.grasp_symmetry != 2:
             return 0.0
-        turn = rotation(now.goal_pose[3:])
-        return wrap(math.atan2(turn[1, 0], turn[0, 0]) + math.pi / 2, math.pi)
+        return wrap(yaw_of(now.goal_pose[3:]) + math.pi / 2, math.pi)
 
     def _rim(self, now: Situation) -> float:
         return float(now.goal_pose[2]) + self._depth
@@ -206,7 +203,7 @@ class OnSpot(Goal):
 
 
 class Cube(OnSpot):
-    """The same for a cube, of which every face can be the upper one."""
+    """A cube, of which every face can be the upper one, is set down on its goal to the millimetre."""
 
     def __init__(self, target: Body, top: float = 0.0, rim: float = 0.0):
         super().__init__(target, top, rim, symmetry=4)
@@ -227,7 +224,7 @@ class Cube(OnSpot):
 
 
 class Carefully(OnSpot):
-    """The same, at a pace at which a full tray does not spill."""
+    """The target is set down on its goal at a pace at which a full tray does not spill."""
 
     pace = 0.4
     lower_pace = 0.4

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
+from headless_eval.sims.droid.geometry import wrap
 from headless_eval.sims.droid.mujoco.simulator import Slot
-from headless_eval.sims.droid.precise.press import PAD_REACH, TOP
-from headless_eval.training.expert_arm import InverseKinematics, wrap
+from headless_eval.sims.droid.precise.press import TOP
+from headless_eval.sims.droid.tabletop import PAD_REACH
+from headless_eval.training.expert_arm import InverseKinematics, gripper_yaw
 
 _HOVER = 0.05  # metres, of the tips above the button
 _BELOW = 0.010  # metres below its top that the arm is sent to, so that it presses
@@ -55,11 +57,7 @@ class PressExpert:
         distance = float(np.linalg.norm(step))
         if distance > reach:
             step *= reach / distance
-        turn = float(np.clip(wrap(-self._yaw(), math.pi), -0.3, 0.3))
-        joints = self._ik.solve(self._slot.joint_position, now.tcp + step, self._yaw() + turn)
+        yaw = gripper_yaw(self._slot)
+        turn = float(np.clip(wrap(-yaw, math.pi), -0.3, 0.3))
+        joints = self._ik.solve(self._slot.joint_position, now.tcp + step, yaw + turn)
         return np.append(joints, 1.0)
-
-    def _yaw(self) -> float:
-        indices, data = self._slot.scene_model, self._slot.data
-        axes = data.site_xmat[indices.tcp_site].reshape(3, 3)
-        return math.atan2(axes[1, 0], axes[0, 0])

@@ -15,7 +15,7 @@ from headless_eval.sims.perturbation import WORLD, Perturbation
 from headless_eval.training.blocks import Block, write_block
 from headless_eval.training.disturbance import Bursts, Disturbance
 from headless_eval.training.expert import Expert
-from headless_eval.training.expert_arm import InverseKinematics
+from headless_eval.training.expert_arm import draw_start
 from headless_eval.training.expert_press import PressExpert
 from headless_eval.training.recording import STRIDE, SlotExpert, Take, record
 
@@ -26,7 +26,7 @@ PERTURBED_TO = 2
 # Distinct from every stream of a trial (seeding.py), so that no evaluation repeats a training episode.
 _SPAWN_KEY = 1003
 
-_START_ELSEWHERE = 0.35
+_LOWEST_START = 0.18  # metres, of the pads' midpoint
 _TIMES = {"press": 3}
 """How many demonstrations of a family count as one, where they are short."""
 
@@ -79,7 +79,7 @@ def _attempt(
     staging = stage(scene, _perturbation(generator), generator, streams.__getitem__)
     model = _plain_model(scene).staged(staging)
     slot = Slot(model)
-    slot.reset(_start(model, staging.initial, generator))
+    slot.reset(draw_start(model, staging.initial, generator, _LOWEST_START))
     expert = expert_of(slot, generator)
     disturbance = Disturbance(_BURSTS.get(family_of(scene), _DISTURBED), generator)
     take = Take(number_of(scene, staging.initial), horizon, image_size, MAX_STEPS)
@@ -122,12 +122,3 @@ def family_of(scene: Scene) -> str:
 def _perturbation(generator: np.random.Generator) -> Perturbation:
     levels = generator.integers(PERTURBED_TO + 1, size=len(WORLD))
     return tuple((axis, int(level)) for axis, level in zip(WORLD, levels, strict=True) if level)
-
-
-def _start(model: SceneModel, state: InitialState, generator: np.random.Generator) -> InitialState:
-    if generator.random() >= _START_ELSEWHERE:
-        return state
-    goal = generator.uniform([0.32, -0.32, 0.18], [0.62, 0.36, 0.40])
-    yaw = generator.uniform(-0.8, 0.8)
-    joints = InverseKinematics(model).solve(state.joints, goal, yaw, iterations=60)
-    return InitialState(joints, state.poses, state.choice)

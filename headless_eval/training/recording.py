@@ -95,15 +95,18 @@ class _Seen:
     def __init__(self, slot: Slot):
         # As an observation does it: what the expert sees next is up to date.
         mujoco.mj_kinematics(slot.scene_model.model, slot.data)
-        self._qpos, self._mocap = (
-            slot.data.qpos.copy(),
-            (slot.data.mocap_pos.copy(), slot.data.mocap_quat.copy()),
-        )
+        self._state = [part.copy() for part in _positions(slot.data)]
 
     def observe(self, slot: Slot, size: int) -> dict:
         """Bring the slot back into the state and return its observation then."""
-        slot.data.qpos[:], (slot.data.mocap_pos[:], slot.data.mocap_quat[:]) = self._qpos, self._mocap
+        for part, then in zip(_positions(slot.data), self._state, strict=True):
+            part[:] = then
         return slot.observe(size)
+
+
+def _positions(data: mujoco.MjData) -> tuple[np.ndarray, ...]:
+    """Return the arrays that say where everything is."""
+    return data.qpos, data.mocap_pos, data.mocap_quat
 
 
 def _row(observation: dict, actions: list[np.ndarray], own: list[bool], take: Take) -> dict:

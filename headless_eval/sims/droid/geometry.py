@@ -1,4 +1,4 @@
-"""Rotations and camera axes in NumPy; quaternions are (w, x, y, z)."""
+"""Angles, rotations and camera axes in NumPy; quaternions are (w, x, y, z)."""
 
 import math
 
@@ -28,6 +28,17 @@ def rotation(quat: np.ndarray) -> np.ndarray:
             [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
         ]
     )
+
+
+def yaw_of(quat: np.ndarray) -> float:
+    """Return the yaw in radians of a body that stands upright, turned by a unit quaternion (4,)."""
+    turn = rotation(quat)
+    return math.atan2(turn[1, 0], turn[0, 0])
+
+
+def wrap(angle: float, period: float = 2 * math.pi) -> float:
+    """Return an angle modulo ``period``, in the interval around zero; all in radians."""
+    return (angle + period / 2) % period - period / 2
 
 
 def look_at(pos: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -49,6 +49,12 @@ def mixed(colour: Rgb, other: Rgb, share: float) -> Rgb:
     return red, green, blue
 
 
+def draw_colour(generator: np.random.Generator) -> Rgb:
+    """Draw a colour, neither quite black nor quite white."""
+    red, green, blue = (float(value) for value in generator.uniform(0.05, 0.95, 3))
+    return red, green, blue
+
+
 def lit(picture: np.ndarray, light: Rgb) -> np.ndarray:
     """Return a picture, uint8 (height, width, 3), under light of another brightness and colour."""
     if light == PLAIN.light:

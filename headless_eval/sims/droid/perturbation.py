@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headless_eval.sims.droid import strangers
-from headless_eval.sims.droid.bodies import Body, Rgb, Vec3
+from headless_eval.sims.droid.bodies import Body, Vec3
 from headless_eval.sims.droid.decoration import pattern, walls
-from headless_eval.sims.droid.look import PLAIN, Look, mixed
+from headless_eval.sims.droid.look import PLAIN, Look, draw_colour, mixed
 from headless_eval.sims.droid.placement import Placed, Region
 from headless_eval.sims.droid.tabletop import Camera, InitialState, Scene
 from headless_eval.sims.perturbation import AXES, Perturbation, axes_of
@@ -148,7 +148,7 @@ def _lit(
 def _textured(
     look: Look, sizes: dict[str, float], generator: np.random.Generator, numbers: dict[str, float]
 ) -> Look:
-    table, floor, wall = (_colour(generator) for _ in range(3))
+    table, floor, wall = (draw_colour(generator) for _ in range(3))
     share, behind = sizes["table"] / 100, sizes["background"] / 100
     kind = int(generator.integers(3))
     drawn = generator.random(3).tolist()
@@ -168,7 +168,7 @@ def _recoloured(
 ) -> tuple[Body, ...]:
     found = []
     for body in bodies:
-        colour = _colour(generator)
+        colour = draw_colour(generator)
         _note(numbers, f"objects.{body.name}", colour, "rgb")
         shapes = tuple(replace(shape, rgb=mixed(shape.rgb, colour, percent / 100)) for shape in body.shapes)
         found.append(replace(body, shapes=shapes))
@@ -213,10 +213,6 @@ def _rotated(vector: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         + axis * (axis @ vector) * (1 - math.cos(angle))
     )
     return turned
-
-
-def _colour(generator: np.random.Generator) -> Rgb:
-    return _vec(generator.uniform(0.05, 0.95, 3))
 
 
 def _vec(vector: np.ndarray) -> Vec3:

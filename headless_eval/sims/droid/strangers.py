@@ -1,17 +1,18 @@
-"""Bodies that no scene has: their shapes, sizes and colours are drawn."""
+"""Further bodies on the table, which no scene has: their shapes, sizes and colours are drawn."""
 
 import math
 
 import numpy as np
 
 from headless_eval.sims.droid.bodies import Body, Rgb, Shape
+from headless_eval.sims.droid.look import draw_colour
 
 
 def draw(name: str, generator: np.random.Generator) -> Body:
     """Draw a body that stands on the table by itself: a block, a post, a ball on a ring, a cross, steps or a loaf."""
     kind = _KINDS[int(generator.integers(len(_KINDS)))]
     size = float(generator.uniform(0.018, 0.04))
-    first, second = (_rgb(generator) for _ in range(2))
+    first, second = (draw_colour(generator) for _ in range(2))
     shapes = kind(size, first, second)
     reach = max(math.hypot(shape.pos[0], shape.pos[1]) + _radius(shape) for shape in shapes)
     return Body(name, shapes, mass=0.2, footprint=reach)
@@ -68,8 +69,3 @@ def _radius(shape: Shape) -> float:
     if shape.kind == "box":
         return math.hypot(shape.size[0], shape.size[1])
     return shape.size[0] + (shape.size[1] if shape.kind == "capsule" else 0.0)
-
-
-def _rgb(generator: np.random.Generator) -> Rgb:
-    red, green, blue = (float(value) for value in generator.uniform(0.05, 0.95, 3))
-    return red, green, blue

@@ -20,6 +20,7 @@ MAX_STEPS = 450
 # DROID's rest pose: the gripper points straight down in front of the robot.
 HOME_JOINTS = (0.0, -math.pi / 5, 0.0, -4 * math.pi / 5, 0.0, 3 * math.pi / 5, 0.0)
 FINGER_CLOSED = math.pi / 4
+PAD_REACH = 0.024  # metres from the pads' midpoint to their tips, the fingers closed
 ARM_LIMITS = (
     (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
     (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),

@@ -11,7 +11,7 @@ import numpy as np
 
 from headless_eval.sims.droid.bodies import Body, Shape, round_wall
 from headless_eval.sims.droid.geometry import rotation
-from headless_eval.sims.droid.precise.family import HEIGHT_TOLERANCE, GoalScene, GradedTracker
+from headless_eval.sims.droid.precise.family import GoalScene, GradedTracker
 from headless_eval.sims.droid.tabletop import CONTROL_HZ, InitialState, Situation
 
 GRAVITY = 9.81  # metres per second squared
@@ -19,8 +19,8 @@ LIFTED = 0.01
 """Height of the tray above the table from which it counts as carried, in metres."""
 
 TOLERANCE = 0.03  # metres from the zone's middle: the whole tray lies in the zone
-_RADIUS, _ZONE = 0.06, 0.095
-_HANDLE = (0.01, 0.02, 0.036)
+_RADIUS, _ZONE = 0.06, 0.095  # metres, radii of tray and zone
+_HANDLE = (0.01, 0.02, 0.036)  # metres, half-lengths
 
 
 class CarryScene(GoalScene):
@@ -95,12 +95,7 @@ class CarryTracker(GradedTracker):
 
     def is_there(self, now: Situation) -> bool:
         """Return whether the tray stands in the zone, nothing spilled."""
-        return (
-            not self.has_spilled
-            and self.off(now) <= TOLERANCE
-            and abs(self.height(now)) <= HEIGHT_TOLERANCE
-            and self.is_upright(now)
-        )
+        return not self.has_spilled and self.off(now) <= TOLERANCE and self.stands(now)
 
     def blame(self) -> str | None:
         """Return ``spilled`` if the tray tilted too far."""
@@ -114,7 +109,7 @@ def felt_tilt_deg(quat: np.ndarray, acceleration: np.ndarray) -> float:
     """Return the angle between a body's normal and the vertical that its contents feel, in degrees.
 
     Args:
-        quat: how the body is turned.
+        quat: how the body is turned, a unit quaternion (4,).
         acceleration: of the body, (3,) metres per second squared.
     """
     normal, felt = rotation(quat)[:, 2], acceleration + np.array([0.0, 0.0, GRAVITY])

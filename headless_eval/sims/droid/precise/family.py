@@ -11,7 +11,7 @@ import numpy as np
 
 from headless_eval.contracts.simulator import Difficulty
 from headless_eval.sims.droid.bodies import Body, Rgb, Shape, Vec3, box_volume
-from headless_eval.sims.droid.geometry import product, rotation
+from headless_eval.sims.droid.geometry import product, rotation, wrap, yaw_of
 from headless_eval.sims.droid.placement import FRONT_LEFT, FRONT_RIGHT, Region, draw_apart, draw_joints
 from headless_eval.sims.droid.success import SuccessTracker
 from headless_eval.sims.droid.tabletop import InitialState, Scene, Situation
@@ -125,12 +125,8 @@ class GradedTracker(SuccessTracker):
         return measures
 
     def off(self, now: Situation) -> float:
-        """Return the horizontal distance between target and goal, in metres."""
-        return float(np.hypot(*(self.point(now) - now.goal_pose[:3])[:2]))
-
-    def point(self, now: Situation) -> np.ndarray:
-        """Return the point (3,) of the target whose place counts: the middle of its lower end, unless overridden."""
-        return now.target_pose[:3]
+        """Return the horizontal distance between the target's lower end and the goal, middle to middle, in metres."""
+        return float(np.hypot(*(now.target_pose - now.goal_pose)[:2]))
 
     def height(self, now: Situation) -> float:
         """Return how far the target's lower end is above the table, in metres."""
@@ -140,9 +136,13 @@ class GradedTracker(SuccessTracker):
         """Return whether the target stands within ``UPRIGHT_DEG`` of upright."""
         return tilt_deg(now.target_pose[3:]) <= UPRIGHT_DEG
 
+    def stands(self, now: Situation, height: float = 0.0) -> bool:
+        """Return whether the target stands upright, its lower end at a height (metres) above the table."""
+        return abs(self.height(now) - height) <= HEIGHT_TOLERANCE and self.is_upright(now)
+
 
 class CubeTracker(GradedTracker):
-    """The same for the cube, of which every face can be the upper one.
+    """Success of a graded task with the cube, of which every face can be the upper one.
 
     Args:
         target: the cube.
@@ -154,11 +154,11 @@ class CubeTracker(GradedTracker):
         super().__init__(target, 4, (0.0, 0.0, middle), (0.0, 0.0, height + middle))
 
     def is_there(self, now: Situation) -> bool:
-        """Return whether the cube stands where it belongs."""
-        return self._stands(with_face_up(now))
+        """Return whether the cube stands where it belongs, whichever face is up."""
+        return self._is_in_place(with_face_up(now))
 
     @abstractmethod
-    def _stands(self, now: Situation) -> bool:
+    def _is_in_place(self, now: Situation) -> bool:
         """Return whether the cube, its z axis up, stands where it belongs."""
 
     def update(self, now: Situation) -> bool:
@@ -198,17 +198,10 @@ def tilt_deg(quat: np.ndarray) -> float:
     return math.degrees(math.acos(float(np.clip(rotation(quat)[2, 2], -1.0, 1.0))))
 
 
-def yaw_of(quat: np.ndarray) -> float:
-    """Return the yaw of a body that stands upright, in radians."""
-    turn = rotation(quat)
-    return math.atan2(turn[1, 0], turn[0, 0])
-
-
 def yaw_error(now: Situation, symmetry: int) -> float:
     """Return how far the target has to be turned to lie as the goal does, in radians, modulo its symmetry."""
-    period = 2 * math.pi / symmetry
     error = yaw_of(now.goal_pose[3:]) - yaw_of(now.target_pose[3:])
-    return (error + period / 2) % period - period / 2
+    return wrap(error, 2 * math.pi / symmetry)
 
 
 def cube() -> Body:

@@ -7,11 +7,11 @@ from headless_eval.sims.droid.precise.family import GoalScene, GradedTracker
 from headless_eval.sims.droid.tabletop import InitialState, Situation
 
 PEG_DIAMETER, PEG_HEIGHT = 0.024, 0.09  # metres
-BOARD_HEIGHT = 0.036
+BOARD_HEIGHT = 0.036  # metres
 DEPTH = 0.025
 """How far below the rim the peg's lower end has to be, in metres."""
 
-_HALF_BOARD = 0.05
+_HALF_BOARD = 0.05  # metres, half the side
 _FRICTION = 0.3
 
 

@@ -9,7 +9,6 @@ import itertools
 import re
 from dataclasses import dataclass
 
-LEVELS = range(1, 6)
 COLOURS = ("red", "green", "blue", "yellow")
 
 

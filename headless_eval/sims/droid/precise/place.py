@@ -1,13 +1,7 @@
 """Family ``place``: a cube is put on a mark; the level is how far off it may stand, in millimetres."""
 
 from headless_eval.sims.droid.bodies import Body
-from headless_eval.sims.droid.precise.family import (
-    HEIGHT_TOLERANCE,
-    CubeTracker,
-    GoalScene,
-    cube,
-    flat,
-)
+from headless_eval.sims.droid.precise.family import CubeTracker, GoalScene, cube, flat
 from headless_eval.sims.droid.tabletop import InitialState, Situation
 
 _INNER, _LINE = 0.026, 0.004  # metres: half the inner side of the outline, half the width of its line
@@ -49,10 +43,6 @@ class PlaceTracker(CubeTracker):
         super().__init__(target)
         self._tolerance = tolerance
 
-    def _stands(self, now: Situation) -> bool:
+    def _is_in_place(self, now: Situation) -> bool:
         """Return whether the cube stands on the mark."""
-        return (
-            self.off(now) <= self._tolerance
-            and abs(self.height(now)) <= HEIGHT_TOLERANCE
-            and self.is_upright(now)
-        )
+        return self.off(now) <= self._tolerance and self.stands(now)

@@ -9,13 +9,12 @@ from headless_eval.sims.droid.bodies import Body, Rgb, Shape
 from headless_eval.sims.droid.placement import Placed, Region, draw_joints
 from headless_eval.sims.droid.precise.family import GradedScene
 from headless_eval.sims.droid.precise.language import COLOURS, PRESS
-from headless_eval.sims.droid.tabletop import InitialState, Situation
+from headless_eval.sims.droid.tabletop import PAD_REACH, InitialState, Situation
 
 TOP = 0.030  # metres, of a button above the table
-PAD_REACH = 0.024  # metres from the pads' midpoint to their tips, the fingers closed
 NEAR = 0.004  # metres from the tips to the button's top, so that it counts as pressed
 CLOSED = 0.9  # of the gripper: nothing is between the pads
-PRESSED_STEPS = 2
+PRESSED_STEPS = 2  # control steps
 
 _RGB: dict[str, Rgb] = {
     "red": (0.85, 0.1, 0.08),
@@ -23,7 +22,7 @@ _RGB: dict[str, Rgb] = {
     "blue": (0.1, 0.22, 0.8),
     "yellow": (0.95, 0.82, 0.1),
 }
-_PLATE, _PLATE_HEIGHT, _PLATE_RGB = 0.022, 0.012, (0.2, 0.2, 0.22)
+_PLATE, _PLATE_HEIGHT, _PLATE_RGB = 0.022, 0.012, (0.2, 0.2, 0.22)  # metres: half the side, the height
 _GRID = ((-0.055, -0.055), (-0.055, 0.055), (0.055, -0.055), (0.055, 0.055))  # metres, about the middle
 _JITTER = 0.014  # metres
 

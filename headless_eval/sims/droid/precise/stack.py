@@ -6,10 +6,13 @@ A cube whose middle is farther off than that topples.
 from collections.abc import Mapping
 
 from headless_eval.sims.droid.bodies import Body, Shape
-from headless_eval.sims.droid.precise.family import HEIGHT_TOLERANCE, CubeTracker, GoalScene, cube
+from headless_eval.sims.droid.precise.family import CubeTracker, GoalScene, cube
 from headless_eval.sims.droid.tabletop import InitialState, Situation
 
 BASE_HEIGHT = 0.05  # metres
+_OVER_BASE = (
+    0.06  # metres between the middles of cube and base; farther off the cube stands on something else
+)
 
 
 class StackScene(GoalScene):
@@ -37,13 +40,9 @@ class StackScene(GoalScene):
 class StackTracker(CubeTracker):
     """The cube stands upright on the base's top."""
 
-    def _stands(self, now: Situation) -> bool:
+    def _is_in_place(self, now: Situation) -> bool:
         """Return whether the cube stands on the base."""
-        return (
-            abs(self.height(now) - BASE_HEIGHT) <= HEIGHT_TOLERANCE
-            and self.off(now) < 0.06
-            and self.is_upright(now)
-        )
+        return self.off(now) < _OVER_BASE and self.stands(now, BASE_HEIGHT)
 
     def _measure(self, now: Situation) -> Mapping[str, float]:
         return {**super()._measure(now), "height_mm": 1000 * self.height(now)}

@@ -3,14 +3,14 @@
 import math
 
 from headless_eval.sims.droid.bodies import Body, Shape
-from headless_eval.sims.droid.precise.family import HEIGHT_TOLERANCE, GoalScene, GradedTracker
+from headless_eval.sims.droid.precise.family import GoalScene, GradedTracker
 from headless_eval.sims.droid.tabletop import InitialState, Situation
 
 INNER_DIAMETER = 0.05  # metres, of the ring
-_TUBE = 0.005  # radius of the ring's tube
+_TUBE = 0.005  # metres, radius of the ring's tube
 _SIDES = 12
-_BAR_HEIGHT = 0.075
-POST_HEIGHT = 0.035
+_BAR_HEIGHT = 0.075  # metres, of the handle's middle above the table
+POST_HEIGHT = 0.035  # metres
 
 
 class ThreadScene(GoalScene):
@@ -75,8 +75,4 @@ class ThreadTracker(GradedTracker):
 
     def is_there(self, now: Situation) -> bool:
         """Return whether the ring lies around the post."""
-        return (
-            self.off(now) < INNER_DIAMETER / 2
-            and abs(self.height(now)) <= HEIGHT_TOLERANCE
-            and self.is_upright(now)
-        )
+        return self.off(now) < INNER_DIAMETER / 2 and self.stands(now)

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from headless_eval.sims.droid.precise.language import COLOURS, LEVELS, PRESS, WORDINGS, expand
+from headless_eval.sims.droid.precise.language import COLOURS, PRESS, WORDINGS, expand
+from headless_eval.sims.perturbation import LEVELS
 
 
 def _words(text):
@@ -24,7 +25,7 @@ def test_a_template_has_every_combination():
 def test_training_and_held_out_sentences_are_disjoint(name):
     wording = WORDINGS[name]
     held_out = [text for level in wording.held_out for text in level]
-    assert len(wording.held_out) == len(LEVELS)
+    assert len(wording.held_out) == LEVELS
     assert len({*held_out}) == len(held_out)
     everywhere = {text for other in WORDINGS.values() for text in other.training}
     assert not everywhere & {*held_out}

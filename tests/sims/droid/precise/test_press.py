@@ -9,9 +9,9 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.sims.droid.mujoco.precise import PreciseMujoco
 from headless_eval.sims.droid.mujoco.simulator import SceneModel, Slot
 from headless_eval.sims.droid.precise.language import COLOURS
-from headless_eval.sims.droid.precise.press import NEAR, PAD_REACH, TOP
+from headless_eval.sims.droid.precise.press import NEAR, TOP
 from headless_eval.sims.droid.precise.scenes import SCENES
-from headless_eval.sims.droid.tabletop import Situation
+from headless_eval.sims.droid.tabletop import PAD_REACH, Situation
 from headless_eval.sims.registry import find_tasks
 from headless_eval.training.expert_press import PressExpert
 
