@@ -115,7 +115,7 @@ class Simulator(Protocol):
 
     A slot's episode depends only on its task, its seed and its actions, not on the number of slots or on other slots.
 
-    Six attributes are optional:
+    These attributes are optional:
 
     - ``metrics``, the units of the entries of ``StepResult.metrics`` and ``EpisodeOutcome.metrics``, by name:
     ``{"distance": "m"}``, ``""`` for a number.

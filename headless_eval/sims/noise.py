@@ -13,9 +13,9 @@ from headless_eval.contracts.robots import Robot
 class Noise:
     """The noise of one episode.
 
-    It depends on the episode's generator and the number of control steps so far, not on how often it is asked. Grain
-    is drawn once, over a larger area than a picture's, and shifted from picture to picture: drawing it anew would take
-    ten times as long.
+    The noise depends on the episode's generator and the number of control steps so far, not on how often the episode is
+    observed. Grain is drawn once, over a larger area than a picture's, and shifted from picture to picture: drawing it
+    anew would take ten times as long.
 
     Args:
         sizes: of the axis ``noise``.

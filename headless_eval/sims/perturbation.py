@@ -18,7 +18,7 @@ from headless_eval.shared.suggest import unknown
 
 LEVELS = 5
 AROUND = ("language", "noise")
-"""The axes that change what a policy is told and shown, whatever the simulator; it need not know them."""
+"""The axes that change what a policy is told and shown, whatever the simulator, which need not know them."""
 Paraphrases = Mapping[str, Sequence[Sequence[str]]]
 """Five lists of paraphrases, from level 1 to 5, by instruction."""
 ALL = "all"
@@ -227,9 +227,10 @@ def parse(texts: Iterable[str], axes: Sequence[str]) -> Perturbation:
         if not equals:
             raise UserError(f"{text!r}: write AXIS=LEVEL, such as light=2")
         for setting, size in _settings(name, value, axes):
-            # A level gives all quantities a size, so nothing goes beside it.
             beside = [one for one in found if axis_of(one) == axis_of(setting)]
-            if setting in found or any("." not in one for one in (setting, *beside) if beside):
+            # A level gives all of its axis's quantities a size, so it stands alone.
+            has_level = any("." not in one for one in (setting, *beside))
+            if setting in found or (beside and has_level):
                 raise UserError(f"the axis {axis_of(setting)} is given twice; give each once")
             found[setting] = size
     return _ordered(found)
@@ -317,7 +318,7 @@ def name_of(perturbation: Perturbation) -> str:
 
 
 def perturbed(task: Task, perturbation: Perturbation) -> Task:
-    """Return a task under a perturbation; the task itself for none.
+    """Return a task under a perturbation; the task itself if nothing is perturbed.
 
     The id is derived from the key, so that it is the same in every run.
     """

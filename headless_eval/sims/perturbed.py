@@ -16,7 +16,7 @@ class PerturbedSimulator:
     """A simulator whose observations are perturbed; everything else of it is as it is.
 
     Args:
-        simulator: to put in between.
+        simulator: whose observations are perturbed.
         robot: of its suite; names the pictures and the readings of joints.
         paraphrases: of the suite's instructions.
     """

@@ -22,9 +22,9 @@ from headless_eval.sims.droid.tabletop import Situation, Tracker
 NEAR = CLEAR_DISTANCE  # metres from the pads' midpoint to the target, from which it counts as reached
 HELD = 0.03  # the same, within which it can be held
 LIFTED = 0.02  # metres that a body's middle is raised by
-SUNK = (
-    0.008  # metres that a target's middle is lower than at first: it lies that stood, or has left the table
-)
+SUNK = 0.008
+"""Metres that a target's middle is lower than at first: it stood and now lies, or it has left the table."""
+
 BESIDE = 0.05  # metres around the goal's footprint that still count as at the goal
 FALLEN = 0.01  # metres that a goal is lower than at first
 OTHER_STEPS = 3  # control steps that another body has to be in the air

@@ -40,12 +40,12 @@ def pattern(kind: int, colour: Rgb, contrast: float, drawn: Sequence[float]) -> 
             if PATTERNS[kind] == "dots" or (row + column) % 2
         ]
     made = []
-    for at, other, one, two in boxes:
-        pos = (x + at, y + other, _LIFT)
+    for at_x, at_y, box_x, box_y in boxes:
+        pos = (x + at_x, y + at_y, _LIFT)
         if PATTERNS[kind] == "dots":
             made.append(Shape("cylinder", (quarter, 0.00005), shade, pos, collides=False))
         else:
-            size = (min(one, half_x - abs(at)), min(two, half_y - abs(other)), 0.00005)
+            size = (min(box_x, half_x - abs(at_x)), min(box_y, half_y - abs(at_y)), 0.00005)
             made.append(Shape("box", size, shade, pos, collides=False))
     return tuple(made)
 

@@ -92,7 +92,13 @@ def _of_the_hand(target: Body, course: Course, situations: Sequence[Situation]) 
 
 
 def closings_of(positions: Sequence[float]) -> list[int]:
-    """Return the steps at which a gripper has closed by 0.15 of its way since it was widest, once until it reopens."""
+    """Return the steps at which a gripper has closed by ``CLOSING`` since it was widest.
+
+    After such a step the gripper has to open by as much before it can close again.
+
+    Args:
+        positions: of the gripper after each control step, from 0 (open) to 1 (closed); at least one.
+    """
     found: list[int] = []
     widest, closed, closing = positions[0], positions[0], False
     for step, position in enumerate(positions):

@@ -74,7 +74,8 @@ class NewtonStepper:
 class NewtonContacts:
     """Which bodies of an environment touch, from the solver's list of contacts.
 
-    It is that of the last physics step, as in MuJoCo; what touched for a moment within a control step is not in it.
+    The list is that of the last physics step, as in MuJoCo; what touched for a moment within a control step is not in
+    it.
 
     Args:
         bodies: names of their prims within an environment.

@@ -13,7 +13,7 @@ import numpy as np
 
 from headless_eval.sims.droid.tabletop import CONTROL_HZ, Situation
 
-RESTLESS_STEPS = round(CONTROL_HZ)  # a second; one that settles by itself needs a third of it
+RESTLESS_STEPS = round(CONTROL_HZ)  # a second; a target that settles by itself needs a third of that
 RESTLESS_ANGULAR = 0.05  # radians a second
 
 
@@ -32,7 +32,7 @@ class Restlessness:
 
     @property
     def needs_steadying(self) -> bool:
-        """Return whether it has; until the contact ends."""
+        """Return whether the target has been turning for too long; so it stays until the contact ends."""
         return self._steps >= RESTLESS_STEPS
 
     def update(self, now: Situation) -> None:
