@@ -6,7 +6,8 @@ from pathlib import Path
 
 from headless_eval.errors import UserError
 from headless_eval.report.curve_plots import write_curves_plot
-from headless_eval.report.divergence import divergence_of, write_divergence_csv
+from headless_eval.report.divergence import divergence_of
+from headless_eval.report.divergence_tables import write_divergence_csv
 from headless_eval.report.exports import write_csv, write_outcomes_csv, write_rates_json, write_suite_json
 from headless_eval.report.failures import count_failures
 from headless_eval.report.outcomes import compare_outcomes

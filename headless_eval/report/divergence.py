@@ -4,11 +4,9 @@ An error is a variant's action minus the executed one, at the same observation a
 errors do not add up along an episode. See docs/outcomes.md.
 """
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +18,6 @@ from headless_eval.report.summary import Summary
 from headless_eval.results import EpisodeRecord, Readable, RunDirectory
 from headless_eval.results.divergence import Divergence as Line
 from headless_eval.results.pairing import pair
-from headless_eval.shared.files import replacing
-from headless_eval.shared.text import spreadsheet_cell
 from headless_eval.sims.registry import find_suite
 
 FILES = ("divergence.csv", "divergence.png")
@@ -183,7 +179,7 @@ def divergence_of(run: Readable, records: Sequence[EpisodeRecord], summary: Summ
         return None
     stated = run.manifest.get("divergence")
     notes = tuple(_notes(stated if isinstance(stated, dict) else {}, summary.baseline))
-    lines = run.divergences()
+    lines = run.divergences.lines()
     if not lines:
         return None
     episodes = {(one.task_id, one.episode): one for one in records if one.configuration == summary.baseline}
@@ -194,7 +190,7 @@ def divergence_of(run: Readable, records: Sequence[EpisodeRecord], summary: Summ
         record = episodes.get((line.task_id, line.episode))
         if record is None or not line.is_of(record):
             continue
-        executed, asked = run.actions(record), run.diverged(line)
+        executed, asked = run.actions(record), run.divergences.actions(line)
         if executed is None or asked is None or executed.shape != asked.shape:
             continue
         dimensions = dimensions or dimensions_of(summary.suite, executed.shape[1])
@@ -399,51 +395,3 @@ def significant(value: float | None) -> str:
         return f"{value:.2g}"
     digits, _, power = f"{value:.1e}".partition("e")
     return f"{digits}e{int(power)}"
-
-
-def write_divergence_csv(path: Path, found: Divergence) -> None:
-    """Write ``divergence.csv``: a line per variant, episode and replan.
-
-    ``time`` is the replan's place in the episode from 0 to 1; ``rms`` and ``largest`` are the arm's, in its unit; then
-    come ``rms_<dimension>`` and ``largest_<dimension>``, each in its own unit.
-
-    Raises:
-        OSError: the file cannot be written; it is then unchanged.
-    """
-    dimensions = found.dimensions
-    with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            [
-                *(
-                    "configuration",
-                    "task_key",
-                    "episode",
-                    "replan",
-                    "steps",
-                    "time",
-                    "phase",
-                    "rms",
-                    "largest",
-                ),
-                *(f"{what}_{name}" for what in ("rms", "largest") for name in dimensions.names),
-            ]
-        )
-        for one in found.paths:
-            writer.writerows([spreadsheet_cell(cell) for cell in row] for row in _csv_rows(one, dimensions))
-
-
-def _csv_rows(one: Along, dimensions: Dimensions) -> Iterable[list[object]]:
-    arm, number = one.arm(dimensions), len(one.steps)
-    for replan in range(number):
-        yield [
-            *(one.configuration, one.record.task_key, one.record.episode, replan, int(one.steps[replan])),
-            f"{(replan + 0.5) / number:.4f}",
-            one.phases[replan] if one.phases else "",
-            *(_cell(value) for value in (arm[replan], one.largest[replan, dimensions.arm].max())),
-            *(_cell(value) for values in (one.rms, one.largest) for value in values[replan]),
-        ]
-
-
-def _cell(value: float) -> str:
-    return f"{value:.6g}" if np.isfinite(value) else ""

@@ -3,10 +3,8 @@
 from rich.text import Text
 
 from headless_eval.report.comparison import Comparison, Paired, episodes_of, names_of_tests
-from headless_eval.report.divergence import Divergence, most_in, significant, when
 from headless_eval.report.summary import Row, Summary, pairs_to_detect
 from headless_eval.shared.terminal import Listing
-from headless_eval.shared.text import plural
 
 _MAX_TASK_COLUMNS = 6
 
@@ -46,45 +44,6 @@ def rich_table(summary: Summary) -> Listing | Text:
         note=" ".join(f"{sentence}." for sentence in summary.notes),
         spare=(tasks,),
         styles=[_style(row.comparison) for row in summary.overall],
-    )
-
-
-def divergence_table(found: Divergence) -> Listing:
-    """Return what variants would have done on the baseline's path as a table for the terminal: a row per variant."""
-    unit = f" {found.dimensions.unit}".rstrip()
-    header = ["precision", f"error{unit}", "median", "largest", "most in", "when", "success", "path"]
-    rows = []
-    for one in found.variants:
-        some = bool(one.rms)
-        rows.append(
-            [
-                one.configuration,
-                significant(one.rms),
-                significant(one.median),
-                significant(one.largest),
-                found.dimensions.names[most_in(one, found.dimensions)] if some else "–",
-                when(one) if some else "–",
-                "–" if one.success is None else f"{100 * one.success[0]:.0f} %",
-                "–" if one.path_ratio is None else f"×{one.path_ratio:.2f}",
-            ]
-        )
-    most = max(found.variants, key=lambda one: one.replans)
-    ranks = (
-        f"Rank correlation of the error with the {one.what}: {one.rho:.2f} over {one.variants} precisions."
-        for one in found.ranks
-    )
-    return Listing(
-        header,
-        rows,
-        title=f"asked on the path of {found.baseline}, {plural(most.replans, 'replan')} of "
-        f"{plural(most.episodes, 'episode')}",
-        legend={
-            f"error{unit}": "Error: root mean square over executed steps and the arm's dimensions, open loop.",
-            "median": "Median: of the replans.",
-            "success": "Success and path length (as a multiple): of its own episodes.",
-        },
-        note=" ".join([f"{found.sentence}." if found.sentence else "", *ranks]).strip(),
-        spare=(("path",), ("when",), ("most in",), ("success",)),
     )
 
 

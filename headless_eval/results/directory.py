@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -17,8 +17,7 @@ from headless_eval.contracts.variant import DEFAULT_BASELINE
 from headless_eval.errors import CannotWrite, StopRun, UserError, exit_status
 from headless_eval.results.actions import FOLDER as ACTIONS
 from headless_eval.results.actions import ActionsWriter, read_actions
-from headless_eval.results.divergence import FOLDER as DIVERGENCE
-from headless_eval.results.divergence import Divergence, read_divergences, write_divergences
+from headless_eval.results.divergence import Divergences
 from headless_eval.results.journal import FILE as _JOURNAL
 from headless_eval.results.journal import JournalWriter, is_being_written, read_journal
 from headless_eval.results.levels import Levels, levels_of
@@ -47,6 +46,7 @@ class RunDirectory:
 
     Attributes:
         path: the folder.
+        divergences: what variants would have done on the baseline's own path.
     """
 
     def __init__(self, folder: Folder, manifest: dict[str, Any], journal: JournalWriter | None) -> None:
@@ -55,7 +55,7 @@ class RunDirectory:
         self._manifest = manifest
         self._journal = journal
         self._actions = ActionsWriter(folder)
-        self._diverged = ActionsWriter(folder, DIVERGENCE)
+        self.divergences = Divergences(folder, writable=journal is not None)
         self._finished = False
 
     @classmethod
@@ -190,38 +190,6 @@ class RunDirectory:
     def actions(self, record: EpisodeRecord) -> np.ndarray | None:
         """Return a record's executed actions, float32 (steps, dims), or None if they are missing or incomplete."""
         return read_actions(self._folder, record)
-
-    def divergences(self) -> list[Divergence]:
-        """Return where the actions are that variants would have taken on the baseline's path, in order of writing.
-
-        Raises:
-            UserError: the file is damaged.
-        """
-        return read_divergences(self._folder)
-
-    def diverged(self, line: Divergence) -> np.ndarray | None:
-        """Return those actions, float32 (steps, dims), or None if they are missing or incomplete."""
-        return read_actions(self._folder, line, DIVERGENCE)
-
-    def add_divergences(self, found: Sequence[tuple[Divergence, np.ndarray]]) -> None:
-        """Keep what variants would have done on the baseline's path; earlier lines of the same trials are replaced.
-
-        Args:
-            found: each with the variant's actions, float32 (steps, dims); the field ``actions`` is set here.
-
-        Raises:
-            CannotWrite: the folder takes no more; ``divergence.jsonl`` is then unchanged.
-        """
-        if self._journal is None:
-            raise RuntimeError("the run was opened for reading, or is closed")
-        lines = {line.trial: line for line in self.divergences()}
-        try:
-            for line, actions in found:
-                place = self._diverged.append(line.configuration, actions)
-                lines[line.trial] = replace(line, actions=place)
-            write_divergences(self._folder, lines.values())
-        except OSError as error:
-            raise CannotWrite("the divergence from the baseline", error.strerror) from error
 
     def video(self, record: EpisodeRecord) -> Path | None:
         """Return the path of a record's video; None if it has no video, or its path leads out of the folder."""
@@ -364,7 +332,7 @@ class RunDirectory:
             self._journal.close()
             self._journal = None
         self._actions.close()
-        self._diverged.close()
+        self.divergences.close()
 
     def __enter__(self) -> Self:
         return self

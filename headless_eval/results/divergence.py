@@ -7,13 +7,15 @@ never ends in the middle of a line.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
+import numpy as np
 from msgspec import Meta
 
-from headless_eval.errors import UserError
+from headless_eval.errors import CannotWrite, UserError
+from headless_eval.results.actions import ActionsWriter, read_actions
 from headless_eval.results.record import ERROR, Count, EpisodeRecord
 from headless_eval.shared.files import Folder
 from headless_eval.shared.untrusted import content_of, convert, parse_json
@@ -60,40 +62,74 @@ class Divergence:
         )
 
 
-def read_divergences(folder: Folder) -> list[Divergence]:
-    """Return the lines of a run's ``divergence.jsonl``, in order; none if there is no such file.
+class Divergences:
+    """The answers of variants that a run's folder keeps.
 
-    Raises:
-        UserError: the file cannot be read, or is damaged.
+    Args:
+        folder: the run's.
+        writable: whether the run is open for writing.
     """
-    path = folder.path / FILE
-    try:
-        with folder.reader(FILE) as file:
-            lines = content_of(file).splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise _damaged(folder, str(error)) from None
-    found = []
-    for number, line in enumerate(lines, start=1):
+
+    def __init__(self, folder: Folder, *, writable: bool) -> None:
+        self._folder, self._writable = folder, writable
+        self._actions = ActionsWriter(folder, FOLDER)
+
+    def lines(self) -> list[Divergence]:
+        """Return the lines of ``divergence.jsonl``, in order of writing; none if there is no such file.
+
+        Raises:
+            UserError: the file cannot be read, or is damaged.
+        """
+        path = self._folder.path / FILE
         try:
-            found.append(convert(parse_json(line), Divergence))
+            with self._folder.reader(FILE) as file:
+                lines = content_of(file).splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from None
         except ValueError as error:
-            raise _damaged(folder, f"line {number}: {error}") from None
-    return found
+            raise _damaged(self._folder, str(error)) from None
+        found = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                found.append(convert(parse_json(line), Divergence))
+            except ValueError as error:
+                raise _damaged(self._folder, f"line {number}: {error}") from None
+        return found
 
+    def actions(self, line: Divergence) -> np.ndarray | None:
+        """Return a line's actions, float32 (steps, dims), or None if they are missing or incomplete."""
+        return read_actions(self._folder, line, FOLDER)
 
-def write_divergences(folder: Folder, lines: Iterable[Divergence]) -> None:
-    """Replace ``divergence.jsonl``.
+    def add(self, found: Sequence[tuple[Divergence, np.ndarray]]) -> None:
+        """Keep answers; earlier lines of the same trials are replaced.
 
-    Raises:
-        OSError: it cannot be written; it is then unchanged.
-    """
-    with folder.replacing(FILE) as file:
-        for line in lines:
-            file.write(json.dumps(asdict(line), ensure_ascii=False, separators=(",", ":")) + "\n")
+        Args:
+            found: each with the variant's actions, float32 (steps, dims); the field ``actions`` is set here.
+
+        Raises:
+            CannotWrite: the folder takes no more; ``divergence.jsonl`` is then unchanged.
+            RuntimeError: the run was opened for reading, or is closed.
+            UserError: ``divergence.jsonl`` is damaged.
+        """
+        if not self._writable:
+            raise RuntimeError("the run was opened for reading, or is closed")
+        lines = {line.trial: line for line in self.lines()}
+        try:
+            for line, actions in found:
+                place = self._actions.append(line.configuration, actions)
+                lines[line.trial] = replace(line, actions=place)
+            with self._folder.replacing(FILE) as file:
+                for line in lines.values():
+                    file.write(json.dumps(asdict(line), ensure_ascii=False, separators=(",", ":")) + "\n")
+        except OSError as error:
+            raise CannotWrite("the divergence from the baseline", error.strerror) from error
+
+    def close(self) -> None:
+        """Close the files of actions; nothing can be added from now on."""
+        self._writable = False
+        self._actions.close()
 
 
 def _damaged(folder: Folder, what: str) -> UserError:

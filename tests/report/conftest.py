@@ -113,7 +113,7 @@ def add_errors(
                 found.append(
                     (Divergence(name, record.task_id, record.episode, record.steps, 8, *hashes), asked)
                 )
-        run.add_divergences(found)
+        run.divergences.add(found)
     return RunDirectory.open(folder)
 
 

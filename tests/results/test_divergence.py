@@ -28,31 +28,31 @@ def line(actions=ACTIONS, **changes):
 
 def test_what_is_added_is_read(run):
     other = ACTIONS + 1
-    run.add_divergences([(line(), ACTIONS), (line(other, episode=1), other)])
-    found = RunDirectory.open(run.path).divergences()
+    run.divergences.add([(line(), ACTIONS), (line(other, episode=1), other)])
+    found = RunDirectory.open(run.path).divergences.lines()
     assert [one.trial for one in found] == [("int4_both", 1, 0), ("int4_both", 1, 1)]
-    assert np.array_equal(run.diverged(found[0]), ACTIONS)
-    assert np.array_equal(run.diverged(found[1]), other)
+    assert np.array_equal(run.divergences.actions(found[0]), ACTIONS)
+    assert np.array_equal(run.divergences.actions(found[1]), other)
 
 
 def test_a_later_line_replaces_that_of_its_trial(run):
-    run.add_divergences([(line(), ACTIONS)])
-    run.add_divergences([(line(configuration="int8_both"), ACTIONS)])
-    run.add_divergences([(line(2 * ACTIONS), 2 * ACTIONS)])
-    found = run.divergences()
+    run.divergences.add([(line(), ACTIONS)])
+    run.divergences.add([(line(configuration="int8_both"), ACTIONS)])
+    run.divergences.add([(line(2 * ACTIONS), 2 * ACTIONS)])
+    found = run.divergences.lines()
     assert [one.configuration for one in found] == ["int4_both", "int8_both"]
-    assert np.array_equal(run.diverged(found[0]), 2 * ACTIONS)
+    assert np.array_equal(run.divergences.actions(found[0]), 2 * ACTIONS)
 
 
 def test_actions_that_are_cut_or_changed_are_none(run):
-    run.add_divergences([(line(), ACTIONS)])
-    (found,) = run.divergences()
+    run.divergences.add([(line(), ACTIONS)])
+    (found,) = run.divergences.lines()
     file = run.path / "divergence/int4_both.f32"
     whole = file.read_bytes()
     file.write_bytes(whole[:-4])
-    assert run.diverged(found) is None
+    assert run.divergences.actions(found) is None
     file.write_bytes(whole[:-4] + b"\0\0\0\0")
-    assert run.diverged(found) is None
+    assert run.divergences.actions(found) is None
 
 
 @pytest.mark.parametrize("text", ["{", '{"configuration": "x"}', "[1]", "{}\n{"])
@@ -61,7 +61,7 @@ def test_a_damaged_file_is_one_line_that_says_what_to_do(run, text):
     with pytest.raises(
         UserError, match=r"divergence\.jsonl is damaged \(line 1: .*\): remove it; headless-eval div"
     ):
-        run.divergences()
+        run.divergences.lines()
 
 
 def test_a_line_belongs_to_one_episode(run):
@@ -73,7 +73,7 @@ def test_a_line_belongs_to_one_episode(run):
 
 
 def test_a_full_disk_leaves_the_file_unchanged(run, monkeypatch):
-    run.add_divergences([(line(), ACTIONS)])
+    run.divergences.add([(line(), ACTIONS)])
     before = (run.path / "divergence.jsonl").read_bytes()
 
     def full(*_):
@@ -81,11 +81,11 @@ def test_a_full_disk_leaves_the_file_unchanged(run, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CannotWrite, match="No space left"):
-        run.add_divergences([(line(episode=1), ACTIONS)])
+        run.divergences.add([(line(episode=1), ACTIONS)])
     assert (run.path / "divergence.jsonl").read_bytes() == before
 
 
 def test_only_an_open_run_is_written_to(run):
     run.close()
     with pytest.raises(RuntimeError, match="opened for reading"):
-        run.add_divergences([])
+        run.divergences.add([])

@@ -208,4 +208,4 @@ def test_a_variant_that_never_answers_on_the_baselines_path_is_noted_and_the_run
     run = RunDirectory.open(folder)
     assert [record.status for record in run.records()] == ["failure", "failure"]
     assert run.manifest["divergence"] == {"failed": {"bfloat16_both": "divergence did not return within 5 s"}}
-    assert run.divergences() == []
+    assert run.divergences.lines() == []

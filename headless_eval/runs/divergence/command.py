@@ -14,7 +14,7 @@ from headless_eval.errors import UserError
 from headless_eval.quant.precision import Precision
 from headless_eval.report import build
 from headless_eval.report.divergence import divergence_of
-from headless_eval.report.tables import divergence_table
+from headless_eval.report.divergence_tables import divergence_table
 from headless_eval.results import RunDirectory
 from headless_eval.results.differences import differences
 from headless_eval.runs.again import repeats

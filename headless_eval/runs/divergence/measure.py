@@ -150,7 +150,7 @@ class BaselinePath:
         Raises:
             UserError: ``divergence.jsonl`` is damaged.
         """
-        there = {line.trial: line for line in self._directory.divergences()}
+        there = {line.trial: line for line in self._directory.divergences.lines()}
         return [
             place
             for place, path in sorted(self._paths.items())
@@ -170,7 +170,7 @@ class BaselinePath:
             return
         try:
             found = self.ask(self.missing(name))
-            self._directory.add_divergences(
+            self._directory.divergences.add(
                 [(self._line(name, place, actions), actions) for place, actions in found.items()]
             )
         except StopRun:

@@ -32,7 +32,7 @@ def forget(folder):
 
 def answers(folder):
     run = RunDirectory.open(folder)
-    return {line.trial: run.diverged(line).tobytes() for line in run.divergences()}
+    return {line.trial: run.divergences.actions(line).tobytes() for line in run.divergences.lines()}
 
 
 def test_a_run_asks(asked):

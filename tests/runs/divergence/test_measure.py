@@ -101,7 +101,7 @@ def episodes_of(run, simulator, policy, variants=VARIANTS, *, kept=2, number=3, 
 
 
 def answers(run):
-    return {line.trial: run.diverged(line) for line in run.divergences()}
+    return {line.trial: run.divergences.actions(line) for line in run.divergences.lines()}
 
 
 def test_every_variant_answers_with_the_baselines_observations_and_noise(new_run):
@@ -126,8 +126,8 @@ def test_asking_changes_no_result(new_run):
         episodes_of(one, Point(), policy)
         episodes_of(other, Point(), policy, kept=0)
         assert hashes(one) == hashes(other)
-        assert one.divergences()
-        assert not other.divergences()
+        assert one.divergences.lines()
+        assert not other.divergences.lines()
 
 
 def test_what_is_not_in_memory_comes_from_simulating_again_and_is_the_same(new_run):
@@ -178,7 +178,7 @@ def test_an_episode_that_comes_out_otherwise_is_said(new_run):
         path.measure(VARIANTS[1])
         assert len(path.describe()["lost"]) == 2
         assert "success after 1 steps now" in path.lost[0]
-        assert run.divergences() == []
+        assert run.divergences.lines() == []
 
 
 @pytest.mark.parametrize(
