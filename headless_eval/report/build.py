@@ -80,7 +80,7 @@ def build(run: Readable | str | Path, output: Path | None = None, performance: f
         if divergence:
             write_divergence_csv(folder / "divergence.csv", divergence)
             write_figure(folder / "divergence.png", along_chart(divergence), summary.suite)
-        write_page(folder / "report.html", run.manifest, summary, records, divergence)
+        write_page(folder / "report.html", run.manifest, summary, records, divergence, sweep)
     except OSError as error:
         raise UserError(f"cannot write the results to {folder}: {error.strerror}") from error
     return summary

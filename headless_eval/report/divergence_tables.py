@@ -1,15 +1,14 @@
 """The divergence from the baseline's own path as a table for the terminal and as a CSV file."""
 
-import csv
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from headless_eval.report.csv_file import write_rows
 from headless_eval.report.divergence import Along, Dimensions, Divergence, most_in, significant, when
-from headless_eval.shared.files import replacing
 from headless_eval.shared.terminal import Listing
-from headless_eval.shared.text import plural, spreadsheet_cell
+from headless_eval.shared.text import plural
 
 
 def divergence_table(found: Divergence) -> Listing:
@@ -61,29 +60,14 @@ def write_divergence_csv(path: Path, found: Divergence) -> None:
         OSError: the file cannot be written; it is then unchanged.
     """
     dimensions = found.dimensions
-    with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            [
-                *(
-                    "configuration",
-                    "task_key",
-                    "episode",
-                    "replan",
-                    "steps",
-                    "time",
-                    "phase",
-                    "rms",
-                    "largest",
-                ),
-                *(f"{what}_{name}" for what in ("rms", "largest") for name in dimensions.names),
-            ]
-        )
-        for one in found.paths:
-            writer.writerows([spreadsheet_cell(cell) for cell in row] for row in _csv_rows(one, dimensions))
+    columns = [
+        *("configuration", "task_key", "episode", "replan", "steps", "time", "phase", "rms", "largest"),
+        *(f"{what}_{name}" for what in ("rms", "largest") for name in dimensions.names),
+    ]
+    write_rows(path, columns, (row for one in found.paths for row in _csv_rows(one, dimensions)))
 
 
-def _csv_rows(one: Along, dimensions: Dimensions) -> Iterable[list[object]]:
+def _csv_rows(one: Along, dimensions: Dimensions) -> Iterator[list[object]]:
     arm, number = one.arm(dimensions), len(one.steps)
     for replan in range(number):
         yield [

@@ -1,17 +1,16 @@
 """Results of a run as CSV and JSON files, each replaced atomically."""
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headless_eval.report.csv_file import write_rows
 from headless_eval.report.outcome_tables import COLUMNS as OUTCOME_COLUMNS
 from headless_eval.report.outcome_tables import outcome_rows
 from headless_eval.report.summary import Row, Summary
 from headless_eval.results.record import OPTIONAL, EpisodeRecord
 from headless_eval.shared.files import replacing
-from headless_eval.shared.text import spreadsheet_cell
 
 COLUMNS = (
     *("task_id", "task_name", "episode_idx", "success", "steps", "max_steps"),
@@ -25,20 +24,17 @@ TIMING_COLUMNS = ("sim_s", "render_s", "infer_s", "total_s", "started_at")
 
 
 def write_csv(path: Path, records: Sequence[EpisodeRecord]) -> None:
-    """Write ``<suite>_results.csv``: a header and a line per trial.
-
-    None becomes an empty field; a text that a spreadsheet would take for a formula gets an apostrophe before it.
-    """
+    """Write ``<suite>_results.csv``: a header and a line per trial."""
     columns = (*COLUMNS, *more_columns(records), *TIMING_COLUMNS)
-    with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for record in records:
-            fields = _fields(record) | more_fields(record)
-            error = fields.pop("error") or {}
-            fields["error_type"] = error.get("type")
-            fields["error_message"] = " ".join(error.get("message", "").split())
-            writer.writerow([spreadsheet_cell(fields.get(name)) for name in columns])
+    write_rows(path, columns, (_row(record, columns) for record in records))
+
+
+def _row(record: EpisodeRecord, columns: Sequence[str]) -> list[Any]:
+    fields = _fields(record) | more_fields(record)
+    error = fields.pop("error") or {}
+    fields["error_type"] = error.get("type")
+    fields["error_message"] = " ".join(error.get("message", "").split())
+    return [fields.get(name) for name in columns]
 
 
 def more_columns(records: Iterable[EpisodeRecord]) -> list[str]:
@@ -100,11 +96,8 @@ def write_rates_json(path: Path, summary: Summary) -> None:
 
 def write_outcomes_csv(path: Path, summary: Summary) -> None:
     """Write ``outcomes.csv``: a header, and a line per variant and outcome with its change from the baseline."""
-    with replacing(path) as file:
-        writer = csv.DictWriter(file, OUTCOME_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in outcome_rows(summary.outcomes):
-            writer.writerow({name: spreadsheet_cell(value) for name, value in row.items()})
+    rows = outcome_rows(summary.outcomes)
+    write_rows(path, OUTCOME_COLUMNS, ([row[name] for name in OUTCOME_COLUMNS] for row in rows))
 
 
 def _rate(row: Row) -> dict[str, Any]:

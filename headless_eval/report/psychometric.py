@@ -1,6 +1,5 @@
 """Success against difficulty: a curve per variant and family of graded tasks, its threshold, and how it differs."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from headless_eval.report.csv_file import write_rows
 from headless_eval.report.statistics import Interval
 from headless_eval.results.pairing import pair
 from headless_eval.results.psychometric import Fit, Grid, Scale, scales_of
 from headless_eval.results.record import ERROR, EpisodeRecord
-from headless_eval.shared.files import replacing
-from headless_eval.shared.text import spreadsheet_cell
 
 THRESHOLD = 0.5
 """The success rate that thresholds are of, unless another is asked for."""
@@ -154,31 +152,18 @@ def interval_of_shift(grid: Grid, one: np.ndarray, other: np.ndarray) -> Interva
 
 def write_curves_csv(path: Path, curves: Sequence[Curve]) -> None:
     """Write ``psychometric.csv``: a header, and a line per family and variant."""
-    with replacing(path) as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for one in curves:
-            shift = one.shift
-            row = {
-                "configuration": one.configuration,
-                "family": one.scale.family,
-                "unit": one.scale.unit,
-                "harder": one.scale.harder,
-                "chance": one.scale.chance,
-                "performance": one.fit.grid.performance,
-                "episodes": sum(one.episodes),
-                "threshold": one.fit.threshold.value,
-                "threshold_low": one.fit.threshold.low,
-                "threshold_high": one.fit.threshold.high,
-                "beyond": one.fit.beyond,
-                "width": one.fit.width,
-                "lapse": one.fit.lapse,
-                "difference": shift and shift.value,
-                "difference_low": shift and shift.interval.low,
-                "difference_high": shift and shift.interval.high,
-                "at_least": shift and shift.censored,
-            }
-            writer.writerow({name: spreadsheet_cell(value) for name, value in row.items()})
+    write_rows(path, COLUMNS, map(_row, curves))
+
+
+def _row(one: Curve) -> list[Any]:
+    """Return the values of ``COLUMNS``."""
+    scale, fit, shift = one.scale, one.fit, one.shift
+    return [
+        *(one.configuration, scale.family, scale.unit, scale.harder, scale.chance),
+        *(fit.grid.performance, sum(one.episodes)),
+        *(fit.threshold.value, fit.threshold.low, fit.threshold.high, fit.beyond, fit.width, fit.lapse),
+        *((None,) * 4 if shift is None else (shift.value, *shift.interval, shift.censored)),
+    ]
 
 
 def number(value: float) -> str:

@@ -1,18 +1,16 @@
 """What a sweep shows, as a table for the terminal and as a CSV file; and each episode's perturbation as another."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
+from headless_eval.report.csv_file import write_rows
 from headless_eval.report.robustness import PLAIN, Cell, Robustness
 from headless_eval.report.tables import format_points
 from headless_eval.results.record import EpisodeRecord
-from headless_eval.shared.files import replacing
 from headless_eval.shared.terminal import Listing
-from headless_eval.shared.text import spreadsheet_cell
 from headless_eval.sims.perturbation import neutral
 
 COLUMNS = (
@@ -73,23 +71,20 @@ def _shown(cell: Cell | None) -> str:
 def write_robustness(path: Path, found: Robustness) -> None:
     """Write ``robustness.csv``: a row per variant and condition, and the test of its axis."""
     tests = {(one.configuration, one.axis): one for one in found.tests}
-    with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for (name, condition), cell in found.cells.items():
-            plain, other, test = cell.to_plain, cell.to_baseline, tests.get((name, condition.axis))
-            values: list[Any] = [
-                *(name, condition.axis or PLAIN.label, f"{condition.size:g}"),
-                *(cell.episodes, cell.successes, cell.successes / cell.episodes),
-            ]
-            for pair in (plain, other):
-                values += (
-                    [None] * 4 if pair is None else [pair.pairs, pair.lost, pair.gained, pair.difference]
-                )
-            values += [None, None] if other is None else list(other.interval)
-            values.append(cell.p_value)
-            values += [None] * 3 if test is None else [test.excess, test.p_value, test.p_holm]
-            writer.writerow([spreadsheet_cell(value) for value in values])
+    rows = []
+    for (name, condition), cell in found.cells.items():
+        plain, other, test = cell.to_plain, cell.to_baseline, tests.get((name, condition.axis))
+        values: list[Any] = [
+            *(name, condition.axis or PLAIN.label, f"{condition.size:g}"),
+            *(cell.episodes, cell.successes, cell.successes / cell.episodes),
+        ]
+        for pair in (plain, other):
+            values += [None] * 4 if pair is None else [pair.pairs, pair.lost, pair.gained, pair.difference]
+        values += [None, None] if other is None else list(other.interval)
+        values.append(cell.p_value)
+        values += [None] * 3 if test is None else [test.excess, test.p_value, test.p_holm]
+        rows.append(values)
+    write_rows(path, COLUMNS, rows)
 
 
 def write_perturbations(path: Path, manifest: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> None:
@@ -106,13 +101,10 @@ def write_perturbations(path: Path, manifest: Mapping[str, Any], records: Sequen
         return
     levels = sorted({name for perturbation in tasks.values() for name in perturbation})
     drawn = sorted({name for record in records for name in record.perturbation or ()})
-    with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*EPISODE_COLUMNS, *levels, *drawn])
-        for record in records:
-            own, numbers = tasks.get(record.task_id, {}), record.perturbation or {}
-            row = [getattr(record, name) for name in EPISODE_COLUMNS]
-            row += [own.get(name, neutral(name.removeprefix(_LEVEL))) for name in levels] + [
-                numbers.get(name) for name in drawn
-            ]
-            writer.writerow([spreadsheet_cell(value) for value in row])
+    rows = []
+    for record in records:
+        own, numbers = tasks.get(record.task_id, {}), record.perturbation or {}
+        row = [getattr(record, name) for name in EPISODE_COLUMNS]
+        row += [own.get(name, neutral(name.removeprefix(_LEVEL))) for name in levels]
+        rows.append([*row, *(numbers.get(name) for name in drawn)])
+    write_rows(path, [*EPISODE_COLUMNS, *levels, *drawn], rows)

@@ -19,7 +19,7 @@ from headless_eval.report.page.failures import failures_section
 from headless_eval.report.page.heat import heat_map
 from headless_eval.report.page.outcomes import outcomes
 from headless_eval.report.page.robustness import robustness_section
-from headless_eval.report.robustness import robustness
+from headless_eval.report.robustness import Robustness
 from headless_eval.report.summary import Summary
 from headless_eval.results.record import EpisodeRecord
 from headless_eval.shared.files import replacing
@@ -31,6 +31,7 @@ def write_page(
     summary: Summary,
     records: Sequence[EpisodeRecord],
     divergence: Divergence | None = None,
+    sweep: Robustness | None = None,
 ) -> None:
     """Write ``report.html``.
 
@@ -43,6 +44,7 @@ def write_page(
         summary: the summary of the records.
         records: one record per trial, in the order of ``RunDirectory.records``.
         divergence: from the baseline on its own path, if variants were asked.
+        sweep: what the run's sweep shows, if it has one.
 
     Raises:
         OSError: the file cannot be written; it is then unchanged.
@@ -64,7 +66,7 @@ def write_page(
                 outcomes=outcomes(summary),
                 curves=curves_section(summary.curves, summary.baseline) or "",
                 failures=failures_section(summary.failures),
-                robustness=robustness_section(robustness(manifest, records, summary.baseline)),
+                robustness=robustness_section(sweep),
                 divergence=divergence_section(divergence),
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),
