@@ -89,7 +89,7 @@ def failure_table(suite: str, failures: Sequence[Failures]) -> Listing | None:
     if not reasons:
         return None
     rows = [
-        [one.configuration, str(one.failures or ""), *(str(one.reasons.get(name, "")) for name in reasons)]
+        [one.configuration, str(one.failures), *(str(one.reasons.get(name, "")) for name in reasons)]
         for one in failures
         if one.failures
     ]

@@ -26,7 +26,7 @@ ALL = "all"
 
 Perturbation = tuple[tuple[str, float], ...]
 """What an episode is changed by, in the order of ``AXES``: ``("light", 2)`` is a level, ``("light.dim", 0.6)`` the size
-of one quantity. Nothing that changes nothing is in it."""
+of one quantity. Levels and sizes that change nothing are left out."""
 
 
 @dataclass(frozen=True)

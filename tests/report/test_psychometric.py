@@ -127,6 +127,7 @@ def test_file_image_page_and_terminal_tell_the_same(run, capsys):
     assert (rows[0]["difference"], rows[0]["unit"], rows[0]["performance"]) == ("", "mm", "0.5")
     assert (run / "psychometric.png").read_bytes().startswith(b"\x89PNG")
     page = (run / "report.html").read_text()
+    assert 'href="./psychometric.csv"' in page
     assert say_shift(other, "float32") in page
     assert "<polyline" in page
     assert page.count("<polyline") == 2

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 from record_cases import TASKS, broken, manifest, record
 
+from headless_eval.report.page import write_page
 from headless_eval.report.robustness import PLAIN, Condition, robustness
 from headless_eval.report.robustness_tables import robustness_listing, write_perturbations, write_robustness
 from headless_eval.report.statistics import mcnemar_exact
+from headless_eval.report.summary import summarize
 from headless_eval.shared.terminal import new_console
 from headless_eval.sims.perturbation import perturbed
 
@@ -163,3 +165,11 @@ def test_every_episode_is_exported_with_levels_and_drawn_numbers(tmp_path):
     assert (dimmed["level light.dim"], dimmed["level camera"], dimmed["light.factor"]) == ("0.6", "0", "0.6")
     plain = next(one for one in rows if one["task_key"] == "scene_1")
     assert (plain["level light.dim"], plain["light.factor"], plain["status"]) == ("1.0", "", "success")
+
+
+def test_the_page_links_the_files_of_a_sweep(found, tmp_path):
+    summary = summarize("droid", records(2), "float32")
+    for sweep in (found, None):
+        write_page(tmp_path / "report.html", MANIFEST, summary, records(2), sweep=sweep)
+        page = (tmp_path / "report.html").read_text()
+        assert ('href="./robustness.csv"' in page) == (sweep is not None)

@@ -49,6 +49,9 @@ def write_page(
     Raises:
         OSError: the file cannot be written; it is then unchanged.
     """
+    more = [*(DIVERGENCE_FILES if divergence else ())]
+    more += ["psychometric.csv", "psychometric.png"] if summary.curves else []
+    more += ["robustness.csv", "perturbations.csv"] if sweep else []
     style, script = asset("page.css"), asset("page.js")
     with replacing(path) as file:
         file.write(
@@ -70,7 +73,7 @@ def write_page(
                 divergence=divergence_section(divergence),
                 timing=sections.timing(manifest, records),
                 manifest=sections.manifest_fold(manifest),
-                files=sections.files(manifest, summary, DIVERGENCE_FILES if divergence else ()),
+                files=sections.files(manifest, summary, more),
                 baseline=escape(summary.baseline),
                 data=embed(records, summary.baseline, strip_data(divergence)),
             )
