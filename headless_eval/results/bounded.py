@@ -57,7 +57,7 @@ def bounded(text: str) -> Bounded:
     if len(named) > 1:
         named = [name for name in named if known[name].unit == stated.unit] or named
     if not named:
-        raise unknown("outcome that has a limit", stated.name, [TIME, *map(stem_of, known)])
+        raise unknown("outcome of --sequential-on", stated.name, dict.fromkeys([TIME, *map(stem_of, known)]))
     unit = known[named[0]].unit or ""
     if (
         len(named) > 1

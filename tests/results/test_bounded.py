@@ -30,7 +30,7 @@ def test_an_outcome_is_named_with_its_limit(text, found):
     ("text", "said"),
     [
         ("final_eror=20mm", "did you mean final_error"),
-        ("smoothness=3", "unknown outcome that has a limit"),
+        ("smoothness=3", "unknown outcome of --sequential-on"),
         ("final_error=20", "give a limit above 0"),
         ("drops=0", "give a limit above 0"),
         ("final_error=20s", "give a limit above 0"),
@@ -110,3 +110,9 @@ def test_a_margin_test_takes_parts_of_an_episode():
 def test_an_outcome_needs_a_margin():
     with pytest.raises(UserError, match="--sequential-on goes with --sequential MARGIN only"):
         RunConfig(sequential_on="time")
+
+
+def test_an_unknown_outcome_is_told_each_name_once():
+    with pytest.raises(UserError, match="unknown outcome of --sequential-on 'final_eror'") as told:
+        bounded("final_eror=20mm")
+    assert str(told.value).split("There are: ")[1].split(", ").count("final_error") == 1
