@@ -1,10 +1,12 @@
-"""Figures of the README: the images of the scenes, and the table of a run's success by dtype and mode.
+"""Figures of the README: the images of the scenes, and tables of a run.
 
 python docs/figures.py                 docs/images/scenes.png, docs/images/graded.png
-python docs/figures.py results/RUN     also the table, on stdout
+python docs/figures.py results/RUN     also a table on stdout: success by dtype and mode, or, of graded tasks, success,
+                                       error, time and reasons of failure by precision
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ from headless_eval.contracts.seeding import TrialSeed
 from headless_eval.errors import UserError
 from headless_eval.quant.precision import MODES
 from headless_eval.report import build
+from headless_eval.report.run import Run, read_run
 from headless_eval.report.summary import Summary
+from headless_eval.report.tables import format_p
 from headless_eval.sims.droid.precise.scenes import FAMILIES
 from headless_eval.sims.registry import find_suite, find_tasks
 
@@ -55,6 +59,40 @@ def table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
+def graded_table(summary: Summary, run: Run) -> str:
+    """Return a Markdown table with a row per precision: success, means of error and time, reasons of failure.
+
+    In brackets the p-value of the paired difference, after Holm's correction.
+    """
+    outcomes = run.outcomes.set_index(["configuration", "outcome"])
+    shown = {"final_error_mm": "off by, mm", "time_limited_s": "time, s", "path_length": "path, rad"}
+    heads = ["precision", "success", *shown.values(), "fails by"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 2) + " --- |"]
+    for row in summary.overall:
+        cells = [
+            row.configuration,
+            _with_p(f"{row.successes}/{row.episodes}", row.comparison and row.comparison.p_holm),
+        ]
+        for name in shown:
+            if row.comparison is None:
+                cells.append(f"{outcomes.xs(name, level='outcome')['reference'].iloc[0]:.1f}")
+            else:
+                found = outcomes.loc[row.configuration, name]
+                cells.append(_with_p(f"{found['mean']:.1f}", found["p_holm"]))
+        failed = Counter(
+            one.reason for one in run.records() if one.configuration == row.configuration and one.reason
+        )
+        cells.append(
+            ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in failed.most_common(3))
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _with_p(text: str, p_value: float | None) -> str:
+    return text if p_value is None else f"{text} ({format_p(p_value)})"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -63,10 +101,13 @@ if __name__ == "__main__":
     run = parser.parse_args().run
     IMAGES.mkdir(exist_ok=True)
     draw_scenes("droid", [], 320).save(IMAGES / "scenes.png", optimize=True)
-    defaults = [family(0, "", family.default).key for family in FAMILIES]
-    draw_scenes("droid_precise", defaults, 224).save(IMAGES / "graded.png", optimize=True)
+    seen = [family(0, "", family.taught[1]).key for family in FAMILIES]
+    draw_scenes("droid_precise", seen, 224).save(IMAGES / "graded.png", optimize=True)
     if run is not None:
         try:
-            print(table(build(run)))
+            summary = build(run)
+            print(
+                graded_table(summary, read_run(run)) if summary.suite == "droid_precise" else table(summary)
+            )
         except UserError as error:
             parser.error(str(error))
