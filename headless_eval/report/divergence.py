@@ -165,7 +165,7 @@ class Divergence:
 
 
 def divergence_of(run: Readable, records: Sequence[EpisodeRecord], summary: Summary) -> Divergence | None:
-    """Return the divergence of a run's variants; None if none was asked along the baseline's path.
+    """Return the divergence of a run's variants; None if no variant was asked along the baseline's path.
 
     Args:
         run: the run.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from headless_eval.results.outcomes import REASONS
 from headless_eval.results.record import ERROR, FAILURE, EpisodeRecord
 from headless_eval.shared.terminal import Listing
+from headless_eval.shared.text import uncapitalized
 
 UNTOLD = "not told"
 """In counts: failures of which the simulator tells no reason."""
@@ -103,5 +104,4 @@ def failure_table(suite: str, failures: Sequence[Failures]) -> Listing | None:
 
 def sentence(reason: str) -> str:
     """Return what a known reason means, beginning with a small letter, without its full stop."""
-    text = REASONS[reason]
-    return text[0].lower() + text[1:]
+    return uncapitalized(REASONS[reason])

@@ -20,7 +20,7 @@ MOST_RESAMPLED = 200
 """Pairs up to which intervals come from resampling; for more they are Student's and Fieller's."""
 
 LEAST = 6
-"""Pairs that differ without which there is no interval: fewer cannot reach a level of 2.5 % on one side."""
+"""The fewest differing pairs that an interval is given for: fewer pairs cannot reach 2.5 % on one side."""
 
 LEVELS = (0.025, 0.05)
 """How often each end of the intervals may be wrong."""

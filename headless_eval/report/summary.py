@@ -67,7 +67,8 @@ class Summary:
         origin: what has to be known of results that another evaluator wrote; sentences without their full stops.
         outcomes: the outcomes finer than success of each variant, compared with the baseline's.
         failures: how the episodes of each variant fail; empty if no simulator tells.
-        divergence: what came of asking variants on the baseline's own path, in a sentence; empty if none was asked.
+        divergence: what came of asking variants on the baseline's own path, in a sentence; empty if no
+            variant was asked.
         curves: success against difficulty, of graded tasks.
         adaptive: whether levels were chosen by what had succeeded before.
         swept: whether tasks ran under several perturbations, from the same initial states.

@@ -34,6 +34,11 @@ def bytes_text(size: float) -> str:
     return f"{size:.1f} GB"
 
 
+def uncapitalized(text: str) -> str:
+    """Return a text with a small first letter, to go on with in a sentence."""
+    return text[:1].lower() + text[1:]
+
+
 def plural(number: int, noun: str) -> str:
     """Return a number and its noun: ``1 trial``, ``2 trials``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

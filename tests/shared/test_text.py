@@ -1,4 +1,4 @@
-from headless_eval.shared.text import bytes_text, plural, printable, spreadsheet_cell
+from headless_eval.shared.text import bytes_text, plural, printable, spreadsheet_cell, uncapitalized
 
 
 def test_numbers_have_their_units():
@@ -10,6 +10,11 @@ def test_numbers_have_their_units():
         "2000.0 GB",
     ]
     assert [plural(number, "trial") for number in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]
+
+
+def test_a_sentence_goes_on_with_a_small_letter():
+    assert uncapitalized("Length of the way in SI units") == "length of the way in SI units"
+    assert uncapitalized("") == ""
 
 
 def test_what_a_terminal_would_obey_is_shown():

@@ -15,6 +15,7 @@ from headless_eval.report.page.table import scrolling, table
 from headless_eval.report.summary import Summary
 from headless_eval.report.tables import format_p
 from headless_eval.results.outcomes import QUANTITIES
+from headless_eval.shared.text import uncapitalized
 
 _EVERYTHING = ("Precision, outcome", "Pairs", "Means", "Change", "p", "Equal within", "Would show")
 
@@ -35,7 +36,7 @@ def outcomes(summary: Summary) -> Markup:
         rows.append((name, [_cell(found.get((name, one.name))) for one in shown]))
     heads = ["Precision", *map(heading, shown)]
     said = [
-        f"{one.title}: {QUANTITIES[one.name].sentence[0].lower()}{QUANTITIES[one.name].sentence[1:]}."
+        f"{one.title}: {uncapitalized(QUANTITIES[one.name].sentence)}."
         for one in shown
         if one.name in QUANTITIES
     ]

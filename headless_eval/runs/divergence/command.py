@@ -87,7 +87,7 @@ def _variants(kept: RunConfig, settings: DivergenceConfig) -> tuple[Variant, lis
     """Return the baseline, the variants to ask, and whether one of them needs a calibration.
 
     Raises:
-        UserError: a variant is not valid, or there is none beside the baseline, or the baseline did not run.
+        UserError: a variant is not valid, no variant is left beside the baseline, or the baseline did not run.
     """
     found = {variant.name: variant for variant in kept.variants}
     if kept.baseline not in found:

@@ -160,7 +160,7 @@ class Tracker(Protocol):
         ...
 
     def blame(self) -> str | None:
-        """Return a reason of failure that only this task knows, such as ``spilled``; None if there is none."""
+        """Return a reason of failure that only this task knows, such as ``spilled``; else None."""
         ...
 
 

@@ -72,7 +72,7 @@ def test_collisions_are_counted_when_they_begin():
     ("positions", "closings"),
     [
         ([0.0, 0.1, 0.2, 0.5, 0.6], [2]),  # one movement is one closing
-        ([0.0, 0.3, 0.2, 0.3, 0.25, 0.4], [1]),  # a quiver is none
+        ([0.0, 0.3, 0.2, 0.3, 0.25, 0.4], [1]),  # a quiver of the fingers is no closing
         ([0.0, 0.5, 0.0, 0.5], [1, 3]),
         ([0.5, 0.2, 0.0, 0.1], []),
         ([0.9, 0.9], []),
